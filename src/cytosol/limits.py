@@ -1,0 +1,71 @@
+"""Every bound in one place, each with the reason for it.
+
+What an outsider can make grow has its bound here and a test that names it. The limits of
+the document are constants of the format: every peer evaluates them alike inside `apply`, so
+changing one changes what documents mean.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- Values: the range that JSON libraries of every language can carry -------------------
+INTEGER_MIN: Final = -(2**63)
+INTEGER_MAX: Final = 2**64 - 1  # unsigned: apps store nanosecond times and hashes
+DEPTH_MAX: Final = 128  # containers in each other, the root included; guards recursion
+
+# --- The document (constants of the format) ----------------------------------------------
+ARRAY_FILL_MAX: Final = 65_536  # nulls that one op may put before the index it sets
+OP_PAYLOAD_BYTES_MAX: Final = 8 * 1024 * 1024  # canonical JSON of one op's payload
+COPY_PLACES_MAX: Final = 2**20  # places one Copy may make: copies of copies double
+DOCUMENT_PLACES_MAX: Final = 2**24  # live places: ops that explode must stop somewhere
+TRANSACTION_OPS_MAX: Final = 2**20  # inner ops of one Transaction
+COPY_CHAIN_MAX: Final = 1_024  # names of copies of copies grow by one link each time
+LAMPORT_MAX: Final = 2**53 - 1  # exact in every JSON reader
+LAMPORT_LEAP_MAX: Final = 2**20  # above the greatest applied: one op must not freeze the clock
+AUTHORS_MAX: Final = 65_535  # authors of one document: a 16-bit column
+FAILURES_KEPT_MAX: Final = 10_000  # older ones become a count
+WAITING_OPS_MAX: Final = 4_096  # ops that arrived before their author's previous one, per peer
+
+# --- Paths: no input may hang the process -------------------------------------------------
+PATH_LENGTH_MAX: Final = 65_536  # characters of one path
+PATH_NESTING_MAX: Final = 64  # brackets and parentheses in each other
+PATH_STEPS_MAX: Final = 20_000_000  # nodes looked at while evaluating one query
+PATH_CACHE_MAX: Final = 4_096  # parsed paths kept
+PATTERN_LENGTH_MAX: Final = 4_096  # characters of a match() or search() pattern
+PATTERN_STATES_MAX: Final = 20_000  # automaton states after counted repeats are unrolled
+
+# --- History ------------------------------------------------------------------------------
+HISTORY_DEFAULT_MAX: Final = 32_768  # as in the seed
+
+# --- Discovery (spec: network, Limits) -----------------------------------------------------
+HEARTBEAT_BYTES_MAX: Final = 326  # 71 fixed bytes and a name of 255
+PEER_NAME_CODE_POINTS_MAX: Final = 64
+PEER_NAME_BYTES_MAX: Final = 255
+VISIBLE_PEERS_MAX: Final = 256  # paired ones are never evicted
+CANDIDATES_MAX: Final = 4  # addresses kept for one peer id and key, newest first
+GATEWAY_PORT_MIN: Final = 1025  # privileged ports are never a gateway (seed: > 1024)
+HEARTBEAT_ANSWERS_PER_S: Final = 1  # in all: a flood must not become a storm
+HEARTBEAT_ANSWERS_WAITING_MAX: Final = 256  # answers put off; one each for the visible table
+
+# --- Connections ----------------------------------------------------------------------------
+HALF_OPEN_MAX: Final = 16  # TCP connections without an authentic frame yet
+HALF_OPEN_PER_ADDRESS_MAX: Final = 4
+FIRST_FRAME_TIMEOUT_S: Final = 5.0
+GATEWAY_FRAME_BYTES_MAX: Final = 64 * 1024
+FRAME_BYTES_MAX: Final = 16 * 1024 * 1024  # on the wire
+UNPACKED_BYTES_MAX: Final = 64 * 1024 * 1024  # after decompression
+COMPRESS_ABOVE_BYTES: Final = 1_024  # as in the seed's prototype
+CALL_TIMEOUT_S: Final = 5.0
+KEEP_ALIVE_TIMEOUT_S: Final = 20.0  # a dead peer is noticed within this
+SYNC_PROGRESS_TIMEOUT_S: Final = 10.0
+CALLS_WAITING_MAX: Final = 1_024  # unanswered calls on one connection
+
+# --- Pairing ----------------------------------------------------------------------------------
+PAIRING_CODE_LENGTH_MIN: Final = 6
+PAIRING_CODE_LENGTH_MAX: Final = 1_024
+PAIRING_TIMEOUT_S: Final = 120.0
+WRONG_CODES_PAUSE_AT: Final = 3
+WRONG_CODES_PAUSE_S: Final = 300.0
+WRONG_CODES_STOP_AT: Final = 10
+PAIRINGS_MAX: Final = 1_024  # paired and refused devices that sharePeers can bring

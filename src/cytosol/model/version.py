@@ -1,0 +1,46 @@
+"""What a replica knows: the state hash, the summary of its history, and trim points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from cytosol.model.ids import OpId, PeerId
+
+__all__ = ["ZERO_HASH", "StateSummary", "fold_hash"]
+
+ZERO_HASH = bytes(64)
+"""The state hash of an empty history (seed: Synchronization)."""
+
+
+def fold_hash(state_hash: bytes, ids: Iterable[tuple[int, PeerId]]) -> bytes:
+    """Return the state hash after further ops `(index, author)`, given in order.
+
+    BLAKE2b-512 over the previous hash (64 bytes), the Lamport number (8, big-endian) and the
+    author (16), as in the seed's section Synchronization. A Transaction is one step.
+    """
+    for index, author in ids:
+        state_hash = blake2b(state_hash + index.to_bytes(8, "big") + author).digest()
+    return state_hash
+
+
+@dataclass(frozen=True, slots=True)
+class StateSummary:
+    """Say what a replica holds, so that another can tell what is missing on either side.
+
+    `latest` maps each author to its newest index here (everything up to it is here too).
+    `trim` is the id of the last trimmed op, None before the first trimming, and `trim_hash` the
+    state hash there; ops at or below it can neither be sent nor merged. `known` maps authors
+    to what every op that this replica can still merge has to have seen.
+    `contents` maps authors to a digest over what their ops say, which tells two histories
+    that share ids but not contents.
+    """
+
+    state_hash: bytes
+    latest: dict[PeerId, int]
+    trim: OpId | None = None
+    trim_hash: bytes = ZERO_HASH
+    trimmed: dict[PeerId, int] = field(default_factory=dict)
+    known: dict[PeerId, int] = field(default_factory=dict)
+    contents: dict[PeerId, bytes] = field(default_factory=dict)
