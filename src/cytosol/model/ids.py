@@ -21,7 +21,7 @@ PeerId = bytes
 class OpId(NamedTuple):
     """Name one op: `index` is its Lamport number, `author` the 16 bytes of its author's id."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index() is never wanted here
     author: PeerId
 
 

@@ -91,7 +91,7 @@ class Name(NamedTuple):
     """Name a place or a position by the op that made it (docs/merging.md, Names)."""
 
     author: PeerId
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index() is never wanted here
     offset: int = 0
     of: tuple[Link, ...] = ()
 
@@ -99,7 +99,7 @@ class Name(NamedTuple):
 class Spot(NamedTuple):
     """Say where in an array new positions go; `index` is only for people to read."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index() is never wanted here
     beside: Name | None
     side: Side
     fill: int = 0
@@ -123,7 +123,7 @@ class Body(NamedTuple):
 class Op(NamedTuple):
     """One record of history; `timestamp` is in milliseconds and decides nothing."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index() is never wanted here
     author: PeerId
     previous: int
     timestamp: int

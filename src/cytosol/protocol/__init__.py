@@ -1,0 +1,1 @@
+"""The protocol as machines without sockets, clocks or threads: input in, effects out."""

@@ -1,0 +1,120 @@
+"""What the protocol needs from the data side, declared here and joined in `database.py`.
+
+The protocol never imports the document. Batches and snapshots are opaque bytes to it. Every
+method returns quickly and may be called from the network's thread.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cytosol.model.ids import OpId, PeerId
+from cytosol.model.version import StateSummary
+
+__all__ = ["PairedPeer", "PairingsSeam", "Relation", "ReplicaSeam"]
+
+
+class Relation(enum.Enum):
+    """How the other's history stands to ours (spec: document, Retention)."""
+
+    MERGE = "merge"  # ops can be exchanged; nothing is lost below a trim point
+    THEY_ADOPT = "they adopt"  # our base wins: the other adopts our snapshot
+    WE_ADOPT = "we adopt"  # the other's base wins: we adopt its snapshot
+
+
+class ReplicaSeam(Protocol):
+    """One peer's history, as far as syncing needs it."""
+
+    def summary(self) -> StateSummary:
+        """Return what we hold now."""
+
+    def latest(self) -> Mapping[PeerId, int]:
+        """Return the newest index held of every author (cheap; no hash is folded)."""
+
+    def relation(self, theirs: StateSummary) -> Relation:
+        """Tell what has to happen between us and a peer with this summary."""
+
+    def export_missing(
+        self, latest: Mapping[PeerId, int], max_bytes: int
+    ) -> tuple[bytes, dict[PeerId, int]] | None:
+        """Return the next batch that a peer with `latest` lacks and its `latest` afterwards.
+
+        None when it lacks nothing. Encoded, a batch takes at most about `max_bytes` (a single
+        op may take more). Called again with the returned `latest` it goes on.
+        """
+
+    def export_after(
+        self, shared: OpId | None, skip: int, max_bytes: int
+    ) -> tuple[bytes, int] | None:
+        """Return a batch of the ops after `shared` in the order, without the first `skip`.
+
+        Also the new `skip`; None at the end.
+        """
+
+    def import_batch(self, data: bytes, sender: PeerId) -> None:
+        """Merge a batch; ops that came too early wait.
+
+        Raises RemoteProtocolError for damage and broken limits (nothing of it is merged),
+        SaveError when the disk refuses (nothing of it is merged).
+        """
+
+    def save_points(self) -> Sequence[tuple[OpId, bytes]]:
+        """Return our save points, oldest first: op id and state hash."""
+
+    def find_last_shared(self, points: Sequence[tuple[OpId, bytes]]) -> OpId | None:
+        """Return the latest of these ids whose state hash is also ours, or None."""
+
+    def snapshot(self) -> bytes:
+        """Return our base, whole, for a peer that has to adopt it."""
+
+    def adopt(self, snapshot: bytes, sender: PeerId) -> None:
+        """Adopt a peer's base and re-issue on top what it has not seen.
+
+        Raises RemoteProtocolError for damage (nothing changes), SaveError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PairedPeer:
+    """A paired device: its id, its name when paired, and its pinned public key (32 bytes)."""
+
+    peer_id: PeerId
+    name: str
+    public_key: bytes
+
+
+class PairingsSeam(Protocol):
+    """Who is paired, and who has been refused; every change is durable on return."""
+
+    def paired(self) -> Mapping[PeerId, PairedPeer]:
+        """Return the paired devices by id."""
+
+    def refused(self) -> Mapping[PeerId, bytes]:
+        """Return the devices that were unpaired by hand, with their keys."""
+
+    def add(self, peer: PairedPeer, by_hand: bool) -> None:
+        """Pair; by hand lifts a refusal, otherwise a refused device stays out."""
+
+    def remove(self, peer_id: PeerId) -> None:
+        """Unpair and refuse from now on."""
+
+    def refuse(self, peer_id: PeerId, public_key: bytes) -> None:
+        """Refuse a device that another device of ours has unpaired."""
+
+    def addresses(self, peer_id: PeerId) -> Sequence[tuple[str, int]]:
+        """Return the last known gateway addresses of a paired device, newest first."""
+
+    def remember_address(self, peer_id: PeerId, ip_address: str, port: int) -> None:
+        """Remember where a paired device was reached."""
+
+    def wrong_codes(self) -> tuple[int, float]:
+        """Return how many wrong codes were tried in a row, and the wall-clock second of the last.
+
+        They survive restarts, so that guessing cannot be sped up by crashing us.
+        """
+
+    def set_wrong_codes(self, count: int, last_s: float) -> None:
+        """Store what `wrong_codes` returns."""
