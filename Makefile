@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.stamp
 BENCH_STAMP := $(VENV)/installed-bench.stamp
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 
 ifeq ($(origin PYTHON),undefined)
 PYTHON := $(firstword $(foreach name,python3.14 python3.13 python3.12 python3.11 python3,\
