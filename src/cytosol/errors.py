@@ -18,7 +18,9 @@ CytosolError
     ├── PeerTimeoutError          a peer did not answer, or did not appear, in time
     └── ProtocolError
         ├── LocalProtocolError    we misused our own protocol machine
-        └── RemoteProtocolError   a peer sent what no honest peer sends
+        └── RemoteProtocolError   a peer sent what no honest peer sends; see `.code`
+            ├── DecryptionError   a message was not sealed with the key we share
+            └── FrameError        a frame breaks the framing: answer, then close
 ```
 
 Failures of ops are data, not errors: they stand in `$.failures` of the metadata.
@@ -35,7 +37,9 @@ __all__ = [
     "DatabaseCorruptError",
     "DatabaseError",
     "DatabaseLockedError",
+    "DecryptionError",
     "FailureError",
+    "FrameError",
     "LocalProtocolError",
     "MissingVariableError",
     "NetworkError",
@@ -141,4 +145,19 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """Say that a peer sent what no honest peer sends; its connection is closed."""
+    """Say that a peer sent what no honest peer sends; its connection is closed.
+
+    `code` is the JSON-RPC error code to answer with, None where no answer is due.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DecryptionError(RemoteProtocolError):
+    """Say that a message was not sealed with the key that we share with the peer."""
+
+
+class FrameError(RemoteProtocolError):
+    """Say that a frame breaks the framing; answer with `code`, then close the connection."""

@@ -32,8 +32,12 @@ PATH_LENGTH_MAX: Final = 65_536  # characters of one path
 PATH_NESTING_MAX: Final = 64  # brackets and parentheses in each other
 PATH_STEPS_MAX: Final = 20_000_000  # nodes looked at while evaluating one query
 PATH_CACHE_MAX: Final = 4_096  # parsed paths kept
+PATH_CACHED_LENGTH_MAX: Final = 1_024  # longer paths are parsed anew: they would fill memory
 PATTERN_LENGTH_MAX: Final = 4_096  # characters of a match() or search() pattern
 PATTERN_STATES_MAX: Final = 20_000  # automaton states after counted repeats are unrolled
+PATTERN_CACHE_MAX: Final = 64  # compiled patterns kept
+PATTERN_CACHED_STATES_MAX: Final = 2_000  # larger automata are not kept
+PATTERN_CELLS_MAX: Final = 20_000  # remembered moves and states of one automaton
 
 # --- History ------------------------------------------------------------------------------
 HISTORY_DEFAULT_MAX: Final = 32_768  # as in the seed
@@ -59,6 +63,11 @@ COMPRESS_ABOVE_BYTES: Final = 1_024  # as in the seed's prototype
 CALL_TIMEOUT_S: Final = 5.0
 KEEP_ALIVE_TIMEOUT_S: Final = 20.0  # a dead peer is noticed within this
 SYNC_PROGRESS_TIMEOUT_S: Final = 10.0
+JSON_VALUES_MAX: Final = 2**22 + 2**16  # in one message: an op's 8 MiB hold no more than 2^22
+RPC_ID_LENGTH_MAX: Final = 256  # characters; the id is echoed, so a long one costs us twice
+RPC_METHOD_LENGTH_MAX: Final = 128  # characters
+SESSION_LENGTH_MAX: Final = 64  # characters of a sync session's name
+SAVE_POINTS_MAX: Final = 1_024  # in one message; their gaps double, so honest ones are few
 CALLS_WAITING_MAX: Final = 1_024  # unanswered calls on one connection
 
 # --- Pairing ----------------------------------------------------------------------------------

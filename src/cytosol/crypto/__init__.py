@@ -1,0 +1,1 @@
+"""Keys, sealed messages and the pairing exchange; random bytes are always arguments."""
