@@ -141,7 +141,7 @@ def seal(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
     _check_length("a key", key, KEY_BYTES)
     _check_length("a nonce", nonce, NONCE_BYTES)
     sealed = crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, None, nonce, key)
-    return sealed[-MAC_BYTES:] + sealed[:-MAC_BYTES]
+    return b"".join((sealed[-MAC_BYTES:], memoryview(sealed)[:-MAC_BYTES]))
 
 
 def open_sealed(key: bytes, nonce: bytes, body: bytes) -> bytes:
@@ -152,10 +152,9 @@ def open_sealed(key: bytes, nonce: bytes, body: bytes) -> bytes:
         raise DecryptionError(
             f"a sealed message has at least {MAC_BYTES} bytes, this one has {len(body)}"
         )
+    sealed = b"".join((memoryview(body)[MAC_BYTES:], body[:MAC_BYTES]))
     try:
-        return crypto_aead_xchacha20poly1305_ietf_decrypt(
-            body[MAC_BYTES:] + body[:MAC_BYTES], None, nonce, key
-        )
+        return crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, None, nonce, key)
     except CryptoError:
         raise DecryptionError(
             f"a message of {len(body)} bytes was not sealed with the key shared with this peer"
