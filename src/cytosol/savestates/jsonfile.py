@@ -1,0 +1,154 @@
+"""Records in one readable JSON file, for documents that people look at or keep in git.
+
+Each group of batches writes the whole file anew: to a temporary file beside it, flushed,
+then renamed over it. So the file is whole at every moment, and a commit costs time in
+proportion to the file; for documents beyond some megabytes SqliteSaveState is the right one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+from cytosol.savestates.base import Batch, SaveState, closed_error, make_batch
+from cytosol.savestates.faults import broken_error, os_fault
+from cytosol.savestates.groupcommit import CommitQueue
+from cytosol.savestates.jsonlayout import encode_file, encode_value, parse_records
+from cytosol.savestates.lock import NOFOLLOW, FileLock, sync_folder
+
+__all__ = ["JsonFileSaveState"]
+
+
+class JsonFileSaveState(SaveState):
+    """Keep records in the JSON file `path`, made with mode 0600 at the first commit."""
+
+    text: ClassVar[bool] = True
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path: Path = Path(os.path.abspath(path))
+        self._temporary = self.path.with_name(f"{self.path.name}-new")
+        self._file_lock = FileLock(self.path)
+        self._lock = threading.RLock()
+        # Encoded, so that nobody can change a record from outside; None while closed.
+        self._records: dict[str, bytes] | None = None
+        self._is_broken = False
+        self._queue = CommitQueue(self._write)
+
+    @property
+    def transactions(self) -> int:
+        """Return how often the file was written; batches of several threads share a write."""
+        return self._queue.transactions
+
+    def open(self) -> None:
+        """Become the owner and read the file; one that is missing or empty has no records.
+
+        Raises DatabaseLockedError, DatabaseCorruptError (with line and column) or SaveError.
+        """
+        self._file_lock.acquire()
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(self._temporary)  # left behind by a crash; never acknowledged
+            records = self._read()
+        except OSError as error:
+            self._file_lock.release()
+            raise os_fault(self.path, error) from error
+        except BaseException:
+            self._file_lock.release()
+            raise
+        with self._lock:
+            self._is_broken = False
+            self._records = records
+
+    def get(self, key: str) -> Any:
+        """Return the JSON value under `key`, the caller's own; None if there is none."""
+        value = self._opened().get(key)
+        return None if value is None else json.loads(value)
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, Any]]:
+        """Yield the records whose keys begin with `prefix`, in code point order."""
+        records = self._opened()
+        keys = sorted(key for key in records if key.startswith(prefix))
+        return ((key, json.loads(records[key])) for key in keys)
+
+    def commit(
+        self,
+        puts: Iterable[tuple[str, Any]] = (),
+        deletes: Iterable[str] = (),
+        delete_prefixes: Iterable[str] = (),
+    ) -> None:
+        """Change records as one batch. Raises TypeError or ValueError for what is not JSON."""
+        batch = make_batch(puts, deletes, delete_prefixes, text=True)
+        batch.puts = [(key, encode_value(value)) for key, value in batch.puts]
+        self._queue.commit(batch)
+
+    def close(self) -> None:
+        """Give the file free."""
+        with self._lock:
+            if self._records is not None:
+                self._records = None
+                self._file_lock.release()
+
+    def size_bytes(self) -> int:
+        """Return the bytes of the file."""
+        self._opened()
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _opened(self) -> dict[str, bytes]:
+        records = self._records
+        if records is None:
+            raise closed_error(f"'{self.path}'")
+        return records
+
+    def _read(self) -> dict[str, bytes]:
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | NOFOLLOW)
+        except FileNotFoundError:
+            return {}
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read()
+            records = parse_records(self.path, data) if data else {}
+            if sys.platform != "win32":
+                os.fchmod(descriptor, 0o600)  # it may have been copied with a wider mode
+        return records
+
+    def _write(self, group: list[Batch]) -> None:
+        """Write the whole file with the group in it; called by the leader of the queue."""
+        with self._lock:
+            records = dict(self._opened())
+            if self._is_broken:
+                raise broken_error(self.path)
+            for batch in group:
+                batch.apply_to(records)
+            try:
+                self._replace_file(encode_file(records))
+            except OSError as error:
+                raise os_fault(self.path, error) from error
+            self._records = records
+
+    def _replace_file(self, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW
+        try:
+            with os.fdopen(os.open(self._temporary, flags, 0o600), "wb") as file:
+                file.write(data)
+                file.flush()
+                # While this is set a flush goes on; it stays if that fails.
+                self._is_broken = True
+                os.fsync(file.fileno())
+                self._is_broken = False
+            os.replace(self._temporary, self.path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(self._temporary)
+            raise
+        self._is_broken = True
+        sync_folder(self.path)
+        self._is_broken = False

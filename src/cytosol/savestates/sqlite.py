@@ -1,0 +1,200 @@
+"""Records in one SQLite file: the default, and right for nearly everything.
+
+Every group of batches is one transaction in SQLite's write-ahead log. `durability="full"`
+flushes it to the disk before `commit` returns; `"relaxed"` leaves that to the operating
+system: a crash of the program then loses nothing, one of the machine may lose the latest
+batches.
+
+Each row carries a checksum of its key and value, because SQLite has none for what lies in
+its file: a flipped bit becomes a DatabaseCorruptError and never a wrong value.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Literal
+from zlib import crc32
+
+from cytosol.savestates.base import Batch, SaveState, closed_error, make_batch
+from cytosol.savestates.faults import (
+    broken_error,
+    damaged_error,
+    is_passing,
+    sqlite_fault,
+)
+from cytosol.savestates.groupcommit import CommitQueue
+from cytosol.savestates.lock import FileLock
+from cytosol.savestates.sqlitefile import beside, check_tree, file_size, open_file, roll_back
+
+__all__ = ["SqliteSaveState"]
+
+_PAGE_ROWS: Final = 128
+_GET: Final = "SELECT key, value, checksum FROM records WHERE key = ?"
+_FIRST_PAGE: Final = (
+    "SELECT key, value, checksum FROM records WHERE key >= ? AND key < ? "
+    f"ORDER BY key LIMIT {_PAGE_ROWS}"
+)
+_NEXT_PAGE: Final = _FIRST_PAGE.replace(">=", ">")
+_PUT: Final = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
+_DELETE: Final = "DELETE FROM records WHERE key = ?"
+_DELETE_PREFIX: Final = "DELETE FROM records WHERE key >= ? AND key < ?"
+_AFTER_EVERY_KEY: Final = "\U0010ffff"  # keys are ASCII
+_SETTLE_BYTES: Final = 4 * 1024 * 1024  # of log, before it is copied into the file
+_TRANSACTION_BYTES: Final = 8 * 1024  # what a small one writes: about two pages
+
+_Row = tuple[str, bytes, int]
+
+
+class SqliteSaveState(SaveState):
+    """Keep records in the SQLite file `path`, made with mode 0600 if there is none."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], durability: Literal["full", "relaxed"] = "full"
+    ) -> None:
+        if durability not in ("full", "relaxed"):
+            raise ValueError(f"durability is 'full' or 'relaxed', not {durability!r}")
+        self.path: Path = Path(os.path.abspath(path))
+        self._synchronous = "FULL" if durability == "full" else "NORMAL"
+        self._file_lock = FileLock(self.path)
+        self._lock = threading.RLock()  # guards the connection, for a transaction or a page
+        self._connection: sqlite3.Connection | None = None
+        self._is_broken = False
+        self._unsettled_bytes = 0
+        self._queue = CommitQueue(self._write)
+
+    @property
+    def transactions(self) -> int:
+        """Return how many transactions were written; batches of several threads share them."""
+        return self._queue.transactions
+
+    def open(self) -> None:
+        """Become the owner of the file, and let SQLite recover what a crash left in its log.
+
+        Raises DatabaseLockedError, DatabaseCorruptError or SaveError.
+        """
+        self._file_lock.acquire()
+        try:
+            connection = open_file(self.path, self._synchronous)
+        except BaseException:
+            self._file_lock.release()
+            raise
+        with self._lock:
+            self._is_broken = False
+            self._unsettled_bytes = _SETTLE_BYTES  # what was recovered is settled first
+            self._connection = connection
+
+    def get(self, key: str) -> bytes | None:
+        """Return the bytes under `key`, None if there is no such record."""
+        rows = self._select(_GET, key)
+        return rows[0][1] if rows else None
+
+    def scan(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Yield the records whose keys begin with `prefix`, in code point order."""
+        end = prefix + _AFTER_EVERY_KEY
+        return self._rest(self._select(_FIRST_PAGE, prefix, end), end)
+
+    def commit(
+        self,
+        puts: Iterable[tuple[str, bytes]] = (),
+        deletes: Iterable[str] = (),
+        delete_prefixes: Iterable[str] = (),
+    ) -> None:
+        """Change records as one batch, in one transaction with those of other waiting threads."""
+        self._queue.commit(make_batch(puts, deletes, delete_prefixes, text=False))
+
+    def close(self) -> None:
+        """Settle the log into the file and give the file free."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with suppress(sqlite3.Error):  # what was acknowledged is in the log anyway
+                    connection.close()
+                self._file_lock.release()
+
+    def size_bytes(self) -> int:
+        """Return the bytes of the file and its log."""
+        self._opened()
+        return file_size(self.path) + file_size(beside(self.path, "-wal"))
+
+    def check(self) -> None:
+        """Let SQLite check its tree, then read every record and compare its checksum."""
+        with self._lock:
+            connection = self._opened()
+            try:
+                check_tree(connection, self.path, "integrity_check")
+            except sqlite3.Error as error:
+                raise sqlite_fault(self.path, error) from error
+        super().check()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise closed_error(f"'{self.path}'")
+        return self._connection
+
+    def _select(self, sql: str, *arguments: Any) -> list[_Row]:
+        with self._lock:
+            connection = self._opened()
+            try:
+                rows: list[_Row] = connection.execute(sql, arguments).fetchall()
+            except sqlite3.Error as error:
+                raise sqlite_fault(self.path, error) from error
+        for key, value, checksum in rows:
+            # A flipped bit can change the type that SQLite reads, too.
+            if type(value) is not bytes or _checksum(key, value) != checksum:
+                raise damaged_error(self.path, f"the checksum of the record {key!r} is wrong")
+        return rows
+
+    def _rest(self, page: list[_Row], end: str) -> Iterator[tuple[str, bytes]]:
+        while page:
+            for key, value, _ in page:
+                yield key, value
+            page = self._select(_NEXT_PAGE, page[-1][0], end) if len(page) == _PAGE_ROWS else []
+
+    def _write(self, group: list[Batch]) -> None:
+        """Write a group as one transaction; called by the leader of the queue."""
+        with self._lock:
+            connection = self._opened()
+            if self._is_broken:
+                raise broken_error(self.path)
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                for batch in group:
+                    self._apply(connection, batch)
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._is_broken = not is_passing(error) or not roll_back(connection)
+                raise sqlite_fault(self.path, error) from error
+            except BaseException:  # Ctrl-C: without a transaction to undo it may be saved
+                self._is_broken = not connection.in_transaction or not roll_back(connection)
+                raise
+            self._settle(connection)
+
+    def _apply(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        for prefix in batch.delete_prefixes:
+            connection.execute(_DELETE_PREFIX, (prefix, prefix + _AFTER_EVERY_KEY))
+        if batch.deletes:
+            connection.executemany(_DELETE, [(key,) for key in batch.deletes])
+        rows = [(key, value, _checksum(key, value)) for key, value in batch.puts]
+        connection.executemany(_PUT, rows)
+        self._unsettled_bytes += sum(len(value) for _, value in batch.puts)
+
+    def _settle(self, connection: sqlite3.Connection) -> None:
+        """Copy the log into the file from time to time; what it holds is durable already."""
+        self._unsettled_bytes += _TRANSACTION_BYTES
+        if self._unsettled_bytes < _SETTLE_BYTES:
+            return
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:  # the batch stands; a full disk may be better next time
+            self._is_broken = not is_passing(error)
+        else:
+            self._unsettled_bytes = 0
+
+
+def _checksum(key: str, value: bytes) -> int:
+    return crc32(value, crc32(key.encode()))

@@ -1,0 +1,162 @@
+"""Make, recognise and open the SQLite file of a save state.
+
+The file is looked at before SQLite opens it, because SQLite's recovery would already change
+one that is not ours. A new file is built under another name and renamed, so there never is
+half of one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Literal
+
+from cytosol.savestates.faults import (
+    damaged_error,
+    foreign_error,
+    newer_error,
+    os_fault,
+    sqlite_fault,
+    symlink_error,
+)
+from cytosol.savestates.lock import NOFOLLOW, sync_folder
+
+__all__ = ["beside", "check_tree", "file_size", "open_file", "roll_back"]
+
+_APPLICATION_ID: Final = 0x4359544F  # "CYTO": tells SQLite and `file` whose database it is
+_VERSION: Final = 1
+_TABLE: Final = (
+    "CREATE TABLE records (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL, "
+    "checksum INTEGER NOT NULL) WITHOUT ROWID"
+)
+_HEAD_BYTES: Final = 100  # SQLite's file format, section 1.3: the database header
+_CHECKED_BYTES_MAX: Final = 16 * 1024 * 1024  # checking this much takes about 20 ms
+
+
+def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
+    """Return a connection that owns the file `path`, made anew if missing or empty.
+
+    `synchronous` is SQLite's word, "FULL" or "NORMAL". The caller holds the lock. Raises
+    DatabaseCorruptError, DatabaseLockedError (for a program that is not ours) or SaveError.
+    """
+    try:
+        return _open_file(path, synchronous)
+    except OSError as error:
+        raise os_fault(path, error) from error
+    except sqlite3.Error as error:
+        raise sqlite_fault(path, error) from error
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return the name of a file that SQLite or we keep beside `path`."""
+    return path.with_name(path.name + suffix)
+
+
+def file_size(path: Path) -> int:
+    """Return the size in bytes, 0 for a file that is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def check_tree(
+    connection: sqlite3.Connection, path: Path, depth: Literal["quick_check", "integrity_check"]
+) -> None:
+    """Let SQLite check its tree; raises DatabaseCorruptError."""
+    report = connection.execute(f"PRAGMA {depth}(1)").fetchone()[0]
+    if report != "ok":
+        raise damaged_error(path, report)
+
+
+def roll_back(connection: sqlite3.Connection) -> bool:
+    """Undo the transaction, if SQLite has not done so; tell whether it is undone."""
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _open_file(path: Path, synchronous: str) -> sqlite3.Connection:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        if beside(path, suffix).is_symlink():
+            raise symlink_error(beside(path, suffix))
+    if file_size(path) == 0:
+        # SQLite would replay a left-over log into the new file, or throw it away.
+        if file_size(beside(path, "-wal")) > 0:
+            raise damaged_error(path, f"it is missing or empty, but '{path.name}-wal' is there")
+        _create(path)
+    _check_head(path)
+    connection = _connect(path)
+    try:
+        _prepare(connection, path, synchronous)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Return a plain connection without implicit transactions, usable by any thread."""
+    return sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+
+
+def _create(path: Path) -> None:
+    fresh = beside(path, "-new")
+    with suppress(FileNotFoundError):
+        fresh.unlink()
+    os.close(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o600))
+    connection = _connect(fresh)
+    try:
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+        connection.execute(_TABLE)
+    finally:
+        connection.close()
+    fresh.replace(path)
+    sync_folder(path)
+
+
+def _check_head(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | NOFOLLOW)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise foreign_error(path, "it is not a plain file")
+        head = os.read(descriptor, _HEAD_BYTES)
+        if len(head) < _HEAD_BYTES or not head.startswith(b"SQLite format 3\0"):
+            raise foreign_error(path, "or its beginning is damaged")
+        if int.from_bytes(head[68:72], "big") != _APPLICATION_ID:
+            raise foreign_error(path, "it is the SQLite database of another program")
+        version = int.from_bytes(head[60:64], "big")
+        if version != _VERSION:
+            raise newer_error(path, version)
+        if sys.platform != "win32":
+            os.fchmod(descriptor, 0o600)  # it may have been copied with a wider mode
+    finally:
+        os.close(descriptor)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
+    for pragma in (
+        "trusted_schema = OFF",
+        "cell_size_check = ON",
+        "locking_mode = EXCLUSIVE",  # no shared memory file, and no other program in between
+        "journal_mode = WAL",
+        f"synchronous = {synchronous}",
+        "fullfsync = ON",  # macOS needs it for a flush that reaches the disk
+        "checkpoint_fullfsync = ON",
+        "wal_autocheckpoint = 0",  # SQLite would hide that it failed; the save state does it
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    if connection.execute("SELECT sql FROM sqlite_master").fetchall() != [(_TABLE,)]:
+        raise damaged_error(path, "its table is not the one that Cytosol makes")
+    if file_size(path) <= _CHECKED_BYTES_MAX:
+        check_tree(connection, path, "quick_check")
