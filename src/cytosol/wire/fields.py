@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from cytosol.crypto.primitives import KEY_BYTES, check_public_key
 from cytosol.errors import ActionError, RemoteProtocolError
-from cytosol.limits import AUTHORS_MAX, GATEWAY_PORT_MIN, LAMPORT_MAX
+from cytosol.limits import AUTHORS_MAX, GATEWAY_PORT_MIN, JSON_VALUES_MAX, LAMPORT_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
 from cytosol.model.version import ZERO_HASH
@@ -125,7 +125,7 @@ class Fields:
         try:
             check_public_key(data)
         except RemoteProtocolError:
-            raise self.refusal(key, "a public key that is safe to use")
+            raise self.refusal(key, "a public key that is safe to use") from None
         return data
 
     def state_hash(self, key: str) -> bytes:
@@ -136,13 +136,11 @@ class Fields:
         """Return the 16 bytes of a UUID."""
         return self._uuid(key, self._object.get(key))
 
-    def array(self, key: str, length_max: int | None = None) -> list[Any]:
+    def array(self, key: str, length_max: int = JSON_VALUES_MAX) -> list[Any]:
         """Return a list of at most so many values, which are not looked at."""
         value = self._object.get(key)
-        if not isinstance(value, list) or (length_max is not None and len(value) > length_max):
-            raise self.refusal(
-                key, "an array" if length_max is None else f"an array up to {length_max}"
-            )
+        if not isinstance(value, list) or len(value) > length_max:
+            raise self.refusal(key, f"an array of at most {length_max} values")
         return value
 
     def fields(self, key: str) -> Fields:
