@@ -87,7 +87,7 @@ class Cursor:
             return None
         match = self._take_match(_VARIABLE)
         if match is None:
-            self.fail("a variable is written {name} or {0}; no such variable stands")
+            self.fail("a variable is written {name} or {0}, but not the one")
         return match.group(1)
 
     def take_word(self) -> str | None:
@@ -108,7 +108,7 @@ class Cursor:
             return None
         digits = match.group()
         if len(digits) > 17 or abs(int(digits)) > INDEX_MAX:
-            self.fail("an index must be between -(2^53-1) and 2^53-1; no such index stands", start)
+            self.fail("an index must be between -(2^53-1) and 2^53-1, unlike the one", start)
         return int(digits)
 
     def take_number(self) -> int | float | None:
@@ -141,9 +141,11 @@ class Cursor:
             if self.take(quote):
                 return "".join(parts)
             if self.position >= len(text):
-                self.fail("the string that starts here is not closed", start)
+                self.fail("a string is never closed, which opens", start)
             if not self.take("\\"):
-                self.fail("this character must be escaped as \\uXXXX in a string; it stands bare")
+                self.fail(
+                    "a control character or lone surrogate must not stand in a string, as it does"
+                )
             parts.append(self._escaped(quote))
 
     def _escaped(self, quote: str) -> str:
@@ -154,7 +156,7 @@ class Cursor:
             return _ESCAPES.get(mark, quote)
         if mark != "u":
             self.fail(
-                "no such escape in a string: only \\b \\f \\n \\r \\t \\/ \\\\ \\uXXXX and the quote"
+                "a backslash must be followed by its own quote or by one of b f n r t / \\ uXXXX"
             )
         start = self.position - 1
         high = self._code_unit(start)
@@ -171,6 +173,6 @@ class Cursor:
         """Read `uXXXX`."""
         match = _HEX.match(self.text, self.position + 1) if self.at("u") else None
         if match is None:
-            self.fail("\\u must be followed by four hexadecimal digits", start)
+            self.fail("\\u must be followed by four hexadecimal digits, unlike the one", start)
         self.position = match.end()
         return int(match.group(), 16)

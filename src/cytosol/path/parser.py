@@ -94,10 +94,10 @@ class _Parser:
         if not cursor.text:
             cursor.fail("the path is empty; write $ for the whole document")
         if not (cursor.take("$") or cursor.at(".") or cursor.at("[")):
-            cursor.fail("a path starts with $, with . or with [; it does not")
+            cursor.fail("a path starts with $ (or with . or [), but something else stands")
         segments, _ = self.segments()
         if cursor.position < len(cursor.text):
-            cursor.fail("here a segment such as .name or [0] must follow; there is none")
+            cursor.fail("a segment such as .name or [0] must follow, but something else stands")
         return segments
 
     # --- Segments and selectors ---------------------------------------------------------
@@ -136,7 +136,10 @@ class _Parser:
             return variable
         name = self.cursor.take_name()
         if name is None:
-            self.cursor.fail("after a dot comes a name, {variable} or *; names hold no other signs")
+            self.cursor.fail(
+                "after a dot comes a plain name, {variable} or * (other names go in brackets and "
+                "quotes: ['a-b']), but something else stands"
+            )
         return Name(name)
 
     def variable(self) -> Variable | None:
@@ -172,7 +175,7 @@ class _Parser:
             cursor.skip_blank()
             selectors.append(self.selector())
             cursor.skip_blank()
-        self.leave("]", "here , or ] must follow")
+        self.leave("]", ", or ] must follow, but something else stands")
         return tuple(selectors)
 
     def selector(self) -> Selector:
@@ -186,7 +189,7 @@ class _Parser:
             self.enter()
             value = self.value(self.expression())
             cursor.skip_blank()
-            self.leave(")", "here ) must close the expression")
+            self.leave(")", ") must close the expression, but something else stands")
             return Computed(value)
         name = cursor.take_string()
         if name is not None:
@@ -202,8 +205,8 @@ class _Parser:
             cursor.position = after_start
             if start is None:
                 cursor.fail(
-                    "in brackets stands a 'name', an index, a slice, {variable}, *, ?filter "
-                    "or (expression); here is none"
+                    "in brackets comes a 'name', an index, a slice, {variable}, *, ?filter or "
+                    "(expression), but something else stands"
                 )
             return start if isinstance(start, Variable) else Index(start)
         cursor.skip_blank()
@@ -265,7 +268,7 @@ class _Parser:
         if cursor.take("!"):
             cursor.skip_blank()
             if cursor.at("!"):
-                cursor.fail("! cannot stand twice; put the inner one in parentheses")
+                cursor.fail("! must not stand twice (put the inner one in parentheses), as it does")
             return _Operand(Not(self.test(self.operand())), Kind.LOGICAL, start)
         number = cursor.take_number()
         if number is not None:
@@ -276,7 +279,7 @@ class _Parser:
             self.enter()
             inner = self.expression()
             cursor.skip_blank()
-            self.leave(")", "here ) or an operator must follow")
+            self.leave(")", ") or an operator must follow, but something else stands")
             return inner._replace(grouped=not isinstance(inner.node, Chain | Negate))
         if cursor.at("@") or cursor.at("$"):
             return self.sub_query()
@@ -292,8 +295,8 @@ class _Parser:
         word = cursor.take_word()
         if word not in _WORDS:
             cursor.fail(
-                "here must stand a query from @ or $, a literal, {variable} or a function; "
-                "there is none",
+                "a query from @ or $, a literal, {variable} or a function must follow, but "
+                "something else stands",
                 start,
             )
         return _Operand(Literal(_WORDS[word]), Kind.VALUE, start)
@@ -337,7 +340,7 @@ class _Parser:
         function = FUNCTIONS.get(name)
         if function is None:
             known = ", ".join(sorted(FUNCTIONS))
-            cursor.fail(f"there is no function {name}(), only {known}; the call stands", start)
+            cursor.fail(f"the functions are {known}; {name}() is none of them", start)
         cursor.position -= 1  # `enter` steps over the parenthesis
         self.enter()
         arguments: list[_Operand] = []
@@ -348,7 +351,7 @@ class _Parser:
                 cursor.skip_blank()
                 arguments.append(self.expression())
                 cursor.skip_blank()
-        self.leave(")", "here , or ) must follow")
+        self.leave(")", ", or ) must follow, but something else stands")
         if len(arguments) != len(function.parameters):
             cursor.fail(
                 f"{name}() takes {len(function.parameters)} arguments, not {len(arguments)}", start
@@ -365,19 +368,16 @@ class _Parser:
         """Take an operand as one value, or fail."""
         node = operand.node
         if operand.kind is Kind.LOGICAL:
-            self.cursor.fail(
-                "a test is true or false but no value; a test stands", operand.position
-            )
+            self.cursor.fail("a value is needed, but a test stands", operand.position)
         if isinstance(node, SubQuery) and not node.singular:
             self.cursor.fail(
-                "only a query of single names and indexes is a value (value() and count() take "
-                "others); another one stands",
+                "a value is needed, but a query that may select several nodes (for value() or "
+                "count()) stands",
                 operand.position,
             )
         if operand.grouped and not arithmetic:
             self.cursor.fail(
-                "parentheses stand around tests and arithmetic only; around a plain value they "
-                "stand",
+                "parentheses go around tests and arithmetic only, but a plain value stands in them",
                 operand.position,
             )
         return node
@@ -385,14 +385,17 @@ class _Parser:
     def nodes(self, operand: _Operand) -> Expression:
         """Take an operand as a list of nodes, or fail."""
         if operand.kind is not Kind.NODES or operand.grouped:
-            self.cursor.fail("this function takes a query; none stands", operand.position)
+            self.cursor.fail(
+                "the function takes a query, but something else stands", operand.position
+            )
         return operand.node
 
     def test(self, operand: _Operand) -> Expression:
         """Take an operand as a test, or fail."""
         if operand.kind is Kind.VALUE:
             self.cursor.fail(
-                "a value alone is no test, compare it with another; it stands", operand.position
+                "a test is needed, but a value alone (compare it with another) stands",
+                operand.position,
             )
         if isinstance(operand.node, SubQuery):
             return Exists(operand.node)
@@ -407,7 +410,10 @@ class _Parser:
 
     def comparison(self, run: list[_Operand], symbols: list[tuple[str, int]]) -> _Operand:
         if len(run) > 2:
-            self.cursor.fail("comparisons do not chain; join them with &&", symbols[1][1])
+            self.cursor.fail(
+                "comparisons do not chain (join them with &&), but another one stands",
+                symbols[1][1],
+            )
         left, right = self.value(run[0]), self.value(run[1])
         return _Operand(Compare(symbols[0][0], left, right), Kind.LOGICAL, run[0].position)
 

@@ -236,7 +236,7 @@ def _tails(segments: tuple[BoundSegment, ...], run: Run) -> list[Location]:
 def _target(node: JsonValue, steps: Location) -> Target:
     """Walk `steps` from `node` as far as they exist."""
     location: list[Step] = []
-    for position, step in enumerate(steps):
+    for step in steps:
         if type(node) is dict:
             if step not in node:
                 break
@@ -251,4 +251,5 @@ def _target(node: JsonValue, steps: Location) -> Target:
         node = node[step]
     else:
         return Target(tuple(location), True, None)
-    return Target((*location, *steps[position:]), False, position)
+    missing = len(location)
+    return Target((*location, *steps[missing:]), False, missing)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from cytosol import limits
+from cytosol.limits import PATH_CACHE_MAX, PATH_CACHED_LENGTH_MAX, PATH_LENGTH_MAX
+from cytosol.path.evaluate import Location, Step
 from cytosol.path.lexer import INDEX_MAX, NAME_PATTERN
 
 __all__ = ["singular_steps"]
@@ -22,49 +23,54 @@ _STEP: Final = re.compile(
     r'|\["([^\x00-\x1f"\\\ud800-\udfff]*)"\]'
 )
 
-_known: dict[str, tuple[str | int, ...]] = {}
-_beginnings: dict[str, tuple[str | int, ...]] = {}
+_beginnings: dict[str, Location] = {}
 
 
-def singular_steps(text: str) -> tuple[str | int, ...] | None:
+def singular_steps(text: str) -> Location | None:
     """Return the keys and indexes of a plain path without variables, as they are written.
 
     None means that `text` is not plain (or not a path at all): `parse_path` then tells.
     """
-    steps = _known.get(text)
-    if steps is not None:
-        return steps
-    if len(text) > limits.PATH_CACHED_LENGTH_MAX:
-        return _scan(text)
-    beginning, dot, name = text.rpartition(".")
-    if name.isidentifier() and name.isascii():  # then it is a name of the RFC, too
+    if len(text) > PATH_LENGTH_MAX:
+        return None
+    beginning, _, name = text.rpartition(".")
+    if name.isidentifier():  # all that Python takes as one is a name of the RFC, too
         before = _beginnings.get(beginning)
-        if before is None and beginning:
-            before = _scan(beginning)
+        if before is None:
+            before = _remember(beginning, _with_index(beginning)) if beginning else None
             if before is None:
-                return None
-            if len(_beginnings) >= limits.PATH_CACHE_MAX:
-                _beginnings.clear()
-            _beginnings[beginning] = before
-        elif not dot:
-            return None
-        steps = (*before, name) if before is not None else (name,)
-    else:
-        steps = _scan(text)
-        if steps is None:
-            return None
-    if len(_known) >= limits.PATH_CACHE_MAX:
-        _known.clear()
-    _known[text] = steps
+                return _scan(text)
+        return (*before, name)
+    return _with_index(text)
+
+
+def _with_index(text: str) -> Location | None:
+    """Read a path that ends with an index, or any other."""
+    beginning, _, index = text[:-1].rpartition("[")
+    if index.isdecimal() and index.isascii() and text[-1] == "]" and len(index) < 16:
+        before = _beginnings.get(beginning)
+        if before is None:
+            before = _remember(beginning, _scan(beginning))
+        if before is not None and (index[0] != "0" or index == "0"):
+            return (*before, int(index))
+    return _scan(text)
+
+
+def _remember(beginning: str, steps: Location | None) -> Location | None:
+    """Remember the steps of what stands before the last one, unless it is very long."""
+    if steps is not None and len(beginning) <= PATH_CACHED_LENGTH_MAX:
+        if len(_beginnings) >= PATH_CACHE_MAX:
+            _beginnings.clear()
+        _beginnings[beginning] = steps
     return steps
 
 
-def _scan(text: str) -> tuple[str | int, ...] | None:
+def _scan(text: str) -> Location | None:
     """Read step after step with one pattern."""
-    if not text or len(text) > limits.PATH_LENGTH_MAX:
+    if not text:
         return None
     position = 1 if text[0] == "$" else 0
-    steps: list[str | int] = []
+    steps: list[Step] = []
     end = len(text)
     while position < end:
         match = _STEP.match(text, position)
