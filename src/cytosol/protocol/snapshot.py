@@ -1,0 +1,106 @@
+"""Snapshots travel in chunks, for a peer that has to adopt our base (spec: document, Retention).
+
+The adopting side asks for one chunk after the other: `cytosol.sync.snapshot {session, offset}`
+gives `{total, offset, hash, data}`. The hash (BLAKE2b-512 of the whole) names the snapshot: a
+fetch that was cut off goes on where it stopped if the peer still serves the same one.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from cytosol.errors import RemoteProtocolError
+from cytosol.limits import (
+    SNAPSHOT_BYTES_MAX,
+    SNAPSHOT_CHUNK_BYTES_MAX,
+    SYNC_PROGRESS_TIMEOUT_S,
+)
+from cytosol.protocol.sync_link import SyncLink, SyncProgress
+from cytosol.wire.sync_messages import SnapshotParams, SnapshotResult
+
+__all__ = ["CHUNK_BYTES", "SnapshotCache", "SnapshotFetch", "SnapshotServer"]
+
+CHUNK_BYTES = 1024 * 1024
+"""What we put into one chunk; up to SNAPSHOT_CHUNK_BYTES_MAX is accepted."""
+
+SnapshotCache = dict[bytes, bytearray]
+"""At most one half-fetched snapshot by its hash; the owner keeps one of these for each peer."""
+
+
+class SnapshotServer:
+    """Our snapshot, made once for a session, so that all its chunks fit together."""
+
+    __slots__ = ("_data", "_hash")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._hash = blake2b(data).digest()
+
+    def chunk(self, offset: int) -> SnapshotResult:
+        """Return the chunk at `offset`; the first one if the snapshot is shorter than that.
+
+        A shorter one is another one than the peer thinks, and it will start again.
+        """
+        total = len(self._data)
+        if offset > total:
+            offset = 0
+        data = self._data[offset : offset + CHUNK_BYTES]
+        return SnapshotResult(total, offset, self._hash, data)
+
+
+class SnapshotFetch:
+    """One snapshot on its way to us; memory grows with what has arrived, not with the claim."""
+
+    __slots__ = ("_cache", "_first", "_link", "_session", "call_id")
+
+    def __init__(self, link: SyncLink, session: str, cache: SnapshotCache) -> None:
+        self._link = link
+        self._session = session
+        self._cache = cache
+        self._first = True
+        self.call_id = self._ask(sum(map(len, cache.values())))
+
+    def _ask(self, offset: int) -> int:
+        return self._link.call(SnapshotParams(self._session, offset), SYNC_PROGRESS_TIMEOUT_S)
+
+    def receive(self, chunk: SnapshotResult) -> bytes | None:
+        """Take the answer to the last call; return the whole snapshot once it is complete.
+
+        Raises RemoteProtocolError when the chunks cannot belong together.
+        """
+        first, self._first = self._first, False
+        if not 0 < chunk.total <= SNAPSHOT_BYTES_MAX:
+            raise RemoteProtocolError(
+                f"the peer's snapshot of {chunk.total} bytes is empty or larger than "
+                f"{SNAPSHOT_BYTES_MAX} bytes and cannot be adopted"
+            )
+        data = self._cache.get(chunk.digest)
+        if data is None:
+            if not first:
+                raise RemoteProtocolError("the peer changed its snapshot while sending it")
+            self._cache.clear()
+            data = self._cache[chunk.digest] = bytearray()
+            if chunk.offset:
+                self.call_id = self._ask(0)
+                return None
+        self._append(data, chunk)
+        self._link.emit(SyncProgress(self._link.peer_id, len(data), chunk.total))
+        if chunk.offset + len(chunk.data) < chunk.total:
+            self.call_id = self._ask(len(data))
+            return None
+        whole = bytes(data)
+        if blake2b(whole).digest() != chunk.digest:
+            self._cache.clear()
+            raise RemoteProtocolError("the peer's snapshot does not have the hash it announced")
+        return whole
+
+    def _append(self, data: bytearray, chunk: SnapshotResult) -> None:
+        """Add a chunk, which must come next and not be too large."""
+        if chunk.offset != len(data) or len(chunk.data) > SNAPSHOT_CHUNK_BYTES_MAX:
+            held = len(data)
+            self._cache.clear()
+            raise RemoteProtocolError(
+                f"a chunk of {len(chunk.data)} bytes at {chunk.offset} does not fit into the "
+                f"peer's snapshot of {chunk.total} bytes, of which {held} are here"
+            )
+        data += chunk.data

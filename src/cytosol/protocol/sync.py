@@ -1,0 +1,338 @@
+"""Syncing with one peer over one authenticated connection: full syncs, and live sync between.
+
+A machine like all others: inputs with `now`, effects out. The full sync at the start is opened by
+the peer with the greater id; the other one waits a moment and opens it if nothing comes. Later,
+whoever finds a difference opens one. If both do at once, the session of the greater id stands.
+
+A session that fails is tried again with growing pauses; one that ends with unequal hashes with
+much longer ones, because it cannot be expected to end otherwise soon.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from cytosol.errors import RemoteProtocolError, SaveError
+from cytosol.limits import SYNC_PROGRESS_TIMEOUT_S
+from cytosol.model.ids import PeerId, format_id
+from cytosol.model.json import JsonValue
+from cytosol.protocol.effects import Answer, AnswerError, Fail, SyncEffect
+from cytosol.protocol.full_sync import NO_SESSION, FullSync, Outcome
+from cytosol.protocol.live_sync import LiveSync
+from cytosol.protocol.seams import ReplicaSeam
+from cytosol.protocol.snapshot import SnapshotCache
+from cytosol.protocol.sync_link import SyncDone, SyncLink, SyncStuck, parse_brings
+from cytosol.wire.jsonrpc import ErrorCode
+from cytosol.wire.messages import Done
+from cytosol.wire.methods import Body, Place, parse_params
+from cytosol.wire.sync_messages import (
+    EndSessionParams,
+    FindLastSharedHistoryParams,
+    LiveUpdateParams,
+    LiveUpdateResult,
+    SessionUpdateParams,
+    SnapshotParams,
+    StateSummaryParams,
+)
+
+__all__ = ["FIRST_SESSION_WAIT_S", "RETRY_MAX_S", "STUCK_RETRY_S", "SyncMachine"]
+
+FIRST_SESSION_WAIT_S = 3.0
+"""How long the peer with the smaller id lets the other one open a session first."""
+
+RETRY_MAX_S = 60.0
+"""The longest pause after sessions that failed; the first one is a second."""
+
+STUCK_RETRY_S = 600.0
+"""The pause after a session that could not make the hashes equal."""
+
+STUCK_AFTER = 3
+"""Failed sessions in a row after which the app is told."""
+
+
+class SyncMachine:
+    """Keep our replica and that of one peer equal while they are connected.
+
+    `cache` keeps a half-fetched snapshot; hand in the same dict for the same peer after a
+    reconnect, and the fetch goes on where it stopped.
+
+    Sends `osmosis.sync.stateSummary` and `.endSession` as notifications (and takes them as requests
+    too), `.sessionUpdate`, `.findLastSharedHistory`, `.liveUpdate` and `cytosol.sync.snapshot` as
+    requests. Emits OpsReceived, SyncProgress, SyncDone and SyncStuck.
+    """
+
+    def __init__(
+        self,
+        replica: ReplicaSeam,
+        own_id: PeerId,
+        their_id: PeerId,
+        cache: SnapshotCache | None = None,
+    ) -> None:
+        self._link = SyncLink(replica, own_id, their_id)
+        self._live = LiveSync(self._link)
+        self._cache: SnapshotCache = {} if cache is None else cache
+        self._session: FullSync | None = None
+        self._session_count = 0
+        self._last_ended = ""
+        self._own_prefix = format_id(own_id) + "/"
+        self._retry_at: float | None = None
+        self._setbacks = 0  # sessions in a row that did not end with equal hashes
+        self._ended_by_peer = False
+        self._failed = False
+
+    # --- Inputs ---------------------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Begin: the connection is authenticated both ways."""
+        if self._is_greater:
+            self._open(now)
+        else:
+            self._retry_at = now + FIRST_SESSION_WAIT_S
+
+    def local_changes(self, now: float) -> None:
+        """Send on what is new in the replica: our own ops, or those merged from another peer."""
+        if self._session is None and not self._failed:
+            self._want_session(self._live.pump(), now)
+
+    def receive_notification(self, method: str, params: JsonValue, now: float) -> None:
+        """Take a notification of the peer; a malformed one ends the connection."""
+        if self._failed:
+            return
+        try:
+            message = parse_params(method, params, Place.CONNECTION)
+            if not self._take_notice(message, now):
+                raise RemoteProtocolError(f"the peer sent {method} as a notification")
+        except RemoteProtocolError as error:
+            self._fail(error)
+        self._settle(now)
+
+    def receive_request(
+        self, request_id: int | str, method: str, params: JsonValue, now: float
+    ) -> None:
+        """Take a request of the peer and answer it; malformed params are refused."""
+        if self._failed:
+            return
+        try:
+            message = parse_params(method, params, Place.CONNECTION)
+            if isinstance(message, LiveUpdateParams | SessionUpdateParams):
+                self._check_batch(message)
+            brings = parse_brings(params)
+        except RemoteProtocolError as error:
+            self._refuse(request_id, error.code or ErrorCode.INVALID_PARAMS, str(error))
+            return
+        try:
+            if self._take_notice(message, now):
+                self._link.effects.append(Answer(request_id, Done().to_json()))
+            elif isinstance(message, LiveUpdateParams):
+                self._receive_live(request_id, message, brings, now)
+            else:
+                self._receive_session_call(request_id, method, message, brings, now)
+        except RemoteProtocolError as error:
+            self._fail(error)
+        self._settle(now)
+
+    def receive_result(self, call_id: int, result: JsonValue, now: float) -> None:
+        """Take the answer to one of our calls; one that came too late is ignored."""
+        if self._failed:
+            return
+        try:
+            if self._session is not None and self._session.owns(call_id):
+                self._session.receive_result(call_id, result, now)
+            elif self._live.owns(call_id):
+                answer = LiveUpdateResult.from_json(result)
+                trouble = self._live.receive_result(call_id, answer.state_hash, answer.latest)
+                if self._live.verified:
+                    self._setbacks, self._retry_at = 0, None
+                self._want_session(trouble, now)
+        except RemoteProtocolError as error:
+            self._fail(error)
+        self._settle(now)
+
+    def receive_error(self, call_id: int, code: int, message: str, now: float) -> None:
+        """Take a refusal of one of our calls, or its time-out: the next exchange repairs it."""
+        if self._failed:
+            return
+        if self._session is not None and self._session.owns(call_id):
+            self._session.fail(f"the peer refused to go on: {message} ({code})")
+        elif self._live.owns(call_id):
+            self._live.stop()
+            self._set_back(now)
+        self._settle(now)
+
+    def handle_timer(self, now: float) -> None:
+        """Give up a session that does not get on, or open the one that is due."""
+        deadline = self.next_deadline()
+        if deadline is None or now < deadline:
+            return
+        if self._session is None:
+            self._open(now)
+        else:
+            self._session.fail(f"no progress for {SYNC_PROGRESS_TIMEOUT_S:g} seconds")
+            self._settle(now)
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timer` has something to do, None when nothing is due."""
+        if self._failed:
+            return None
+        if self._session is not None:
+            return self._session.progress_at + SYNC_PROGRESS_TIMEOUT_S
+        return self._retry_at
+
+    def take_effects(self) -> list[SyncEffect]:
+        """Return what is to be done, in order, and forget it."""
+        effects, self._link.effects = self._link.effects, []
+        return effects
+
+    # --- Requests and notifications -------------------------------------------------------
+
+    @staticmethod
+    def _check_batch(message: LiveUpdateParams | SessionUpdateParams) -> None:
+        if message.ops is not None:
+            raise RemoteProtocolError("ops are taken as a `batch` only")
+
+    def _take_notice(self, message: Body, now: float) -> bool:
+        """Take what needs no answer; tell whether it was that."""
+        if isinstance(message, StateSummaryParams):
+            self._receive_summary(message, now)
+        elif isinstance(message, EndSessionParams):
+            if self._session is not None and self._session.session == message.session:
+                self._ended_by_peer = True
+                self._session.fail("the peer ended the session")
+        else:
+            return False
+        return True
+
+    def _receive_summary(self, message: StateSummaryParams, now: float) -> None:
+        session = self._session
+        if session is None or session.session != message.session:
+            if message.session.startswith(self._own_prefix):  # we have given it up
+                self._link.notify(EndSessionParams(message.session))
+                return
+            if message.session == self._last_ended:  # it crossed with our endSession
+                return
+            if session is not None and session.is_ours and self._is_greater:  # ours stands
+                return
+            session = self._begin(message.session, False, now)
+        session.receive_summary(message.state, now)
+
+    def _receive_live(
+        self,
+        request_id: int | str,
+        message: LiveUpdateParams,
+        brings: dict[PeerId, int],
+        now: float,
+    ) -> None:
+        link = self._link
+        try:
+            link.take_in(message.batch or b"", brings)
+        except SaveError as error:
+            self._refuse(request_id, ErrorCode.INTERNAL_ERROR, str(error))
+            return
+        self._live.note_brought(brings)
+        summary = link.replica.summary()
+        result = LiveUpdateResult(summary.state_hash, summary.latest)
+        link.effects.append(Answer(request_id, result.to_json()))
+        self.local_changes(now)  # what had waited for these ops may be news to the peer
+
+    def _receive_session_call(
+        self,
+        request_id: int | str,
+        method: str,
+        message: Body,
+        brings: dict[PeerId, int],
+        now: float,
+    ) -> None:
+        match message:
+            case (
+                SessionUpdateParams(session=name)
+                | FindLastSharedHistoryParams(session=name)
+                | SnapshotParams(session=name)
+            ):
+                session = self._session
+                if session is None or session.session != name:
+                    self._refuse(request_id, NO_SESSION, f"there is no sync session {name!r}")
+                    return
+            case _:
+                text = f"{method} is not a method of syncing"
+                self._refuse(request_id, ErrorCode.METHOD_NOT_FOUND, text)
+                return
+        match message:
+            case SessionUpdateParams(last=last, batch=batch):
+                session.receive_update(request_id, batch or b"", brings, last, now)
+            case FindLastSharedHistoryParams(save_points=points):
+                pairs = [(point.id, point.state_hash) for point in points]
+                session.receive_find(request_id, pairs, now)
+            case SnapshotParams(offset=offset):
+                session.receive_snapshot_request(request_id, offset, now)
+
+    def _refuse(self, request_id: int | str, code: int, text: str) -> None:
+        self._link.effects.append(AnswerError(request_id, code, text))
+
+    def _fail(self, error: RemoteProtocolError) -> None:
+        self._failed = True
+        self._session = None
+        self._link.effects.append(Fail(str(error)))
+
+    # --- Sessions -------------------------------------------------------------------------
+
+    @property
+    def _is_greater(self) -> bool:
+        return self._link.own_id > self._link.their_id
+
+    def _open(self, now: float) -> None:
+        self._session_count += 1
+        self._begin(f"{self._own_prefix}{self._session_count}", True, now)
+
+    def _begin(self, name: str, is_ours: bool, now: float) -> FullSync:
+        self._live.stop()
+        self._retry_at = None
+        self._ended_by_peer = False
+        self._session = FullSync(self._link, name, is_ours, self._cache, now)
+        return self._session
+
+    def _settle(self, now: float) -> None:
+        """Put away a session that is over, and go on with live sync or plan another one."""
+        session = self._session
+        if session is None or session.outcome is None:
+            return
+        self._session, self._last_ended = None, session.session
+        outcome = session.outcome
+        is_good = outcome in (Outcome.VERIFIED, Outcome.CAUGHT_UP)
+        if not self._ended_by_peer and (session.is_ours or not is_good):
+            self._link.notify(EndSessionParams(session.session))
+        match outcome:
+            case Outcome.VERIFIED:
+                self._setbacks = 0
+            case Outcome.CAUGHT_UP:
+                self._setbacks += 1
+            case Outcome.STUCK:
+                self._set_back(now, STUCK_RETRY_S)
+            case Outcome.FAILED:
+                self._set_back(now)
+            case _:
+                assert_never(outcome)
+        if is_good:
+            self._link.emit(SyncDone(self._link.peer_id))
+        elif outcome is Outcome.STUCK or self._setbacks == STUCK_AFTER:
+            self._link.emit(SyncStuck(self._link.peer_id, session.reason))
+        if outcome is not Outcome.FAILED and self._live.resume() is not None:
+            self._set_back(now)
+
+    def _want_session(self, trouble: str | None, now: float) -> None:
+        """Open a session for what live sync cannot mend, or plan one after setbacks."""
+        if trouble is None or self._retry_at is not None:
+            return
+        if self._setbacks:
+            self._set_back(now)
+        else:
+            self._open(now)
+
+    def _set_back(self, now: float, pause_s: float = 0.0) -> None:
+        """Plan the next session; each one that does not end well doubles the pause."""
+        doublings = min(self._setbacks, 16)
+        self._setbacks += 1
+        pause_s = max(pause_s, min(RETRY_MAX_S, 2.0**doublings))
+        if not self._is_greater:
+            pause_s += FIRST_SESSION_WAIT_S
+        at = now + pause_s
+        self._retry_at = at if self._retry_at is None else min(at, self._retry_at)

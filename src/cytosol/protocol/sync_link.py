@@ -1,0 +1,150 @@
+"""What the parts of one SyncMachine share: the replica, the view of the peer, and the way out.
+
+The **view** is what the peer holds as far as we know, an index per author. Whatever the peer
+says about itself replaces it (a summary, the `latest` of an answer); each batch that the peer
+sends raises it, so that nothing is sent back to where it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from cytosol.model.ids import PeerId, format_id
+from cytosol.model.json import JsonValue
+from cytosol.protocol.effects import Call, Emit, Notify, SyncEffect
+from cytosol.protocol.seams import ReplicaSeam
+from cytosol.wire.fields import Fields, index_map
+
+__all__ = [
+    "BATCH_BYTES",
+    "OpsReceived",
+    "SyncDone",
+    "SyncLink",
+    "SyncProgress",
+    "SyncStuck",
+    "covers",
+    "news",
+    "parse_brings",
+]
+
+BATCH_BYTES = 256 * 1024
+"""Encoded size that a batch of ops is cut at: a few fit into memory anywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpsReceived:
+    """Say that a batch of this peer was merged, so that it is relayed to the other peers."""
+
+    peer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncProgress:
+    """Say how far a full sync is: bytes received in it, and of how many where that is known."""
+
+    peer_id: str
+    received_bytes: int
+    total_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncDone:
+    """Say that a full sync ended well: each side has what the other had when it began."""
+
+    peer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncStuck:
+    """Say that syncing with a peer does not get on, and why; it is tried again later."""
+
+    peer_id: str
+    reason: str
+
+
+def covers(held: Mapping[PeerId, int], wanted: Mapping[PeerId, int]) -> bool:
+    """Tell whether everything up to `wanted` is at or below `held`."""
+    return held == wanted or all(held.get(author, 0) >= index for author, index in wanted.items())
+
+
+def news(before: Mapping[PeerId, int], after: Mapping[PeerId, int]) -> dict[PeerId, int]:
+    """Return the entries of `after` that are not in `before`: what one batch brought."""
+    return {author: index for author, index in after.items() if before.get(author) != index}
+
+
+class Params(Protocol):
+    """Typed params of `cytosol.wire.sync_messages`."""
+
+    METHOD: ClassVar[str]
+
+    def to_json(self) -> JsonValue:
+        """Return them as they travel."""
+
+
+class SyncLink:
+    """One connection as its sync sees it."""
+
+    __slots__ = ("_next_call", "effects", "own_id", "replica", "their_id", "view")
+
+    def __init__(self, replica: ReplicaSeam, own_id: PeerId, their_id: PeerId) -> None:
+        self.replica = replica
+        self.own_id = own_id
+        self.their_id = their_id
+        self.view: dict[PeerId, int] = {}
+        self.effects: list[SyncEffect] = []
+        self._next_call = 0
+
+    @property
+    def peer_id(self) -> str:
+        """The peer's id as events show it."""
+        return format_id(self.their_id)
+
+    def notify(self, params: Params) -> None:
+        """Send a notification."""
+        self.effects.append(Notify(params.METHOD, params.to_json()))
+
+    def call(
+        self, params: Params, timeout_s: float, brings: dict[PeerId, int] | None = None
+    ) -> int:
+        """Send a request and return the id under which its answer will come.
+
+        `brings` goes along with a batch of ops: up to where we hold the authors in it.
+        """
+        message = params.to_json()
+        if brings is not None:
+            message["latest"] = index_map(brings)
+        self._next_call += 1
+        self.effects.append(Call(self._next_call, params.METHOD, message, timeout_s))
+        return self._next_call
+
+    def emit(self, event: object) -> None:
+        """Hand an event to the owner."""
+        self.effects.append(Emit(event))
+
+    def take_in(self, batch: bytes, brought: Mapping[PeerId, int]) -> None:
+        """Merge a batch of the peer; `brought` is what the peer holds of the authors in it.
+
+        Raises RemoteProtocolError and SaveError as `ReplicaSeam.import_batch` does.
+        """
+        if batch:
+            self.replica.import_batch(batch, self.their_id)
+            self.emit(OpsReceived(self.peer_id))
+        self.raise_view(brought)
+
+    def raise_view(self, brought: Mapping[PeerId, int]) -> None:
+        """Note that the peer holds at least this much."""
+        view = self.view
+        for author, index in brought.items():
+            if view.get(author, 0) < index:
+                view[author] = index
+
+
+def parse_brings(params: JsonValue) -> dict[PeerId, int]:
+    """Return what comes along with a batch; raises RemoteProtocolError.
+
+    A peer that says nothing gets its own ops back, which does no harm.
+    """
+    fields = Fields(params, "an update")
+    return fields.indexes("latest") if fields.has("latest") else {}
