@@ -144,15 +144,13 @@ def encode_error(
 
 def encode_message(message: Message) -> bytes:
     """Return the bytes of any message."""
-    match message:
-        case Request():
-            return encode_request(message.id, message.method, message.params)
-        case Notification():
-            return encode_notification(message.method, message.params)
-        case Response():
-            return encode_response(message.id, message.result)
-        case ErrorResponse():
-            return encode_error(message.id, message.code, message.message, message.data)
+    if isinstance(message, Request):
+        return encode_request(message.id, message.method, message.params)
+    if isinstance(message, Notification):
+        return encode_notification(message.method, message.params)
+    if isinstance(message, Response):
+        return encode_response(message.id, message.result)
+    return encode_error(message.id, message.code, message.message, message.data)
 
 
 def parse_message(data: bytes, depth_max: int = DEPTH_MAX) -> Message:
@@ -271,7 +269,7 @@ def _invalid(sentence: str) -> RemoteProtocolError:
 
 
 def _kind(value: JsonValue) -> str:
-    """Name the JSON type of a value for an error message."""
+    """Name the JSON type of a value that is no object, for an error message."""
     match value:
         case None:
             return "null"
@@ -281,7 +279,5 @@ def _kind(value: JsonValue) -> str:
             return "a number"
         case str():
             return "a string"
-        case list():
-            return "an array"
         case _:
-            return "an object"
+            return "an array"

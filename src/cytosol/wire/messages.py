@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 from cytosol.crypto.pake import CONFIRMATION_BYTES, MESSAGE_BYTES
 from cytosol.errors import RemoteProtocolError
-from cytosol.limits import PAIRINGS_MAX
+from cytosol.limits import LAMPORT_MAX, PAIRINGS_MAX
 from cytosol.model.ids import PeerId, format_id
 from cytosol.model.json import JsonValue
 from cytosol.wire.fields import Fields, encode_base64
@@ -182,19 +182,21 @@ class ConnectResult:
 
 @dataclass(frozen=True, slots=True)
 class SharedPeer:
-    """A device that the sender is paired with."""
+    """A device that the sender is paired with, by hand since `since_ms` (0: not known)."""
 
     peer_id: PeerId
     peer_name: str
     public_key: bytes
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedPeer:
-    """A device that was unpaired by hand and must not come back."""
+    """A device that was unpaired by hand, at `since_ms` (0: not known), and must stay out."""
 
     peer_id: PeerId
     public_key: bytes
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ class SharePeersParams:
                 "peerId": format_id(peer.peer_id),
                 "peerName": peer.peer_name,
                 "publicKey": encode_base64(peer.public_key),
+                "sinceMs": peer.since_ms,
             }
             for peer in self.paired
         ]
@@ -222,6 +225,7 @@ class SharePeersParams:
                 "peerId": format_id(peer.peer_id),
                 "publicKey": encode_base64(peer.public_key),
                 "refused": True,
+                "sinceMs": peer.since_ms,
             }
             for peer in self.refused
         )
@@ -243,10 +247,11 @@ class SharePeersParams:
                 raise fields.refusal("peerId", "named once only")
             seen.add(peer_id)
             public_key = fields.public_key("publicKey")
+            since_ms = fields.number("sinceMs", 0, LAMPORT_MAX) if fields.has("sinceMs") else 0
             if fields.has("refused") and fields.flag("refused"):
-                refused.append(RefusedPeer(peer_id, public_key))
+                refused.append(RefusedPeer(peer_id, public_key, since_ms))
             else:
-                paired.append(SharedPeer(peer_id, fields.name("peerName"), public_key))
+                paired.append(SharedPeer(peer_id, fields.name("peerName"), public_key, since_ms))
         return cls(tuple(paired), tuple(refused))
 
 
