@@ -1,0 +1,412 @@
+"""Compile actions to ops against the document of the moment, and apply them all or none.
+
+A path that matches several places is resolved before any effect and split into one op a place.
+Each op then names its place by identity (seed: Store; docs/merging.md, Targets), so what
+peers replay has no paths in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from cytosol.crdt.actions import DataAction, ParsedAction, parse_action
+from cytosol.crdt.apply import INTO_ITSELF, NOT_A_NUMBER, NOT_AN_ARRAY
+from cytosol.crdt.log import NO_INDEX, Act, Coded
+from cytosol.crdt.mutate import PATH_MISSING, Failed, Trail, undo
+from cytosol.crdt.replica import Replica
+from cytosol.crdt.tree import Place, Step
+from cytosol.errors import ActionError, FailureError
+from cytosol.limits import ARRAY_FILL_MAX
+from cytosol.model.json import JsonValue, copy_json
+from cytosol.model.op import ACTION_NAMES, Kind, Side
+from cytosol.path import Target, Variables, parse_path, singular_steps
+
+__all__ = ["Compiler", "failure_json"]
+
+NOT_AN_INDEX: Final = "not an array index"
+BEFORE_START: Final = "index is before the start of the array"
+SEVERAL_PLACES: Final = "path names more than one place"
+NO_SOURCE: Final = "no source: path does not exist"
+ROOT: Final = "the root cannot be replaced, moved or deleted"
+
+_VALUE_ACTIONS = frozenset({Kind.SET, Kind.INSERT_BEFORE, Kind.INSERT_AFTER, Kind.INSERT_UNIQUE})
+_PRIMITIVES = frozenset({str, int, bool, type(None)})
+
+Emit = Callable[[Coded], None]
+
+
+class Aim(NamedTuple):
+    """A place that an action will act on, found before any of the action's effects.
+
+    `container` and `step` are key or position if the place exists; otherwise the key or the
+    index at which it would be. `path` is for failures.
+    """
+
+    container: Place
+    step: Step
+    exists: bool
+    path: tuple[Step, ...]
+
+
+class Compiler:
+    """Turns actions into own ops of one replica."""
+
+    __slots__ = ("_parents", "_replica", "_tree")
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._tree = replica.tree
+        self._parents: dict[str, tuple[int, Place]] = {}
+
+    def dispatch(self, action: DataAction | Mapping[str, Any], now_ms: int) -> int:
+        """Log and apply an action whole; return how many ops it became.
+
+        Raises ActionError when it is malformed and FailureError when it cannot be applied;
+        nothing has changed then.
+        """
+        kind, path, payload, variables = parse_action(action)
+        if kind is Kind.SET and type(payload) in _PRIMITIVES and type(path) is str:
+            fast = self._set_fast(path, payload, now_ms)
+            if fast:
+                return 1
+        if kind is Kind.TRANSACTION:
+            return self._transaction(payload, now_ms)
+        replica = self._replica
+        start = len(replica.log)
+        failures: list[dict[str, JsonValue]] = []
+
+        def emit(body: Coded) -> None:
+            try:
+                replica.perform(body, now_ms)
+            except Failed as failed:
+                failures.append(failure_json(failed))
+
+        try:
+            self._compile((kind, path, payload, variables), emit)
+        except Failed as failed:
+            failures.append(failure_json(failed))
+        except BaseException:
+            replica.take_back(start)
+            raise
+        if failures:
+            replica.take_back(start)
+            raise FailureError(failures)
+        return len(replica.log) - start
+
+    def _set_fast(self, path: str, payload: JsonValue, now_ms: int) -> bool:
+        """Do the most frequent action, a primitive at a key of a known object, in few steps."""
+        kind = type(payload)
+        if kind is str:
+            if len(payload) > 100_000 or not payload.isascii():
+                return False
+        elif kind is int and not -(2**63) <= payload < 2**64:
+            return False
+        beginning, _, key = path.rpartition(".")
+        if not key.isidentifier() or not key.isascii():
+            return False
+        known = self._parents.get(beginning)
+        tree = self._tree
+        if known is None or known[0] != tree.shape:
+            steps = singular_steps(beginning) if beginning != "" else ()
+            if steps is None:
+                return False
+            place = self._walk(steps)
+            if place is None:
+                return False
+            if len(self._parents) > 1024:
+                self._parents.clear()
+            self._parents[beginning] = known = (tree.shape, place)
+        return self._replica.set_key(known[1], key, payload, now_ms)
+
+    def _walk(self, steps: tuple[Step, ...]) -> Place | None:
+        """Return the object at these steps, or None if there is none."""
+        place = self._tree.root
+        for step in steps:
+            value = place.value
+            if isinstance(step, int):
+                if type(value) is not list or not -len(value) <= step < len(value):
+                    return None
+                assert place.sequence is not None
+                step = place.sequence.at(step % len(value))
+            elif type(value) is not dict or step not in value:
+                return None
+            below = self._tree.place_at(place, step)
+            if below is None or below.value is None:
+                return None
+            place = below
+        return place if type(place.value) is dict else None
+
+    # --- transactions -------------------------------------------------------------------
+
+    def _transaction(self, actions: Any, now_ms: int) -> int:
+        parsed = self.parse_transaction(actions)
+        replica = self._replica
+        row = replica.start_op(now_ms, None, 0, Coded(Kind.TRANSACTION, index=NO_INDEX))
+        try:
+            bodies = self._run(parsed, replica.log.op_code(row), row)
+        except BaseException:
+            replica.drop_op(row)
+            raise
+        if not bodies:
+            replica.drop_op(row)
+            return 0
+        replica.log.payloads[row] = Coded(Kind.TRANSACTION, index=NO_INDEX, payload=tuple(bodies))
+        replica.commit_op(row)
+        return 1
+
+    def parse_transaction(self, actions: Any) -> list[ParsedAction]:
+        """Return the inner actions of a Transaction's payload; raises ActionError."""
+        if not isinstance(actions, (list, tuple)):
+            raise ActionError("the payload of a Transaction is a list of actions")
+        parsed = []
+        for action in actions:
+            inner = parse_action(action)
+            if inner[0] is Kind.TRANSACTION:
+                raise ActionError("a Transaction cannot stand inside another one")
+            parsed.append(inner)
+        return parsed
+
+    def _run(self, parsed: list[ParsedAction], op_code: int, row: int) -> list[Coded]:
+        """Apply inner actions one after the other; raises FailureError, having undone all."""
+        log, applier = self._replica.log, self._replica.applier
+        trail: Trail = []
+        acts: list[Act] = []
+        bodies: list[Coded] = []
+        base = 0
+        log.acts[row], log.undos[row] = acts, trail
+
+        def emit(body: Coded) -> None:
+            nonlocal base
+            base = applier.apply_one(body, op_code, base, trail, acts)
+            bodies.append(body)
+
+        try:
+            for action in parsed:
+                self._compile(action, emit)
+        except BaseException as error:
+            undo(trail)
+            self._replica.finder.forget(op_code)
+            self._tree.restore_bound()
+            if isinstance(error, Failed):
+                raise FailureError([failure_json(error)]) from None
+            raise
+        return bodies
+
+    # --- one action ---------------------------------------------------------------------
+
+    def _compile(self, action: ParsedAction, emit: Emit) -> None:
+        """Emit one body for each place of an action; raises ActionError and Failed."""
+        kind, path, payload, variables = action
+        if kind in _VALUE_ACTIONS:
+            payload = copy_json(payload)
+        elif kind is Kind.ADD or kind is Kind.MULTIPLY:
+            payload = _number(kind, payload)
+        elif kind is Kind.MOVE or kind is Kind.COPY:
+            self._compile_transfer(kind, path, payload, variables, emit)
+            return
+        targets = self._targets(path, variables)
+        if len(targets) > 1 and kind in _REPLACING:
+            targets = self._outermost(kind, targets)
+        aims = [self._aim(kind, target) for target in targets]
+        for aim in aims:
+            if aim is not None:
+                body = self._body(kind, aim, payload)
+                if body is not None:
+                    emit(body)
+
+    def _targets(self, path: str, variables: Variables) -> list[Target]:
+        return parse_path(path).bind(variables).targets(self._replica.document)
+
+    def _outermost(self, kind: Kind, targets: list[Target]) -> list[Target]:
+        """Drop the targets that lie inside of another one which the action takes away."""
+        wanted = {Kind.INIT_OBJECT: dict, Kind.INIT_ARRAY: list}.get(kind)
+        gone: set[tuple[Step, ...]] = set()
+        for target in targets:
+            if not target.exists:
+                continue
+            if wanted is None or type(self._value(target.location)) is not wanted:
+                gone.add(target.location)
+        return [
+            target
+            for target in targets
+            if not any(target.location[:end] in gone for end in range(len(target.location)))
+        ]
+
+    def _value(self, location: tuple[Step, ...]) -> Any:
+        value: Any = self._replica.document
+        for step in location:
+            value = value[step]
+        return value
+
+    def _aim(self, kind: Kind, target: Target) -> Aim | None:
+        """Find the place of a target; raises Failed. None: the action does nothing there."""
+        location = target.location
+        if not location:
+            if kind is Kind.INIT_OBJECT:
+                return None
+            raise Failed([], _ROOT_MESSAGES.get(kind, ROOT))
+        last = location[-1]
+        if target.exists:
+            if kind in (Kind.INSERT_BEFORE, Kind.INSERT_AFTER) and not isinstance(last, int):
+                raise Failed(list(location), NOT_AN_INDEX)
+            container, step = self._tree.slot(location)
+            return Aim(container, step, True, location)
+        assert target.missing is not None
+        parent = location[:-1]
+        value = self._value(parent) if target.missing == len(parent) else None
+        if isinstance(last, int) and type(value) is list:
+            if last < 0:
+                raise Failed(list(location), BEFORE_START)
+        elif not (isinstance(last, str) and type(value) is dict):
+            reached = list(location[: target.missing + 1])
+            inserting = kind in (Kind.INSERT_BEFORE, Kind.INSERT_AFTER)
+            clash = inserting and target.missing == len(parent) and not isinstance(last, int)
+            raise Failed(reached, NOT_AN_INDEX if clash else PATH_MISSING)
+        elif kind in (Kind.INSERT_BEFORE, Kind.INSERT_AFTER):
+            raise Failed(list(location), NOT_AN_INDEX)
+        if kind is Kind.DELETE:
+            return None
+        if kind in (Kind.ADD, Kind.MULTIPLY, Kind.INSERT_UNIQUE):
+            raise Failed(list(location), PATH_MISSING)
+        return Aim(self._tree.container(parent), last, False, location)
+
+    def _name(self, place: Place) -> int:
+        return 0 if place.up is None else self._tree.name_of(place)
+
+    def _body(self, kind: Kind, aim: Aim, payload: JsonValue) -> Coded | None:
+        """Return the body of an action other than Move and Copy at one place; raises Failed."""
+        container, step, exists, path = aim
+        tree = self._tree
+        if kind is Kind.INSERT_UNIQUE:
+            array = tree.place_at(container, step)
+            if array is None or type(array.value) is not list:
+                raise Failed(list(path), NOT_AN_ARRAY)
+            return self._element(kind, array, len(array.value), payload)._replace(index=0)
+        if kind is Kind.INSERT_BEFORE or kind is Kind.INSERT_AFTER:
+            length = len(container.value)
+            if exists:
+                assert container.sequence is not None
+                assert isinstance(step, int)
+                index = container.sequence.index_of(step) + (kind is Kind.INSERT_AFTER)
+            else:
+                index = length
+            return self._element(kind, container, min(index, length), payload)
+        if exists:
+            if kind is Kind.SET and isinstance(step, str):
+                name = self._name(container)
+                return Coded(kind, name, step, index=NO_INDEX, payload=payload)
+            if kind in (Kind.ADD, Kind.MULTIPLY):
+                old = tree.content(container, step)
+                if type(old) is not int and type(old) is not float:
+                    raise Failed(list(path), NOT_A_NUMBER)
+            name = tree.name_at(container, step)
+            return Coded(kind, name, index=NO_INDEX, payload=payload)
+        if isinstance(step, str):
+            return Coded(kind, self._name(container), step, index=NO_INDEX, payload=payload)
+        fill = max(0, step - len(container.value))
+        if fill > ARRAY_FILL_MAX:
+            raise Failed(list(path), f"more than {ARRAY_FILL_MAX} elements would be filled")
+        body = self._element(kind, container, len(container.value), payload)
+        return body._replace(fill=fill, index=step)
+
+    def _element(self, kind: Kind, array: Place, index: int, payload: JsonValue = None) -> Coded:
+        """Return a body that adds an element at an index of an array, 0 <= index <= length."""
+        beside, side = self._beside(array, index)
+        name = self._name(array)
+        return Coded(kind, name, None, beside, side, 0, index, payload)
+
+    def _beside(self, array: Place, index: int) -> tuple[int, Side]:
+        """Choose the neighbour to stand beside (docs/merging.md, last section)."""
+        sequence = array.sequence
+        assert sequence is not None
+        length = sequence.shown
+        if not length:
+            return 0, Side.END
+        if index == length:
+            last = sequence.last()
+            assert last is not None
+            return last, Side.AFTER
+        right = sequence.at(index)
+        new = self._next_position()
+        if not index:
+            sequence.note_head(new, None)
+            return right, Side.BEFORE
+        left = sequence.at(index - 1)
+        sequence.note_head(new, left)
+        if sequence.head(right) == left:
+            return right, Side.BEFORE
+        return left, Side.AFTER
+
+    def _next_position(self) -> int:
+        """Return the likely name of the position made next; only a hint for `_beside`."""
+        return self._replica.next_code() << 24
+
+    # --- moves and copies ---------------------------------------------------------------
+
+    def _compile_transfer(
+        self, kind: Kind, path: str, payload: Any, variables: Variables, emit: Emit
+    ) -> None:
+        if type(payload) is not str:
+            name = ACTION_NAMES[kind]
+            raise ActionError(f"the payload of {name} is the path of what to take, a string")
+        destinations = self._targets(path, variables)
+        sources = self._targets(payload, variables)
+        if not destinations and kind is Kind.COPY:
+            return
+        if kind is Kind.MOVE and len(destinations) != 1:
+            raise Failed([], SEVERAL_PLACES if destinations else PATH_MISSING)
+        if len(sources) != 1:
+            raise Failed([], SEVERAL_PLACES if sources else NO_SOURCE)
+        source = sources[0]
+        if not source.exists:
+            raise Failed(list(source.location), NO_SOURCE)
+        if not source.location:
+            raise Failed([], ROOT)
+        if kind is Kind.MOVE:
+            if destinations[0].location == source.location:
+                return
+            if destinations[0].location[: len(source.location)] == source.location:
+                raise Failed(list(source.location), INTO_ITSELF)
+        taken = self._tree.name_at(*self._tree.slot(source.location))
+        if kind is Kind.COPY and self._tree.names.is_too_long(taken):
+            raise Failed(list(source.location), "copied from copies too many times; set it anew")
+        for aim in [self._aim(kind, target) for target in self._outermost(kind, destinations)]:
+            if aim is not None:
+                emit(self._transfer(kind, aim)._replace(source=taken))
+
+    def _transfer(self, kind: Kind, aim: Aim) -> Coded:
+        """Return the body of a Move or Copy to one place, without its source; raises Failed."""
+        container, step, exists, path = aim
+        if isinstance(step, str):
+            return Coded(kind, self._name(container), step, index=NO_INDEX)
+        if exists:
+            assert container.sequence is not None
+            return self._element(kind, container, container.sequence.index_of(step))
+        length = len(container.value)
+        fill = max(0, step - length)
+        if fill > ARRAY_FILL_MAX:
+            raise Failed(list(path), f"more than {ARRAY_FILL_MAX} elements would be filled")
+        return self._element(kind, container, length)._replace(fill=fill, index=step)
+
+
+_REPLACING = frozenset({Kind.SET, Kind.DELETE, Kind.INIT_OBJECT, Kind.INIT_ARRAY})
+_ROOT_MESSAGES: dict[Kind, str] = {
+    Kind.INSERT_BEFORE: NOT_AN_INDEX,
+    Kind.INSERT_AFTER: NOT_AN_INDEX,
+    Kind.INSERT_UNIQUE: NOT_AN_ARRAY,
+    Kind.ADD: NOT_A_NUMBER,
+    Kind.MULTIPLY: NOT_A_NUMBER,
+}
+
+
+def _number(kind: Kind, payload: Any) -> int | float:
+    number = copy_json(payload)
+    if type(number) is not int and type(number) is not float:
+        raise ActionError(f"the payload of {ACTION_NAMES[kind]} must be a number, not {payload!r}")
+    return number
+
+
+def failure_json(failed: Failed) -> dict[str, JsonValue]:
+    """Return a failure of a dispatch as the caller sees it."""
+    return {"path": list(failed.path), "message": failed.message, "id": None}

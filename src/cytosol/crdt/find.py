@@ -1,0 +1,176 @@
+"""Find the place that a name means, at this moment of the fold.
+
+Most names are found through the log: the op that gave the name says in which slot the place
+stood then, and the markers of that slot say whether a move has taken it since. Only
+moved and copied places, and those older than the log, are kept in tables.
+"""
+
+from __future__ import annotations
+
+from cytosol.crdt.log import Act, Log
+from cytosol.crdt.names import OFFSET_BITS, OFFSET_MASK, Names
+from cytosol.crdt.tree import Found, Place, Slot, Step, Tree
+from cytosol.model.json import JsonValue
+
+__all__ = ["Finder"]
+
+
+class Finder:
+    """Looks names up in one tree and one log."""
+
+    __slots__ = ("_base", "_inner", "log", "names", "tree")
+
+    def __init__(self, tree: Tree, log: Log) -> None:
+        self.tree = tree
+        self.log = log
+        self.names: Names = tree.names
+        self._inner: dict[int, dict[int, Slot]] = {}
+        self._base: dict[int, Slot] | None = None
+
+    def find(self, code: int) -> Found | None:
+        """Return slot and state of the place with this name, or None."""
+        tree = self.tree
+        found = tree.located.get(code)
+        if found is not None:
+            return found
+        if code < 0:
+            return self._find_copied(code)
+        op_code = code >> OFFSET_BITS
+        offset = code & OFFSET_MASK
+        log = self.log
+        row = log.find(op_code)
+        if row < 0:
+            return self._find_older(code, offset)
+        act = log.acts[row]
+        if act is None:
+            return None
+        if type(act) is int:  # a re-issued op without effect: another one made its places
+            return self.find(act + offset)
+        step = log.steps[row]
+        if step is not None:
+            if not offset:
+                if act.markers is None:
+                    return act, step, 0
+                slot: Slot | None = (act, step)
+            else:
+                slot = self._inner_slot(op_code, offset, [Act(0, 0, act, step, log.payloads[row])])
+        else:
+            slot = self._slot_of(op_code, offset, act)
+        if slot is None:
+            return None
+        return tree.follow(slot[0], slot[1], self.names.order(code))
+
+    def _slot_of(self, op_code: int, offset: int, acts: list[Act]) -> Slot | None:
+        for act in acts:
+            main = act.base + act.fill
+            if offset == main:
+                return act.up, act.step
+            if act.base <= offset < main:
+                return act.up, (op_code << OFFSET_BITS) + offset
+        return self._inner_slot(op_code, offset, acts)
+
+    def _inner_slot(self, op_code: int, offset: int, acts: list[Act]) -> Slot | None:
+        table = self._inner.get(op_code)
+        if table is None:
+            table = self._inner[op_code] = {}
+            for act in acts:
+                if act.mapped is not None:
+                    table.update(act.mapped)
+                else:
+                    self._number(op_code, act.up, act.step, act.payload, act.base + act.fill, table)
+        return table.get(offset)
+
+    def _number(
+        self,
+        op_code: int,
+        up: Place,
+        step: Step,
+        payload: JsonValue,
+        offset: int,
+        table: dict[int, Slot],
+    ) -> int:
+        """Note the slots below a payload as they were made; return the next number."""
+        table[offset] = (up, step)
+        code = (op_code << OFFSET_BITS) + offset
+        offset += 1
+        kind = type(payload)
+        if kind is not dict and kind is not list:
+            return offset
+        place = self._place_then(up, step, code)
+        if place is None:  # pragma: no cover - every container that was named has a Place
+            return offset
+        if kind is dict:
+            for key in sorted(payload):
+                offset = self._number(op_code, place, key, payload[key], offset, table)
+        else:
+            for item in payload:
+                position = (op_code << OFFSET_BITS) + offset
+                offset = self._number(op_code, place, position, item, offset, table)
+        return offset
+
+    def _place_then(self, up: Place, step: Step, code: int) -> Place | None:
+        """Return the Place that stood in a slot when the name `code` was given."""
+        found = self.tree.follow(up, step, self.names.order(code))
+        if found is None:  # pragma: no cover - a moved place is always located
+            return None
+        if found[2]:
+            return self.tree.covered.get(found[2])
+        return self.tree.place_at(found[0], found[1])
+
+    def forget(self, op_code: int) -> None:
+        """Drop what was noted of an op, because it is taken back."""
+        self._inner.pop(op_code, None)
+
+    def _find_copied(self, code: int) -> Found | None:
+        """Find a copied place whose source is called by another name than when copied."""
+        link, source = self.names.pairs[~code]
+        found = self.find(source)
+        if found is None:
+            return None
+        up, step, covered = found
+        if not covered and isinstance(step, str) and step not in up.codes:
+            return None
+        birth = covered or self.tree.code_at(up, step)
+        name = self.tree.copied.get((link, birth))
+        return None if name is None else self.tree.located.get(name)
+
+    def _find_older(self, code: int, offset: int) -> Found | None:
+        """Find a place by a name from before the log, or by the id of a re-issued op."""
+        alias = self.tree.origins.get(code)
+        if alias is None and offset:
+            alias = self.tree.origins.get(code - offset)
+            if alias is not None:
+                alias += offset
+        if alias is not None:
+            return self.find(alias)
+        if self._base is None:
+            self._base = self._index_base()
+        slot = self._base.get(code)
+        return None if slot is None else self.tree.follow(slot[0], slot[1], (0, b"", 0))
+
+    def forget_base(self) -> None:
+        """Drop the index of older names, because the log was trimmed."""
+        self._base = None
+        self._inner.clear()
+
+    def _index_base(self) -> dict[int, Slot]:
+        """Return the slots of all names that are older than the log (once per trimming)."""
+        index: dict[int, Slot] = {}
+        todo = [self.tree.root, *self.tree.covered.values()]
+        while todo:
+            place = todo.pop()
+            for key, code in place.codes.items():
+                index[code] = (place, key)
+            if place.sequence is not None:
+                for position in place.sequence:
+                    index[position] = (place, position)
+            if place.revived is not None:
+                for step, code in place.revived.items():
+                    index[code] = (place, step)
+            if place.markers is not None:
+                for step, marks in place.markers.items():
+                    for _, code, _ in marks:
+                        index[code] = (place, step)
+            if place.places is not None:
+                todo.extend(place.places.values())
+        return index

@@ -1,0 +1,259 @@
+"""The log as columns: one row an op, in the order of the fold.
+
+Parallel arrays and lists instead of one object an op: the garbage collector has nothing to
+walk, and the most frequent op, a `Set` at a key, takes no object of its own. In its row `steps`
+holds the key and `payloads` the value; every other op has None there and a Coded as payload.
+
+`acts` and `undos` say what the op did when it was last applied: where its names lead, and how to
+take it back.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from typing import Any, NamedTuple
+
+from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, Names
+from cytosol.crdt.tree import Place, Step
+from cytosol.limits import DOCUMENT_PLACES_MAX
+from cytosol.model.ids import PeerId
+from cytosol.model.json import JsonValue, count_places
+from cytosol.model.op import Body, Kind, Op, Side, Spot
+
+__all__ = ["Act", "Coded", "Log", "Row", "body_of", "code_body"]
+
+
+class Coded(NamedTuple):
+    """A Body with names as integers (0: none, which for `name` means the root)."""
+
+    kind: Kind
+    name: int = 0
+    key: str | None = None
+    beside: int = 0
+    side: Side = Side.END
+    fill: int = 0
+    index: int = 0  # type: ignore[assignment]  # tuple.index() is never wanted here
+    payload: Any = None
+    source: int = 0
+
+
+_VALUE_KINDS = frozenset({Kind.SET, Kind.INSERT_BEFORE, Kind.INSERT_AFTER, Kind.INSERT_UNIQUE})
+
+NO_INDEX = -1
+"""The `index` of a Coded that has the form *place*: there is no position to make."""
+
+
+class Act(NamedTuple):
+    """Where the names of one action lead: `base` is its first number in the op.
+
+    The numbers from `base` to `base + fill - 1` are fills, the next is the place in the slot
+    `(up, step)`, further ones are below it as `payload` says, or as `mapped` does.
+    """
+
+    base: int
+    fill: int
+    up: Place
+    step: Step
+    payload: JsonValue = None
+    mapped: dict[int, tuple[Place, Step]] | None = None
+
+
+Row = tuple[int, int, int, int, int, str | None, Any]
+"""index, author number, previous, timestamp, name, step, payload."""
+
+
+def numbers_taken(body: Coded) -> int:
+    """Return how many numbers an action takes (docs/merging.md, Names)."""
+    if body.kind in _VALUE_KINDS:
+        return body.fill + count_places(body.payload)
+    if body.kind in (Kind.DELETE, Kind.ADD, Kind.MULTIPLY):
+        return 0
+    return body.fill + 1
+
+
+def code_body(body: Body, names: Names) -> Coded:
+    """Return the Coded of a Body."""
+    if body.kind is Kind.TRANSACTION:
+        inner = tuple(code_body(item, names) for item in body.payload)
+        return Coded(body.kind, payload=inner, index=NO_INDEX)
+    name = 0 if body.name is None else names.code(body.name)
+    source = 0 if body.source is None else names.code(body.source)
+    spot = body.spot
+    if spot is None:
+        return Coded(body.kind, name, body.key, index=NO_INDEX, payload=body.payload, source=source)
+    beside = 0 if spot.beside is None else names.code(spot.beside)
+    return Coded(
+        body.kind, name, None, beside, spot.side, spot.fill, spot.index, body.payload, source
+    )
+
+
+def body_of(coded: Coded, names: Names) -> Body:
+    """Return the Body of a Coded."""
+    if coded.kind is Kind.TRANSACTION:
+        return Body(coded.kind, payload=tuple(body_of(item, names) for item in coded.payload))
+    name = names.name(coded.name) if coded.name else None
+    source = names.name(coded.source) if coded.source else None
+    spot = None
+    if coded.index != NO_INDEX:
+        beside = names.name(coded.beside) if coded.beside else None
+        spot = Spot(coded.index, beside, coded.side, coded.fill)
+    return Body(coded.kind, name, coded.key, spot, coded.payload, source)
+
+
+class Log:
+    """The ops that are not trimmed, in order."""
+
+    __slots__ = (
+        "acts",
+        "indexes",
+        "names",
+        "numbers",
+        "origins",
+        "payloads",
+        "previous",
+        "seen",
+        "steps",
+        "table",
+        "times",
+        "undos",
+    )
+
+    def __init__(self, table: Names) -> None:
+        self.table = table
+        self.indexes = array("q")
+        self.numbers = array("H")
+        self.previous = array("q")
+        self.times = array("q")
+        self.names: list[int] = []
+        self.steps: list[str | None] = []
+        self.payloads: list[Any] = []
+        self.acts: list[Any] = []
+        self.undos: list[Any] = []
+        self.seen: dict[int, tuple[tuple[PeerId, int], ...]] = {}
+        self.origins: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def op_code(self, row: int) -> int:
+        """Return the op's part of its names."""
+        return self.indexes[row] << AUTHOR_BITS | self.numbers[row]
+
+    def key(self, row: int) -> tuple[int, PeerId]:
+        """Return what the rows are sorted by: index, then author."""
+        return self.indexes[row], self.table.authors[self.numbers[row]]
+
+    def find(self, op_code: int) -> int:
+        """Return the row of an op, or -1."""
+        index, number = op_code >> AUTHOR_BITS, op_code & AUTHOR_MASK
+        indexes, numbers = self.indexes, self.numbers
+        row = bisect_left(indexes, index)
+        while row < len(indexes) and indexes[row] == index:
+            if numbers[row] == number:
+                return row
+            row += 1
+        return -1
+
+    def first_after(self, index: int, author: PeerId) -> int:
+        """Return the first row that comes after this id in the order."""
+        row = bisect_left(self.indexes, index)
+        while row < len(self.indexes) and self.key(row) <= (index, author):
+            row += 1
+        return row
+
+    def append(self, row: Row) -> None:
+        """Add a row at the end, not applied yet."""
+        index, number, previous, time, name, step, payload = row
+        self.indexes.append(index)
+        self.numbers.append(number)
+        self.previous.append(previous)
+        self.times.append(time)
+        self.names.append(name)
+        self.steps.append(step)
+        self.payloads.append(payload)
+        self.acts.append(None)
+        self.undos.append(None)
+
+    def row(self, row: int) -> Row:
+        """Return a row as a tuple."""
+        return (
+            self.indexes[row],
+            self.numbers[row],
+            self.previous[row],
+            self.times[row],
+            self.names[row],
+            self.steps[row],
+            self.payloads[row],
+        )
+
+    def cut(self, start: int) -> list[Row]:
+        """Remove all rows from `start` on and return them (they must be taken back before)."""
+        rows = [self.row(row) for row in range(start, len(self))]
+        for column in self._columns():
+            del column[start:]
+        return rows
+
+    def drop(self, count: int) -> None:
+        """Forget the first `count` rows."""
+        for row in range(count):
+            code = self.op_code(row)
+            self.seen.pop(code, None)
+            self.origins.pop(code, None)
+        for column in self._columns():
+            del column[:count]
+
+    def _columns(self) -> tuple[Any, ...]:
+        return (
+            self.indexes,
+            self.numbers,
+            self.previous,
+            self.times,
+            self.names,
+            self.steps,
+            self.payloads,
+            self.acts,
+            self.undos,
+        )
+
+    def encode_row(self, op: Op) -> Row:
+        """Return the row of an op; its `seen` and `origin` are noted."""
+        table = self.table
+        number = table.number(op.author)
+        code = op.index << AUTHOR_BITS | number
+        if op.seen:
+            self.seen[code] = op.seen
+        if op.origin is not None:
+            self.origins[code] = table.code(op.origin)
+        body = op.body
+        if body.kind is Kind.SET and body.key is not None:
+            name = 0 if body.name is None else table.code(body.name)
+            return op.index, number, op.previous, op.timestamp, name, body.key, body.payload
+        return op.index, number, op.previous, op.timestamp, 0, None, code_body(body, table)
+
+    def body(self, row: int) -> Body:
+        """Return the body of a row."""
+        key = self.steps[row]
+        if key is None:
+            return body_of(self.payloads[row], self.table)
+        name = self.names[row]
+        return Body(
+            Kind.SET, self.table.name(name) if name else None, key, payload=self.payloads[row]
+        )
+
+    def op(self, row: int) -> Op:
+        """Return a row as an op."""
+        code = self.op_code(row)
+        origin = self.origins.get(code)
+        return Op(
+            self.indexes[row],
+            self.table.authors[self.numbers[row]],
+            self.previous[row],
+            self.times[row],
+            self.body(row),
+            self.seen.get(code, ()),
+            None if origin is None else self.table.name(origin),
+        )
+
+
+assert DOCUMENT_PLACES_MAX <= 1 << 24, "offsets must fit into names"

@@ -1,0 +1,445 @@
+"""The heart: one peer's log and tree, which together are its document.
+
+Ops are folded in the order of their ids. One that belongs before others is put in its place by
+taking the later ones back and applying them again; that costs in proportion to what was
+concurrent and not to the history. State hashes are folded when somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from cytosol.crdt.apply import Applier, check_payload
+from cytosol.crdt.find import Finder
+from cytosol.crdt.log import NO_INDEX, Act, Coded, Log, Row
+from cytosol.crdt.mutate import Failed, Trail, undo
+from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, Names
+from cytosol.crdt.savepoints import SavePoints
+from cytosol.crdt.tree import MISSING, Place, Step, Tree
+from cytosol.errors import RemoteProtocolError
+from cytosol.limits import (
+    DOCUMENT_PLACES_MAX,
+    LAMPORT_LEAP_MAX,
+    LAMPORT_MAX,
+    WAITING_OPS_MAX,
+)
+from cytosol.model.ids import OpId, PeerId, format_id
+from cytosol.model.json import JsonValue
+from cytosol.model.op import Kind, Name, Op
+from cytosol.model.version import ZERO_HASH, fold_hash
+
+__all__ = ["Replica"]
+
+CREATED: Final = object()
+"""In `undos`: a `Set` made a key that was not known."""
+
+
+class Replica:
+    """A document that can be written here and merged with what others wrote.
+
+    Not safe for several threads at once; the layer above takes care of that.
+    """
+
+    def __init__(self, author: PeerId, places_max: int = DOCUMENT_PLACES_MAX) -> None:
+        self.names = Names()
+        self.tree = Tree(self.names)
+        self.log = Log(self.names)
+        self.finder = Finder(self.tree, self.log)
+        self.applier = Applier(self.tree, self.finder, places_max)
+        self.author = author
+        self.number = self.names.number(author)
+        self.latest: dict[PeerId, int] = {}
+        self.clock = 0
+        self.failures: dict[int, tuple[list[Step], str]] = {}
+        self.waiting: dict[tuple[int, PeerId], Op] = {}
+        self.trim: OpId | None = None
+        self.trimmed: dict[PeerId, int] = {}
+        self.trimmed_count = 0
+        self.save_points = SavePoints()
+        self._told: dict[PeerId, int] = {}
+        """What our own ops have told so far of what we had seen of others."""
+        self._news: dict[PeerId, int] = {}
+        """What the next op of ours has to tell."""
+
+    @property
+    def document(self) -> dict[str, JsonValue]:
+        """The document itself; callers must not change it."""
+        value: dict[str, JsonValue] = self.tree.root.value
+        return value
+
+    # --- writing here -------------------------------------------------------------------
+
+    def next_code(self) -> int:
+        """Return the op part of the names of the next own op."""
+        return (self.clock + 1) << AUTHOR_BITS | self.number
+
+    def start_op(self, now_ms: int, step: str | None, name: int, payload: Any) -> int:
+        """Add the row of a new own op, not applied yet; return the row."""
+        index = self.clock + 1
+        row = len(self.log)
+        previous = self.latest.get(self.author, 0)
+        self.log.append((index, self.number, previous, now_ms, name, step, payload))
+        if self._news:
+            code = index << AUTHOR_BITS | self.number
+            self.log.seen[code] = tuple(sorted(self._news.items()))
+        return row
+
+    def commit_op(self, row: int) -> None:
+        """Count an own op that was applied."""
+        self.clock = self.log.indexes[row]
+        self.latest[self.author] = self.clock
+        if self._news:
+            self._told.update(self._news)
+            self._news = {}
+
+    def drop_op(self, row: int) -> None:
+        """Remove the row of an own op that was started and taken back."""
+        self.log.seen.pop(self.log.op_code(row), None)
+        self.log.cut(row)
+
+    def perform(self, body: Coded, now_ms: int) -> int:
+        """Log and apply an own op and return its row; raises Failed, then nothing has changed."""
+        if body.key is not None and body.kind is Kind.SET:
+            row = self.start_op(now_ms, body.key, body.name, body.payload)
+        else:
+            row = self.start_op(now_ms, None, 0, body)
+        try:
+            self._apply_strictly(row)
+        except Failed:
+            self.drop_op(row)
+            raise
+        self.commit_op(row)
+        return row
+
+    def set_key(self, up: Place, key: str, payload: JsonValue, now_ms: int) -> bool:
+        """Log and apply an own `Set` of a primitive at a key of a present object, the fast way.
+
+        Returns False, and does nothing, if the slot needs the general way.
+        """
+        container = up.value
+        old = container.get(key, MISSING)
+        if old is MISSING:
+            if key in up.codes or self.tree.made >= self.applier.places_max:
+                return False
+        elif type(old) is dict or type(old) is list:
+            return False
+        name = 0
+        if up.up is not None:
+            name = self.tree.name_of(up) if up.up.revived is not None else up.code
+        clock = self.clock + 1
+        log = self.log
+        log.indexes.append(clock)
+        log.numbers.append(self.number)
+        log.previous.append(self.latest.get(self.author, 0))
+        log.times.append(now_ms)
+        log.names.append(name)
+        log.steps.append(key)
+        log.payloads.append(payload)
+        log.acts.append(up)
+        if old is MISSING:
+            up.codes[key] = (clock << AUTHOR_BITS | self.number) << OFFSET_BITS
+            log.undos.append(CREATED)
+            self.tree.made += 1
+        else:
+            log.undos.append(old)
+        container[key] = payload
+        self.latest[self.author] = self.clock = clock
+        if self._news:
+            log.seen[clock << AUTHOR_BITS | self.number] = tuple(sorted(self._news.items()))
+            self._told.update(self._news)
+            self._news = {}
+        return True
+
+    def take_back(self, row: int) -> None:
+        """Take back own ops from `row` to the end, as if they had never been dispatched."""
+        while len(self.log) > row:
+            last = len(self.log) - 1
+            previous = self.log.previous[last]
+            self._undo_row(last)
+            seen = self.log.seen.get(self.log.op_code(last))
+            self.drop_op(last)
+            if seen is not None:
+                for author, _ in seen:
+                    self._told.pop(author, None)
+                    self._news[author] = self.latest[author]
+            self.clock -= 1
+            if previous:
+                self.latest[self.author] = previous
+            else:
+                del self.latest[self.author]
+        self.tree.restore_bound()
+
+    # --- merging ------------------------------------------------------------------------
+
+    def merge(self, ops: Iterable[Op]) -> list[Op]:
+        """Merge ops of any authors and return those that are now part of the history.
+
+        Known ones are passed over; those that came too early wait, at most 4,096. The result
+        holds new ops in order. Raises RemoteProtocolError when a limit is broken;
+        nothing has been merged then.
+        """
+        new = self._admit(ops)
+        if not new:
+            return []
+        for op in new:
+            if op.author != self.author and self._told.get(op.author, 0) < op.index:
+                self._news[op.author] = op.index
+        self._insert([self.log.encode_row(op) for op in new])
+        return new
+
+    def _admit(self, ops: Iterable[Op]) -> list[Op]:
+        """Return the new ops whose turn has come, in order, and let the others wait."""
+        latest = dict(self.latest)
+        clock = self.clock
+        waiting = dict(self.waiting)
+        for op in ops:
+            if op.index > latest.get(op.author, 0):
+                waiting[op.index, op.author] = op
+        ready: list[Op] = []
+        again = bool(waiting)
+        while again:
+            again = False
+            for ident in sorted(waiting):
+                op = waiting[ident]
+                if not self._is_ready(op, latest):
+                    continue
+                del waiting[ident]
+                self._check_index(op, clock)
+                latest[op.author] = op.index
+                clock = max(clock, op.index)
+                ready.append(op)
+                again = True
+            again = again and bool(waiting)
+        if len(waiting) > WAITING_OPS_MAX:
+            raise RemoteProtocolError(
+                f"more than {WAITING_OPS_MAX} ops wait for earlier ones that were not sent"
+            )
+        self.waiting = waiting
+        ready.sort(key=lambda op: (op.index, op.author))
+        self.latest = latest
+        self.clock = clock
+        return ready
+
+    def _is_ready(self, op: Op, latest: Mapping[PeerId, int]) -> bool:
+        have = latest.get(op.author, 0)
+        if op.previous > have:
+            return False
+        if op.previous < have:
+            raise RemoteProtocolError(
+                f"the op {op.index} of {format_id(op.author)} skips ops that its author made"
+            )
+        return all(latest.get(author, 0) >= index for author, index in op.seen)
+
+    def _check_index(self, op: Op, clock: int) -> None:
+        if op.index > min(clock + LAMPORT_LEAP_MAX, LAMPORT_MAX):
+            raise RemoteProtocolError(
+                f"the Lamport number {op.index} is more than {LAMPORT_LEAP_MAX} above {clock}"
+            )
+        if self.trim is not None and op.id <= self.trim:
+            raise RemoteProtocolError(f"the op {op.index} lies below the trim point")
+
+    def _insert(self, rows: list[Row]) -> None:
+        """Put new rows, sorted, into the log and apply what follows from them."""
+        authors = self.names.authors
+        first = (rows[0][0], authors[rows[0][1]])
+        start = len(self.log)
+        if start and self.log.key(start - 1) > first:
+            start = self.log.first_after(*first)
+            rows = self._merged(rows, self.rewind(start))
+        for row in rows:
+            at = len(self.log)
+            self.log.append(row)
+            self._apply_row(at)
+
+    def rewind(self, start: int) -> list[Row]:
+        """Take back all rows from `start` on and return them."""
+        for row in range(len(self.log) - 1, start - 1, -1):
+            self._undo_row(row)
+        self.tree.restore_bound()
+        self.save_points.cut(self.trimmed_count + start)
+        return self.log.cut(start)
+
+    def _merged(self, left: list[Row], right: list[Row]) -> list[Row]:
+        authors = self.names.authors
+        return sorted(left + right, key=lambda row: (row[0], authors[row[1]]))
+
+    # --- applying -----------------------------------------------------------------------
+
+    def _apply_row(self, row: int) -> None:
+        """Apply a row; if it fails it names its places, and the failure is noted."""
+        log = self.log
+        key = log.steps[row]
+        op_code = log.indexes[row] << AUTHOR_BITS | log.numbers[row]
+        origin = log.origins.get(op_code)
+        if key is not None and origin is None and self._apply_simply(row, key, op_code):
+            return
+        trail: Trail = []
+        if origin is not None and self._apply_origin(row, op_code, origin, trail):
+            return
+        body = self._coded(row)
+        acts: list[Act] = []
+        if key is None:
+            log.acts[row] = acts
+        log.undos[row] = trail
+        try:
+            self.applier.apply(body, op_code, trail, acts)
+        except Failed as failed:
+            self.failures[op_code] = failed.path, failed.message
+            acts.extend(self.applier.skip(body, op_code, trail))
+        if key is not None:
+            log.acts[row] = acts[0].up if acts else None
+
+    def _apply_simply(self, row: int, key: str, op_code: int) -> bool:
+        """Apply a `Set` of a primitive at a key the fast way, if nothing special is there."""
+        log = self.log
+        payload = log.payloads[row]
+        kind = type(payload)
+        if kind is dict or kind is list or (kind is str and len(payload) > 100_000):
+            return False
+        name = log.names[row]
+        up = self.tree.root
+        if name:
+            found = self.finder.find(name)
+            if found is None:
+                return False
+            place = self.tree.place_at(found[0], found[1])
+            if place is None or type(place.value) is not dict or not self.tree.is_present(place):
+                return False
+            up = place
+        container = up.value
+        old = container.get(key, MISSING)
+        if old is MISSING:
+            if key in up.codes or self.tree.made >= self.applier.places_max:
+                return False
+            up.codes[key] = op_code << OFFSET_BITS
+            self.tree.made += 1
+            log.undos[row] = CREATED
+        elif type(old) is dict or type(old) is list:
+            return False
+        else:
+            log.undos[row] = old
+        container[key] = payload
+        log.acts[row] = up
+        self.applier.mutator.touched.append((up, key))
+        return True
+
+    def _apply_origin(self, row: int, op_code: int, origin: int, trail: Trail) -> bool:
+        """Note a re-issued op; return True if it has no effect because it was there before."""
+        origins = self.tree.origins
+        first = origins.get(origin)
+        name = self.names.name(origin)
+        if first is None and not name.offset and not name.of and self._knows(name):
+            first = origin
+        if first is not None:
+            self.log.acts[row] = first
+            self.log.undos[row] = trail
+            return True
+        origins[origin] = op_code << OFFSET_BITS
+        trail.append((origins.pop, origin))
+        return False
+
+    def _knows(self, name: Name) -> bool:
+        """Tell whether the op of a name comes before the op being applied."""
+        if self.trimmed.get(name.author, 0) >= name.index:
+            return True
+        return self.log.find(self.names.op_code(name.index, name.author)) >= 0
+
+    def _apply_strictly(self, row: int) -> None:
+        """Apply an own row; raises Failed, then the row has had no effect."""
+        body = self._coded(row)
+        trail: Trail = []
+        acts: list[Act] = []
+        self.log.acts[row] = acts
+        self.log.undos[row] = trail
+        self.applier.apply(body, self.log.op_code(row), trail, acts)
+        if self.log.steps[row] is not None:
+            self.log.acts[row] = acts[0].up
+
+    def _coded(self, row: int) -> Coded:
+        key = self.log.steps[row]
+        if key is None:
+            body: Coded = self.log.payloads[row]
+            return body
+        return Coded(
+            Kind.SET, self.log.names[row], key, index=NO_INDEX, payload=self.log.payloads[row]
+        )
+
+    def _undo_row(self, row: int) -> None:
+        log = self.log
+        undone = log.undos[row]
+        op_code = log.op_code(row)
+        if type(undone) is list:
+            undo(undone)
+            self.failures.pop(op_code, None)
+        else:
+            up: Place = log.acts[row]
+            key = log.steps[row]
+            assert key is not None, "only simple ops are undone simply"
+            self.applier.mutator.touched.append((up, key))
+            if undone is CREATED:
+                del up.value[key]
+                del up.codes[key]
+            else:
+                up.value[key] = undone
+        self.finder.forget(op_code)
+
+    # --- hashes -------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """Return how many ops this history has, trimmed ones included."""
+        return self.trimmed_count + len(self.log)
+
+    def state_hash(self) -> bytes:
+        """Return the state hash, folding what is new since somebody last asked."""
+        count, state_hash = self.save_points.last
+        log, authors = self.log, self.names.authors
+        start, end = count - self.trimmed_count, len(log)
+        indexes, numbers = log.indexes, log.numbers
+        while start < end:
+            # Save points may lie at every fourth op; the last one is always at the end.
+            stop = min(end, start + 4 - (start + self.trimmed_count) % 4)
+            state_hash = fold_hash(
+                state_hash, ((indexes[row], authors[numbers[row]]) for row in range(start, stop))
+            )
+            start = stop
+            self.save_points.add(start + self.trimmed_count, state_hash)
+        return state_hash
+
+    def hash_at(self, row: int) -> bytes:
+        """Return the state hash before a row of the log."""
+        self.state_hash()
+        count, state_hash = self.save_points.before(self.trimmed_count + row)
+        log, authors = self.log, self.names.authors
+        return fold_hash(
+            state_hash,
+            (
+                (log.indexes[at], authors[log.numbers[at]])
+                for at in range(count - self.trimmed_count, row)
+            ),
+        )
+
+    def check_invariants(self) -> None:
+        """Raise AssertionError if log, tree and counters do not fit together. Slow."""
+        self.tree.check_invariants()
+        keys = [self.log.key(row) for row in range(len(self.log))]
+        assert keys == sorted(set(keys)), "the log is in order, each id once"
+        newest = dict(self.trimmed)
+        for index, author in keys:
+            newest[author] = max(index, newest.get(author, 0))
+        assert newest == self.latest, "the summary is that of the log"
+        assert self.clock >= max(newest.values(), default=0), "the clock is not behind"
+        rows = [self.log.row(row) for row in range(len(self.log))]
+        for row, (_, number, previous, *_rest) in enumerate(rows):
+            author = self.names.authors[number]
+            before = [k for k in keys[:row] if k[1] == author]
+            expected = before[-1][0] if before else self.trimmed.get(author, 0)
+            assert previous == expected, "every author's ops form a chain"
+        assert self.state_hash() == self._slow_hash(), "the hash is that of the ids"
+
+    def _slow_hash(self) -> bytes:
+        start = self.save_points.points()[0][1] if self.trimmed_count else ZERO_HASH
+        return fold_hash(start, (self.log.key(row) for row in range(len(self.log))))
+
+
+__all__ += ["check_payload"]
