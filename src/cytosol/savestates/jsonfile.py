@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 
 from cytosol.savestates.base import Batch, SaveState, closed_error, make_batch
 from cytosol.savestates.faults import broken_error, os_fault
+from cytosol.savestates.files import NOFOLLOW, beside, check_plain, file_size, sync_folder
 from cytosol.savestates.groupcommit import CommitQueue
 from cytosol.savestates.jsonlayout import encode_file, encode_value, parse_records
-from cytosol.savestates.lock import NOFOLLOW, FileLock, sync_folder
+from cytosol.savestates.lock import FileLock
 
 __all__ = ["JsonFileSaveState"]
 
@@ -32,7 +33,7 @@ class JsonFileSaveState(SaveState):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path: Path = Path(os.path.abspath(path))
-        self._temporary = self.path.with_name(f"{self.path.name}-new")
+        self._temporary = beside(self.path, "-new")
         self._file_lock = FileLock(self.path)
         self._lock = threading.RLock()
         # Encoded, so that nobody can change a record from outside; None while closed.
@@ -52,6 +53,7 @@ class JsonFileSaveState(SaveState):
         """
         self._file_lock.acquire()
         try:
+            check_plain(self.path)
             with suppress(FileNotFoundError):
                 os.unlink(self._temporary)  # left behind by a crash; never acknowledged
             records = self._read()
@@ -97,10 +99,7 @@ class JsonFileSaveState(SaveState):
     def size_bytes(self) -> int:
         """Return the bytes of the file."""
         self._opened()
-        try:
-            return self.path.stat().st_size
-        except FileNotFoundError:
-            return 0
+        return file_size(self.path)
 
     def _opened(self) -> dict[str, bytes]:
         records = self._records

@@ -7,7 +7,6 @@ file closes, and they do not keep out a second owner in the same process.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from contextlib import suppress
@@ -15,15 +14,15 @@ from pathlib import Path
 
 from cytosol.errors import DatabaseLockedError
 from cytosol.savestates.faults import os_fault
+from cytosol.savestates.files import NOFOLLOW, beside
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
-__all__ = ["NOFOLLOW", "FileLock", "sync_folder"]
+__all__ = ["FileLock"]
 
-NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _ATTEMPTS_MAX = 100  # an owner that closes removes the lock file; meeting 100 in a row is a bug
 
 
@@ -32,7 +31,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock_path = path.with_name(f"{path.name}-lock")
+        self._lock_path = beside(path, "-lock")
         self._descriptor: int | None = None
         self._process_id = 0
 
@@ -87,20 +86,6 @@ class FileLock:
             f"'{self._path}' is open in {owner}; a database has one owner at a time: "
             "close it there first"
         )
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in the folder of `path` survive a crash of the machine."""
-    if sys.platform == "win32":
-        return  # Windows cannot open folders, and does this by itself
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems cannot, and need not
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _try_lock(descriptor: int) -> bool:

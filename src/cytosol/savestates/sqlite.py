@@ -27,9 +27,10 @@ from cytosol.savestates.faults import (
     is_passing,
     sqlite_fault,
 )
+from cytosol.savestates.files import beside, file_size
 from cytosol.savestates.groupcommit import CommitQueue
 from cytosol.savestates.lock import FileLock
-from cytosol.savestates.sqlitefile import beside, check_tree, file_size, open_file, roll_back
+from cytosol.savestates.sqlitefile import check_tree, open_file, roll_back
 
 __all__ = ["SqliteSaveState"]
 
@@ -43,7 +44,6 @@ _NEXT_PAGE: Final = _FIRST_PAGE.replace(">=", ">")
 _PUT: Final = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
 _DELETE: Final = "DELETE FROM records WHERE key = ?"
 _DELETE_PREFIX: Final = "DELETE FROM records WHERE key >= ? AND key < ?"
-_AFTER_EVERY_KEY: Final = "\U0010ffff"  # keys are ASCII
 _SETTLE_BYTES: Final = 4 * 1024 * 1024  # of log, before it is copied into the file
 _TRANSACTION_BYTES: Final = 8 * 1024  # what a small one writes: about two pages
 
@@ -85,7 +85,7 @@ class SqliteSaveState(SaveState):
             raise
         with self._lock:
             self._is_broken = False
-            self._unsettled_bytes = _SETTLE_BYTES  # what was recovered is settled first
+            self._unsettled_bytes = 0
             self._connection = connection
 
     def get(self, key: str) -> bytes | None:
@@ -95,7 +95,7 @@ class SqliteSaveState(SaveState):
 
     def scan(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Yield the records whose keys begin with `prefix`, in code point order."""
-        end = prefix + _AFTER_EVERY_KEY
+        end = _end_of(prefix)
         return self._rest(self._select(_FIRST_PAGE, prefix, end), end)
 
     def commit(
@@ -149,7 +149,7 @@ class SqliteSaveState(SaveState):
                 raise damaged_error(self.path, f"the checksum of the record {key!r} is wrong")
         return rows
 
-    def _rest(self, page: list[_Row], end: str) -> Iterator[tuple[str, bytes]]:
+    def _rest(self, page: list[_Row], end: str | bytes) -> Iterator[tuple[str, bytes]]:
         while page:
             for key, value, _ in page:
                 yield key, value
@@ -167,7 +167,8 @@ class SqliteSaveState(SaveState):
                     self._apply(connection, batch)
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
-                self._is_broken = not is_passing(error) or not roll_back(connection)
+                is_undone = roll_back(connection)
+                self._is_broken = not (is_undone and is_passing(error))
                 raise sqlite_fault(self.path, error) from error
             except BaseException:  # Ctrl-C: without a transaction to undo it may be saved
                 self._is_broken = not connection.in_transaction or not roll_back(connection)
@@ -176,7 +177,7 @@ class SqliteSaveState(SaveState):
 
     def _apply(self, connection: sqlite3.Connection, batch: Batch) -> None:
         for prefix in batch.delete_prefixes:
-            connection.execute(_DELETE_PREFIX, (prefix, prefix + _AFTER_EVERY_KEY))
+            connection.execute(_DELETE_PREFIX, (prefix, _end_of(prefix)))
         if batch.deletes:
             connection.executemany(_DELETE, [(key,) for key in batch.deletes])
         rows = [(key, value, _checksum(key, value)) for key, value in batch.puts]
@@ -194,6 +195,11 @@ class SqliteSaveState(SaveState):
             self._is_broken = not is_passing(error)
         else:
             self._unsettled_bytes = 0
+
+
+def _end_of(prefix: str) -> str | bytes:
+    """Return what comes after all keys with the prefix: keys are ASCII, blobs come after text."""
+    return f"{prefix}\U0010ffff" if prefix else b""
 
 
 def _checksum(key: str, value: bytes) -> int:

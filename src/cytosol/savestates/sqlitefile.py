@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
+from cytosol.errors import DatabaseCorruptError
 from cytosol.savestates.faults import (
     damaged_error,
     foreign_error,
+    is_passing,
     newer_error,
     os_fault,
     sqlite_fault,
-    symlink_error,
 )
-from cytosol.savestates.lock import NOFOLLOW, sync_folder
+from cytosol.savestates.files import NOFOLLOW, beside, check_plain, file_size, sync_folder
+from cytosol.savestates.sqlitelog import count_unreadable
 
-__all__ = ["beside", "check_tree", "file_size", "open_file", "roll_back"]
+__all__ = ["check_tree", "open_file", "roll_back"]
 
 _APPLICATION_ID: Final = 0x4359544F  # "CYTO": tells SQLite and `file` whose database it is
 _VERSION: Final = 1
@@ -51,19 +52,6 @@ def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
         raise sqlite_fault(path, error) from error
 
 
-def beside(path: Path, suffix: str) -> Path:
-    """Return the name of a file that SQLite or we keep beside `path`."""
-    return path.with_name(path.name + suffix)
-
-
-def file_size(path: Path) -> int:
-    """Return the size in bytes, 0 for a file that is not there."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
 def check_tree(
     connection: sqlite3.Connection, path: Path, depth: Literal["quick_check", "integrity_check"]
 ) -> None:
@@ -85,14 +73,15 @@ def roll_back(connection: sqlite3.Connection) -> bool:
 
 def _open_file(path: Path, synchronous: str) -> sqlite3.Connection:
     for suffix in ("", "-wal", "-shm", "-journal"):
-        if beside(path, suffix).is_symlink():
-            raise symlink_error(beside(path, suffix))
+        check_plain(beside(path, suffix))
     if file_size(path) == 0:
         # SQLite would replay a left-over log into the new file, or throw it away.
         if file_size(beside(path, "-wal")) > 0:
             raise damaged_error(path, f"it is missing or empty, but '{path.name}-wal' is there")
         _create(path)
     _check_head(path)
+    if synchronous == "FULL":
+        _check_log(path)
     connection = _connect(path)
     try:
         _prepare(connection, path, synchronous)
@@ -128,8 +117,6 @@ def _create(path: Path) -> None:
 def _check_head(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR | NOFOLLOW)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise foreign_error(path, "it is not a plain file")
         head = os.read(descriptor, _HEAD_BYTES)
         if len(head) < _HEAD_BYTES or not head.startswith(b"SQLite format 3\0"):
             raise foreign_error(path, "or its beginning is damaged")
@@ -138,10 +125,27 @@ def _check_head(path: Path) -> None:
         version = int.from_bytes(head[60:64], "big")
         if version != _VERSION:
             raise newer_error(path, version)
+        if head[18:20] not in (b"\1\1", b"\2\2"):  # else SQLite would open it for reading only
+            raise damaged_error(path, "its header is wrong")
         if sys.platform != "win32":
             os.fchmod(descriptor, 0o600)  # it may have been copied with a wider mode
     finally:
         os.close(descriptor)
+
+
+def _check_log(path: Path) -> None:
+    log = beside(path, "-wal")
+    try:
+        descriptor = os.open(log, os.O_RDONLY | NOFOLLOW)
+    except FileNotFoundError:
+        return
+    with os.fdopen(descriptor, "rb") as file:
+        if count_unreadable(file) >= 2:
+            raise DatabaseCorruptError(
+                f"the log '{log}' is damaged in the middle, so acknowledged changes would be lost; "
+                f"it was left as it is: copy it and '{path.name}' to a safe place, then restore a "
+                "backup, or open once with durability='relaxed' to go on without those changes"
+            )
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
@@ -160,3 +164,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
         raise damaged_error(path, "its table is not the one that Cytosol makes")
     if file_size(path) <= _CHECKED_BYTES_MAX:
         check_tree(connection, path, "quick_check")
+    # What a crash left in the log goes into the file, so that the log begins anew.
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        if not is_passing(error):
+            raise

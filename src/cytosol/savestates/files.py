@@ -1,0 +1,62 @@
+"""What must hold for every file that we open: plain, no symbolic link, its name durable."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from pathlib import Path
+
+from cytosol.savestates.faults import foreign_error, os_fault, symlink_error
+
+__all__ = ["NOFOLLOW", "beside", "check_plain", "file_size", "sync_folder"]
+
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return the name of a file that is kept beside `path`."""
+    return path.with_name(path.name + suffix)
+
+
+def file_size(path: Path) -> int:
+    """Return the size in bytes, 0 for a file that is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def check_plain(path: Path) -> None:
+    """Refuse everything but a plain file; one that is not there is fine.
+
+    A pipe would make reading wait for ever, and a device must not be renamed over. Raises
+    DatabaseCorruptError or SaveError.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise os_fault(path, error) from error
+    if stat.S_ISLNK(mode):
+        raise symlink_error(path)
+    if stat.S_ISDIR(mode):
+        raise os_fault(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    if not stat.S_ISREG(mode):
+        raise foreign_error(path, "it is a device, a pipe or a socket")
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in the folder of `path` survive a crash of the machine."""
+    if sys.platform == "win32":
+        return  # Windows cannot open folders, and does this by itself
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot, and need not
+            raise
+    finally:
+        os.close(descriptor)

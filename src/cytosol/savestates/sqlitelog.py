@@ -1,0 +1,72 @@
+"""Tell a log that a crash cut short from one that was damaged later.
+
+SQLite reads its write-ahead log up to the first frame that does not fit and forgets the
+rest, without a word. After a crash that is right: a transaction that was being written was
+never acknowledged. But with full durability each transaction is flushed before the next one
+begins, so at most one can be cut short; when two or more follow the first bad frame, bits
+were damaged in the middle, and acknowledged changes would vanish.
+
+The format is SQLite's, described in its file format document, section 4.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import BinaryIO, Final
+
+__all__ = ["count_unreadable"]
+
+_HEADER_BYTES: Final = 32
+_FRAME_HEADER_BYTES: Final = 24
+_MAGIC: Final = 0x377F0682  # the lowest bit tells the byte order of the checksums
+_PAGE_BYTES_MAX: Final = 65_536
+_MASK: Final = 0xFFFFFFFF
+
+
+def count_unreadable(file: BinaryIO) -> int:
+    """Return how many transactions of a log end after its first bad frame; 0 for a whole log.
+
+    A bad header makes everything unreadable, which counts as two at least.
+    """
+    header = file.read(_HEADER_BYTES)
+    if len(header) < _HEADER_BYTES:
+        return 0
+    magic, page_bytes = _number(header, 0), _number(header, 8)
+    order = "big" if magic & 1 else "little"
+    sums = _checksum(header[:24], order, (0, 0))
+    if magic & ~1 != _MAGIC or page_bytes > _PAGE_BYTES_MAX or sums != _sums(header, 24):
+        return 2 if file.read(1) else 0
+    salts = header[16:24]
+    is_whole = True
+    unreadable = 0
+    while len(frame := file.read(_FRAME_HEADER_BYTES + page_bytes)) > _FRAME_HEADER_BYTES:
+        is_ours = frame[8:16] == salts  # other salts: left over from before the log began anew
+        if is_whole:
+            sums = _checksum(frame[:8] + frame[_FRAME_HEADER_BYTES:], order, sums)
+            is_whole = is_ours and sums == _sums(frame, 16)
+        if not is_whole and is_ours and _number(frame, 4):  # the last frame of a transaction
+            unreadable += 1
+    return unreadable
+
+
+def _number(data: bytes, start: int) -> int:
+    return int.from_bytes(data[start : start + 4], "big")
+
+
+def _sums(data: bytes, start: int) -> tuple[int, int]:
+    return _number(data, start), _number(data, start + 4)
+
+
+def _checksum(data: bytes, order: str, sums: tuple[int, int]) -> tuple[int, int]:
+    words = array("I", data[: len(data) & ~7])
+    if order != _NATIVE_ORDER:
+        words.byteswap()
+    first, second = sums
+    numbers = iter(words)
+    for one, two in zip(numbers, numbers, strict=True):
+        first = (first + one + second) & _MASK
+        second = (second + two + first) & _MASK
+    return first, second
+
+
+_NATIVE_ORDER: Final = "little" if array("I", [1]).tobytes()[0] else "big"

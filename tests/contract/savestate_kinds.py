@@ -1,0 +1,114 @@
+"""The save states that the contract is held against, and a program that writes until killed.
+
+Run as `python -m tests.contract.savestate_kinds KIND PATH COMMAND` by the contract tests.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cytosol.errors import DatabaseError, SaveError
+from cytosol.savestates import (
+    InMemorySaveState,
+    JsonFileSaveState,
+    SaveState,
+    SqliteSaveState,
+)
+
+FILE_KINDS: dict[str, Callable[[Path], SaveState]] = {
+    "sqlite": SqliteSaveState,
+    "sqlite-relaxed": lambda path: SqliteSaveState(path, durability="relaxed"),
+    "json": JsonFileSaveState,
+}
+KINDS = ["memory", *FILE_KINDS]
+RECORDS_PER_BATCH = 5
+
+
+def make(kind: str, path: Path) -> SaveState:
+    """Return a closed save state of the kind."""
+    return InMemorySaveState() if kind == "memory" else FILE_KINDS[kind](path)
+
+
+def value_of(state: SaveState, content: str) -> Any:
+    """Return `content` as a value that the save state takes."""
+    return content if state.text else content.encode()
+
+
+def commit_number(state: SaveState, number: int, size: int = 200) -> None:
+    """Commit batch `number`: all records of the last batch are replaced, one is added."""
+    value = value_of(state, f"{number} {'x' * size}")
+    last = [(f"last/{index}", value) for index in range(RECORDS_PER_BATCH)]
+    state.commit(
+        [*last, (f"op/{number:016}", value)],
+        deletes=[f"gone/{number - 1}"],
+        delete_prefixes=["last/"],
+    )
+
+
+def check_whole(state: SaveState) -> int:
+    """Return the number of the last batch, after checking that it and those before are whole."""
+    last = {str(value.split()[0], "ascii") if isinstance(value, bytes) else value.split()[0]
+            for _, value in state.scan("last/")}  # fmt: skip
+    count = sum(1 for _ in state.scan("op/"))
+    if count == 0:
+        assert set() == last
+        return 0
+    assert {str(count)} == last, "records of different batches stand together"
+    assert RECORDS_PER_BATCH == sum(1 for _ in state.scan("last/"))
+    expected = [f"op/{number:016}" for number in range(1, count + 1)]
+    assert expected == [key for key, _ in state.scan("op/")]
+    return count
+
+
+def write_until_killed(state: SaveState, size: int) -> None:
+    """Commit without end, telling each number after it was acknowledged."""
+    number = check_whole(state)
+    print(number, flush=True)
+    while True:
+        number += 1
+        commit_number(state, number, size)
+        print(number, flush=True)
+
+
+def write_against_a_limit(state: SaveState) -> None:
+    """Commit until files may grow no further, then go on after the limit is lifted."""
+    commit_number(state, 1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    try:
+        state.commit([(f"big/{n}", value_of(state, "y" * 10_000)) for n in range(50)])
+    except SaveError as error:
+        print(error)
+    assert [] == list(state.scan("big/"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    commit_number(state, 2)
+    print(check_whole(state))
+
+
+def main(kind: str, path: str, command: str) -> None:
+    """Do what the contract test asks for."""
+    state = make(kind, Path(path))
+    try:
+        state.open()
+    except DatabaseError as error:
+        print(f"{type(error).__name__}: {error}")
+        return
+    match command:
+        case "hold":
+            print("open", flush=True)
+            sys.stdin.readline()
+            state.close()
+        case "write":
+            write_until_killed(state, 200)
+        case "write-big":
+            write_until_killed(state, 100_000)
+        case "limit":
+            write_against_a_limit(state)
+            state.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

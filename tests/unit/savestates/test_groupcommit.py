@@ -1,0 +1,162 @@
+"""Threads share a write, in the order in which they came."""
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cytosol.errors import SaveError
+from cytosol.savestates import JsonFileSaveState, SaveState, SqliteSaveState
+from cytosol.savestates.base import Batch, make_batch
+from cytosol.savestates.groupcommit import CommitQueue
+
+
+def batch(key: str) -> Batch:
+    return make_batch([(key, b"")], [], [], text=False)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Let other threads run until the condition holds."""
+    for _ in range(10_000_000):
+        if condition():
+            return
+        os.sched_yield()
+    raise AssertionError("the other threads did not come")
+
+
+def run_while_the_first_waits(queue: CommitQueue, keys: list[str], errors: list[str]) -> None:
+    """Commit one batch after the other, each from its own thread, while a leader is writing."""
+
+    def work(key: str) -> None:
+        try:
+            queue.commit(batch(key))
+        except SaveError as error:
+            errors.append(str(error))
+
+    threads = []
+    for count, key in enumerate(keys):
+        threads.append(threading.Thread(target=work, args=(key,)))
+        threads[-1].start()
+        if count == 0:
+            wait_until(lambda: queue._writing)
+        else:
+            wait_until(lambda count=count: queue.waiting == count)
+    for thread in threads:
+        thread.join()
+
+
+def test_batches_that_wait_are_written_together() -> None:
+    """Eight commits take two writes, in the order of arrival."""
+    groups: list[list[str]] = []
+
+    def write(group: list[Batch]) -> None:
+        if not groups:
+            wait_until(lambda: queue.waiting == 7)
+        groups.append([item.puts[0][0] for item in group])
+
+    queue = CommitQueue(write)
+    errors: list[str] = []
+    run_while_the_first_waits(queue, list("abcdefgh"), errors)
+    assert [["a"], ["b", "c", "d", "e", "f", "g", "h"]] == groups
+    assert [] == errors
+    assert 2 == queue.transactions
+
+
+def test_a_failed_write_fails_for_each_batch_of_its_group_and_no_other() -> None:
+    """Each thread gets an exception of its own; the next commit works."""
+    calls: list[int] = []
+
+    def write(group: list[Batch]) -> None:
+        calls.append(len(group))
+        if len(calls) == 1:
+            wait_until(lambda: queue.waiting == 2)
+        if len(calls) == 2:
+            raise SaveError("the disk is full") from OSError(28, "no space")
+
+    queue = CommitQueue(write)
+    errors: list[str] = []
+    run_while_the_first_waits(queue, list("abc"), errors)
+    assert ["the disk is full"] * 2 == errors
+    queue.commit(batch("d"))
+    assert [1, 2, 1] == calls
+    assert 2 == queue.transactions
+
+
+def test_the_cause_of_a_failure_is_kept() -> None:
+    """Whoever looks deeper finds what the operating system said."""
+
+    def write(group: list[Batch]) -> None:
+        raise SaveError("the disk is full") from OSError(28, "no space")
+
+    with pytest.raises(SaveError) as caught:
+        CommitQueue(write).commit(batch("a"))
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_an_interrupted_leader_does_not_leave_the_others_waiting() -> None:
+    """The interrupt goes to its thread, the rest of the group learns that it was interrupted."""
+    queue: CommitQueue
+    follower = batch("follower")
+
+    def write(group: list[Batch]) -> None:
+        if follower in group:
+            raise KeyboardInterrupt
+        queue._waiting.append(follower)
+
+    queue = CommitQueue(write)
+    queue.commit(batch("a"))
+    with pytest.raises(KeyboardInterrupt):
+        queue.commit(batch("b"))
+    assert follower.done
+    assert "was interrupted; reopen the database" in str(follower.error)
+    queue.commit(batch("c"))
+
+
+def test_a_batch_whose_caller_was_interrupted_while_waiting_never_comes() -> None:
+    """Ctrl-C in a waiting thread takes its batch out of the queue."""
+    written: list[str] = []
+    queue = CommitQueue(lambda group: written.extend(item.puts[0][0] for item in group))
+
+    def interrupted_wait() -> None:
+        raise KeyboardInterrupt
+
+    queue._writing = True
+    queue._turn.wait = interrupted_wait  # type: ignore[assignment, method-assign]  # stands for Ctrl-C
+    with pytest.raises(KeyboardInterrupt):
+        queue.commit(batch("given up"))
+    queue._writing = False
+    queue.commit(batch("next"))
+    assert ["next"] == written
+
+
+@pytest.mark.parametrize("base", [SqliteSaveState, JsonFileSaveState])
+def test_save_states_write_waiting_commits_as_one_transaction(
+    base: type[SqliteSaveState], tmp_path: Path
+) -> None:
+    """Eight threads, two transactions, everything durable."""
+
+    class Patient(base):  # type: ignore[misc, valid-type]  # either of two classes
+        def _write(self, group: list[Batch]) -> None:
+            if self._queue.transactions == 0:
+                wait_until(lambda: self._queue.waiting == 7)
+            super()._write(group)
+
+    state: SaveState = Patient(tmp_path / "a.cytosol")
+    state.open()
+    value = "x" if state.text else b"x"
+    threads = [
+        threading.Thread(target=state.commit, args=([(f"op/{number}", value)],))
+        for number in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 2 == state.transactions  # type: ignore[attr-defined]  # both count
+    state.close()
+    state = base(tmp_path / "a.cytosol")
+    state.open()
+    assert [f"op/{number}" for number in range(8)] == [key for key, _ in state.scan("")]
+    state.close()
