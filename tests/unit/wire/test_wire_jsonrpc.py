@@ -168,6 +168,7 @@ def test_a_key_named_twice_is_refused(data: bytes) -> None:
         r'{"a":"\u003a\u003A","\u003a":"\":\\"}',
         r'{"\\":"\\","\"":":\\u003a"}',
         r'["\u003a"]',
+        r'{"\\\"":"\\\\","\u003a\\":"\"\\\":"}',
     ],
 )
 def test_colons_in_strings_are_no_keys(params: str) -> None:
@@ -234,6 +235,12 @@ def test_json_values_max() -> None:
     )
 
 
+def test_json_values_max_counts_strings_that_nothing_separates() -> None:
+    """Not JSON, but it must not cost more than what is."""
+    data = b"[" * 200 + b'""' * (2 * JSON_VALUES_MAX + 1)
+    refused(data, ErrorCode.INVALID_REQUEST, f"more than {JSON_VALUES_MAX} values")
+
+
 def test_commas_in_strings_are_no_values() -> None:
     """A long text is one value."""
     text = "," * (JSON_VALUES_MAX + 1)
@@ -255,6 +262,6 @@ def test_rpc_method_length_max() -> None:
 
 
 def test_an_unfinished_string_is_read_in_linear_time() -> None:
-    """Escaped quotation marks without an end once made such patterns quadratic."""
+    """Escaped quotation marks without an end."""
     refused(b'{"a":"' + b'\\"' * 1_000_000 + b"[" * 200, ErrorCode.PARSE_ERROR, "not JSON")
     refused(b'{"a":"' + b"\\[" * 1_000_000, ErrorCode.PARSE_ERROR, "not JSON")
