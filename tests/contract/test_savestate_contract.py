@@ -398,11 +398,11 @@ def test_a_truncated_file_is_refused(kind: str, path: Path) -> None:
         assert read_all(kind, path) in allowed
 
 
+# Not "json": a text has no checksum, because editing it by hand is what it is for.
+@pytest.mark.parametrize("kind", ["sqlite", "sqlite-relaxed"])
 @pytest.mark.parametrize("seed", range(8))
 def test_flipped_bits_never_give_wrong_records(kind: str, path: Path, seed: int) -> None:
-    """A damaged file gives what was written or is refused; a text shows whoever edits it."""
-    if kind == "json":
-        pytest.skip("a text has no checksum: editing it by hand is what it is for")
+    """A damaged file gives what was written, or it is refused."""
     records = filled(kind, path)
     content = path.read_bytes()
     source = random.Random(seed)
@@ -494,7 +494,8 @@ def kill_while_writing(kind: str, path: Path, rounds: int, command: str, acks: r
         for _ in range(wanted):
             acknowledged = int(writer.stdout.readline())
         writer.kill()
-        rest, _ = writer.communicate()
+        rest = writer.stdout.read()  # `communicate` would forget what was read ahead
+        writer.communicate()
         acknowledged = max([acknowledged, *map(int, rest.split("\n")[:-1])])
         state = make(kind, path)
         state.open()

@@ -157,6 +157,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
         f"synchronous = {synchronous}",
         "fullfsync = ON",  # macOS needs it for a flush that reaches the disk
         "checkpoint_fullfsync = ON",
+        "journal_size_limit = 16777216",  # one huge batch does not make the log huge for ever
         "wal_autocheckpoint = 0",  # SQLite would hide that it failed; the save state does it
     ):
         connection.execute(f"PRAGMA {pragma}")
