@@ -55,7 +55,7 @@ def check_payload(value: JsonValue) -> None:
     elif kind is not dict and kind is not list:
         return
     if len(canonical_bytes(value)) > OP_PAYLOAD_BYTES_MAX:
-        raise Failed([], PAYLOAD_TOO_LARGE)
+        raise Failed(PAYLOAD_TOO_LARGE)
 
 
 def nesting(value: Any) -> int:
@@ -95,7 +95,7 @@ class Applier:
                 len(body.payload) > TRANSACTION_OPS_MAX
                 or sum(map(numbers_taken, body.payload)) > OFFSET_MASK
             ):
-                raise Failed([], TRANSACTION_TOO_LARGE)
+                raise Failed(TRANSACTION_TOO_LARGE)
             for inner in body.payload:
                 check_payload(inner.payload)
             base = 0
@@ -109,13 +109,31 @@ class Applier:
             raise
 
     def apply_one(self, body: Coded, op_code: int, base: int, trail: Trail, acts: list[Act]) -> int:
-        """Apply one action of an op and return the next number; raises Failed, leaving a trail."""
-        check_payload(body.payload)
-        act = self._apply_one(body, (op_code << OFFSET_BITS) + base, trail)
+        """Apply one action of an op and return the next number; raises Failed, undone."""
+        mark = len(trail)
+        try:
+            check_payload(body.payload)
+            act = self._apply_one(body, (op_code << OFFSET_BITS) + base, trail)
+        except Failed as failed:
+            undo(trail, mark)
+            failed.path = self._target_path(body)
+            raise
         if act is not None:
             acts.append(act)
             self.finder.forget(op_code)
         return base + numbers_taken(body)
+
+    def _target_path(self, body: Coded) -> list[Step]:
+        """Return the path of the place that an action is about, or of where it would be."""
+        path: list[Step] = []
+        if body.name:
+            found = self.finder.find(body.name)
+            if found is None:
+                return []
+            path = self.tree.path(found[0], found[1])
+        if body.key is not None:
+            path.append(body.key)
+        return path
 
     def check_size(self) -> None:
         """Raise Failed if the document shows too many places; counts only when it may."""
@@ -124,7 +142,7 @@ class Applier:
             tree.made = tree.count_shown()
             tree.recounted = True
             if tree.made > self.places_max:
-                raise Failed([], DOCUMENT_TOO_LARGE)
+                raise Failed(DOCUMENT_TOO_LARGE)
 
     def _apply_one(self, body: Coded, code: int, trail: Trail) -> Act | None:
         match body.kind:
@@ -147,35 +165,31 @@ class Applier:
         self.check_size()
         return act
 
-    def skip(self, body: Coded, op_code: int, trail: Trail) -> list[Act]:
+    def skip(self, body: Coded, op_code: int, trail: Trail, acts: list[Act]) -> None:
         """Name the places of an op that failed, changing no content."""
-        first = op_code << OFFSET_BITS
-        acts: list[Act] = []
-        if body.kind is not Kind.TRANSACTION:
-            act = self._skip_one(body, first, trail)
-            return [] if act is None else [act]
-        if sum(map(numbers_taken, body.payload)) > OFFSET_MASK:
-            return acts
+        bodies = body.payload if body.kind is Kind.TRANSACTION else (body,)
+        if sum(map(numbers_taken, bodies)) > OFFSET_MASK:
+            return
         base = 0
-        for inner in body.payload:
-            act = self._skip_one(inner, first + base, trail)
+        for inner in bodies:
+            act = self._skip_one(inner, (op_code << OFFSET_BITS) + base, trail)
             if act is not None:
                 acts.append(act)
+                self.finder.forget(op_code)
             base += numbers_taken(inner)
-        return acts
 
     # --- where --------------------------------------------------------------------------
 
-    def parent(self, name: int, key: str) -> Place:
+    def parent(self, name: int) -> Place:
         """Return the present object that a key destination names; raises Failed."""
         if not name:
             return self.tree.root
         found = self.finder.find(name)
         if found is None:
-            raise Failed([], PATH_MISSING)
+            raise Failed(PATH_MISSING)
         place = self._ground(found)
         if place is None or type(place.value) is not dict or not self.tree.is_present(place):
-            raise Failed([*self.tree.path(found[0], found[1]), key], PATH_MISSING)
+            raise Failed(PATH_MISSING)
         return place
 
     def _ground(self, found: Found) -> Place | None:
@@ -186,13 +200,13 @@ class Applier:
         """Return the present array that an element destination names; raises Failed."""
         found = self.finder.find(name) if name else None
         if found is None:
-            raise Failed([], NOT_AN_ARRAY if not name else PATH_MISSING)
+            raise Failed(NOT_AN_ARRAY if not name else PATH_MISSING)
         up, step, _ = found
         if not self.tree.is_present(up) or self.tree.content(up, step) is MISSING:
-            raise Failed(self.tree.path(up, step), PATH_MISSING)
+            raise Failed(PATH_MISSING)
         place = self._ground(found)
         if place is None or type(place.value) is not list:
-            raise Failed(self.tree.path(up, step), NOT_AN_ARRAY)
+            raise Failed(NOT_AN_ARRAY)
         return place
 
     def _owner_ok(self, up: Place, step: Step) -> bool:
@@ -203,20 +217,20 @@ class Applier:
         """Return the slot that a place form means for Set and the Inits; raises Failed."""
         found = self.finder.find(name)
         if found is None:
-            raise Failed([], PATH_MISSING)
+            raise Failed(PATH_MISSING)
         up, step, _ = found
         if not self._owner_ok(up, step):
-            raise Failed(self.tree.path(up, step), PATH_MISSING)
+            raise Failed(PATH_MISSING)
         return up, step
 
     def _present(self, name: int) -> Slot:
         """Return the slot of a place that must be shown; raises Failed."""
         found = self.finder.find(name) if name else None
         if found is None:
-            raise Failed([], PATH_MISSING)
+            raise Failed(PATH_MISSING)
         up, step, covered = found
         if covered or not self._owner_ok(up, step) or self.tree.content(up, step) is MISSING:
-            raise Failed(self.tree.path(up, step), PATH_MISSING)
+            raise Failed(PATH_MISSING)
         return up, step
 
     def _beside(self, body: Coded, array: Place) -> int | None:
@@ -245,7 +259,7 @@ class Applier:
         up: Place
         step: Step
         if body.key is not None:
-            up, step = self.parent(body.name, body.key), body.key
+            up, step = self.parent(body.name), body.key
         elif body.index != NO_INDEX:
             return self._insert(body, value, code, trail)
         else:
@@ -274,18 +288,18 @@ class Applier:
     def _positions(self, body: Coded, code: int) -> list[int]:
         """Return the names of the positions that an element form makes; raises Failed."""
         if body.fill > ARRAY_FILL_MAX:
-            raise Failed([], FILL_TOO_LARGE)
+            raise Failed(FILL_TOO_LARGE)
         return list(range(code, code + body.fill + 1))
 
     def _delete(self, body: Coded, trail: Trail) -> None:
         found = self.finder.find(body.name) if body.name else None
         if found is None:
-            raise Failed([], PATH_MISSING)
+            raise Failed(PATH_MISSING)
         up, step, covered = found
         if covered:
             return
         if not self._owner_ok(up, step):
-            raise Failed(self.tree.path(up, step), PATH_MISSING)
+            raise Failed(PATH_MISSING)
         if self.tree.content(up, step) is not MISSING:
             self.mutator.empty(up, step, trail)
 
@@ -323,30 +337,31 @@ class Applier:
         up, step = self._present(body.name)
         old = self.tree.content(up, step)
         if type(old) is not int and type(old) is not float:
-            raise Failed(self.tree.path(up, step), NOT_A_NUMBER)
+            raise Failed(NOT_A_NUMBER)
         result = calculate(body.kind, old, body.payload)
         if result is None:
-            raise Failed(self.tree.path(up, step), OUT_OF_RANGE)
+            raise Failed(OUT_OF_RANGE)
         self.mutator.replace(up, step, result, trail)
 
     def _move(self, body: Coded, code: int, trail: Trail) -> None:
         up: Place
         if body.key is not None:
-            up = self.parent(body.name, body.key)
+            up = self.parent(body.name)
+            source = self._present(body.source)
             codes: list[int] = []
         else:
+            source = self._present(body.source)
             up = self._array(body.name)
             codes = self._positions(body, code)
-        source = self._present(body.source)
         place = self.tree.place_at(*source)
         if place is not None and self.tree.is_below(up, place):
-            raise Failed(self.tree.path(*source), INTO_ITSELF)
+            raise Failed(INTO_ITSELF)
         if body.key is not None and source == (up, body.key):
             return
         if place is not None and place.value is not None:
             depth = self.tree.depth(up)
             if depth > self.tree.depth(source[0]) and depth + nesting(place.value) > DEPTH_MAX:
-                raise Failed(self.tree.path(*source), TOO_DEEP)
+                raise Failed(TOO_DEEP)
         order = self.tree.names.order(code)
         if body.key is not None:
             self.mutator.move_to_key(source, up, body.key, order, trail)
@@ -360,7 +375,7 @@ class Applier:
         offset = code & OFFSET_MASK
         mutator = self.mutator
         if body.key is not None:
-            up, step = self.parent(body.name, body.key), body.key
+            up, step = self.parent(body.name), body.key
             source = self._present(body.source)
             self._check_copy(source)
             depth = self.tree.depth(up)
@@ -369,9 +384,9 @@ class Applier:
                 mutator.cover(up, step, self.tree.names.order(code), trail)
             mutator.occupy(up, step, code, native, place, trail)
             return Act(offset, 0, up, step)
+        source = self._present(body.source)
         up = self._array(body.name)
         codes = self._positions(body, code)
-        source = self._present(body.source)
         self._check_copy(source)
         position = codes[-1]
         native = mutator.copy_below(source, up, position, position, trail, self.tree.depth(up))
@@ -390,7 +405,7 @@ class Applier:
                 count += len(value)
                 todo.extend(value.values() if type(value) is dict else value)
         if count > COPY_PLACES_MAX:
-            raise Failed(self.tree.path(*source), COPY_TOO_LARGE)
+            raise Failed(COPY_TOO_LARGE)
 
     def _snapshot(
         self, source: Slot, up: Place, key: str, code: int, trail: Trail, depth: int

@@ -245,11 +245,11 @@ class Compiler:
         if not location:
             if kind is Kind.INIT_OBJECT:
                 return None
-            raise Failed([], _ROOT_MESSAGES.get(kind, ROOT))
+            raise Failed(_ROOT_MESSAGES.get(kind, ROOT))
         last = location[-1]
         if target.exists:
             if kind in (Kind.INSERT_BEFORE, Kind.INSERT_AFTER) and not isinstance(last, int):
-                raise Failed(list(location), NOT_AN_INDEX)
+                raise Failed(NOT_AN_INDEX, list(location))
             container, step = self._tree.slot(location)
             return Aim(container, step, True, location)
         assert target.missing is not None
@@ -257,18 +257,18 @@ class Compiler:
         value = self._value(parent) if target.missing == len(parent) else None
         if isinstance(last, int) and type(value) is list:
             if last < 0:
-                raise Failed(list(location), BEFORE_START)
+                raise Failed(BEFORE_START, list(location))
         elif not (isinstance(last, str) and type(value) is dict):
             reached = list(location[: target.missing + 1])
             inserting = kind in (Kind.INSERT_BEFORE, Kind.INSERT_AFTER)
             clash = inserting and target.missing == len(parent) and not isinstance(last, int)
-            raise Failed(reached, NOT_AN_INDEX if clash else PATH_MISSING)
+            raise Failed(NOT_AN_INDEX if clash else PATH_MISSING, reached)
         elif kind in (Kind.INSERT_BEFORE, Kind.INSERT_AFTER):
-            raise Failed(list(location), NOT_AN_INDEX)
+            raise Failed(NOT_AN_INDEX, list(location))
         if kind is Kind.DELETE:
             return None
         if kind in (Kind.ADD, Kind.MULTIPLY, Kind.INSERT_UNIQUE):
-            raise Failed(list(location), PATH_MISSING)
+            raise Failed(PATH_MISSING, list(location))
         return Aim(self._tree.container(parent), last, False, location)
 
     def _name(self, place: Place) -> int:
@@ -281,7 +281,7 @@ class Compiler:
         if kind is Kind.INSERT_UNIQUE:
             array = tree.place_at(container, step)
             if array is None or type(array.value) is not list:
-                raise Failed(list(path), NOT_AN_ARRAY)
+                raise Failed(NOT_AN_ARRAY, list(path))
             return self._element(kind, array, len(array.value), payload)._replace(index=0)
         if kind is Kind.INSERT_BEFORE or kind is Kind.INSERT_AFTER:
             length = len(container.value)
@@ -299,14 +299,14 @@ class Compiler:
             if kind in (Kind.ADD, Kind.MULTIPLY):
                 old = tree.content(container, step)
                 if type(old) is not int and type(old) is not float:
-                    raise Failed(list(path), NOT_A_NUMBER)
+                    raise Failed(NOT_A_NUMBER, list(path))
             name = tree.name_at(container, step)
             return Coded(kind, name, index=NO_INDEX, payload=payload)
         if isinstance(step, str):
             return Coded(kind, self._name(container), step, index=NO_INDEX, payload=payload)
         fill = max(0, step - len(container.value))
         if fill > ARRAY_FILL_MAX:
-            raise Failed(list(path), f"more than {ARRAY_FILL_MAX} elements would be filled")
+            raise Failed(f"more than {ARRAY_FILL_MAX} elements would be filled", list(path))
         body = self._element(kind, container, len(container.value), payload)
         return body._replace(fill=fill, index=step)
 
@@ -355,22 +355,22 @@ class Compiler:
         if not destinations and kind is Kind.COPY:
             return
         if kind is Kind.MOVE and len(destinations) != 1:
-            raise Failed([], SEVERAL_PLACES if destinations else PATH_MISSING)
+            raise Failed(SEVERAL_PLACES if destinations else PATH_MISSING)
         if len(sources) != 1:
-            raise Failed([], SEVERAL_PLACES if sources else NO_SOURCE)
+            raise Failed(SEVERAL_PLACES if sources else NO_SOURCE)
         source = sources[0]
         if not source.exists:
-            raise Failed(list(source.location), NO_SOURCE)
+            raise Failed(NO_SOURCE, list(source.location))
         if not source.location:
-            raise Failed([], ROOT)
+            raise Failed(ROOT)
         if kind is Kind.MOVE:
             if destinations[0].location == source.location:
                 return
             if destinations[0].location[: len(source.location)] == source.location:
-                raise Failed(list(source.location), INTO_ITSELF)
+                raise Failed(INTO_ITSELF, list(source.location))
         taken = self._tree.name_at(*self._tree.slot(source.location))
         if kind is Kind.COPY and self._tree.names.is_too_long(taken):
-            raise Failed(list(source.location), "copied from copies too many times; set it anew")
+            raise Failed("copied from copies too many times; set it anew", list(source.location))
         for aim in [self._aim(kind, target) for target in self._outermost(kind, destinations)]:
             if aim is not None:
                 emit(self._transfer(kind, aim)._replace(source=taken))
@@ -386,7 +386,7 @@ class Compiler:
         length = len(container.value)
         fill = max(0, step - length)
         if fill > ARRAY_FILL_MAX:
-            raise Failed(list(path), f"more than {ARRAY_FILL_MAX} elements would be filled")
+            raise Failed(f"more than {ARRAY_FILL_MAX} elements would be filled", list(path))
         return self._element(kind, container, length)._replace(fill=fill, index=step)
 
 

@@ -27,10 +27,10 @@ COPY_TOO_LARGE: Final = "copy is too large"
 class Failed(Exception):
     """Say that an op cannot be applied: a failure, which is data and never reaches a caller."""
 
-    def __init__(self, path: list[Step], message: str) -> None:
+    def __init__(self, message: str, path: list[Step] | None = None) -> None:
         super().__init__(message)
-        self.path = path
         self.message = message
+        self.path: list[Step] = [] if path is None else path
 
 
 def undo(trail: Trail, down_to: int = 0) -> None:
@@ -110,7 +110,7 @@ class Mutator:
                 self.tree.shape += 1
             return value, code + 1
         if depth >= DEPTH_MAX:
-            raise Failed(self.tree.path(up, step), TOO_DEEP)
+            raise Failed(TOO_DEEP)
         place = self.tree.place_at(up, step)
         if place is None:
             place = self.tree.ensure_place(up, step)
@@ -451,10 +451,10 @@ class Mutator:
         trail: Trail,
     ) -> None:
         if depth > DEPTH_MAX:
-            raise Failed([], TOO_DEEP)
+            raise Failed(TOO_DEEP)
         counter[0] += len(native)
         if counter[0] >= COPY_PLACES_MAX:
-            raise Failed([], COPY_TOO_LARGE)
+            raise Failed(COPY_TOO_LARGE)
         tree = self.tree
         steps: list[tuple[Step, Any]]
         # The copy may land inside its own source: take what is there now, once.

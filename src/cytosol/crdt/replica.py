@@ -286,7 +286,7 @@ class Replica:
             self.applier.apply(body, op_code, trail, acts)
         except Failed as failed:
             self.failures[op_code] = failed.path, failed.message
-            acts.extend(self.applier.skip(body, op_code, trail))
+            self.applier.skip(body, op_code, trail, acts)
         if key is not None:
             log.acts[row] = acts[0].up if acts else None
 

@@ -185,14 +185,20 @@ class Tree:
         return depth
 
     def path(self, up: Place, step: Step) -> list[Step]:
-        """Return keys and indexes from the root to a slot: where it is, or was last."""
+        """Return keys and indexes from the root to a slot: where it is, or was last.
+
+        An index is the number of elements shown before; 0 where the array is not shown.
+        """
         path: list[Step] = []
         place: Place | None = up
         while place is not None:
             if isinstance(step, str):
                 path.append(step)
+            elif type(place.value) is list and self.is_present(place):
+                assert place.sequence is not None
+                path.append(place.sequence.index_of(step))
             else:
-                path.append(0 if place.sequence is None else place.sequence.index_of(step))
+                path.append(0)
             step, place = place.step, place.up
         path.reverse()
         return path
