@@ -79,11 +79,16 @@ class ReplicaSeam(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PairedPeer:
-    """A paired device: its id, its name when paired, and its pinned public key (32 bytes)."""
+    """A paired device: its id, its name when paired, and its pinned public key (32 bytes).
+
+    `since_s` is the wall-clock second at which it was paired by hand, here or as told by the
+    device that brought it; 0 if nobody knows. It tells older refusals from newer ones.
+    """
 
     peer_id: PeerId
     name: str
     public_key: bytes
+    since_s: float = 0.0
 
 
 class PairingsSeam(Protocol):
@@ -98,11 +103,17 @@ class PairingsSeam(Protocol):
     def add(self, peer: PairedPeer, by_hand: bool) -> None:
         """Pair; by hand lifts a refusal, otherwise a refused device stays out."""
 
-    def remove(self, peer_id: PeerId) -> None:
+    def refused_since(self) -> Mapping[PeerId, float]:
+        """Return the wall-clock second of each refusal in `refused`, 0 if nobody knows."""
+
+    def remove(self, peer_id: PeerId, since_s: float = 0.0) -> None:
         """Unpair and refuse from now on."""
 
-    def refuse(self, peer_id: PeerId, public_key: bytes) -> None:
-        """Refuse a device that another device of ours has unpaired."""
+    def forget(self, peer_id: PeerId) -> None:
+        """Drop a pairing that the other side has ended, without refusing it."""
+
+    def refuse(self, peer_id: PeerId, public_key: bytes, since_s: float = 0.0) -> None:
+        """Refuse a device that another device of ours has unpaired; it is not paired any more."""
 
     def addresses(self, peer_id: PeerId) -> Sequence[tuple[str, int]]:
         """Return the last known gateway addresses of a paired device, newest first."""
