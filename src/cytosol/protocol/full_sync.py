@@ -31,9 +31,10 @@ from cytosol.model.json import JsonValue
 from cytosol.model.version import StateSummary
 from cytosol.protocol.effects import Answer, AnswerError
 from cytosol.protocol.seams import Relation
-from cytosol.protocol.snapshot import SnapshotCache, SnapshotFetch, SnapshotServer
+from cytosol.protocol.snapshot import CHUNK_BYTES, SnapshotCache, SnapshotFetch, SnapshotServer
 from cytosol.protocol.sync_link import (
     BATCH_BYTES,
+    SLOW_LINK_BYTES_PER_S,
     OpsReceived,
     SyncLink,
     SyncProgress,
@@ -116,7 +117,7 @@ class FullSync:
         self._own = StateSummary(b"", {})
         self._exchanges = self._repairs = self._adoptions = 0
         self._received_bytes = 0
-        self._in_flight: set[int] = set()
+        self._in_flight: dict[int, int] = {}  # call -> bytes that it sends or asks for
         self._listed: set[OpId] = set()
         self._sent: dict[PeerId, int] = {}
         self._shared: tuple[OpId | None, int] | None = None  # in a repair: id, ops sent after it
@@ -128,6 +129,17 @@ class FullSync:
     def owns(self, call_id: int) -> bool:
         """Tell whether the call is one of this session's that still counts."""
         return call_id in self._in_flight
+
+    @property
+    def deadline(self) -> float:
+        """When the session is given up, unless something happens before."""
+        patience_s = SYNC_PROGRESS_TIMEOUT_S + self._bytes_on_the_way / SLOW_LINK_BYTES_PER_S
+        return self.progress_at + patience_s
+
+    @property
+    def _bytes_on_the_way(self) -> int:
+        served = CHUNK_BYTES if self._state is State.SERVE else 0
+        return served + sum(self._in_flight.values())
 
     def fail(self, reason: str) -> None:
         """End the session, to be tried again."""
@@ -174,7 +186,7 @@ class FullSync:
         else:
             self._state = State.FETCH
             self._fetch = SnapshotFetch(self._link, self.session, self._cache)
-            self._in_flight = {self._fetch.call_id}
+            self._in_flight = {self._fetch.call_id: CHUNK_BYTES}
 
     def _begin_exchange(self) -> None:
         self._exchanges += 1
@@ -197,7 +209,7 @@ class FullSync:
             params = FindLastSharedHistoryParams(
                 self.session, tuple(SavePoint(*point) for point in points)
             )
-            self._in_flight = {self._link.call(params, SYNC_PROGRESS_TIMEOUT_S)}
+            self._in_flight = {self._link.call(params, SYNC_PROGRESS_TIMEOUT_S): 0}
 
     # --- Sending --------------------------------------------------------------------------
 
@@ -212,7 +224,9 @@ class FullSync:
         while len(self._in_flight) < SESSION_CALLS_MAX and not self._all_sent:
             batch, brings = self._export_merge() if self._shared is None else self._export_repair()
             params = SessionUpdateParams(self.session, self._all_sent, batch=batch)
-            self._in_flight.add(self._link.call(params, SYNC_PROGRESS_TIMEOUT_S, brings))
+            size = self._bytes_on_the_way + len(batch)
+            call_id = self._link.call(params, SYNC_PROGRESS_TIMEOUT_S, brings, size)
+            self._in_flight[call_id] = len(batch)
 
     def _export_merge(self) -> tuple[bytes, dict[PeerId, int]]:
         """Return the next batch up to our summary; what is written now is for the next round."""
@@ -320,7 +334,7 @@ class FullSync:
 
     def receive_result(self, call_id: int, result: JsonValue, now: float) -> None:
         """Take the answer to one of this session's calls; raises RemoteProtocolError."""
-        self._in_flight.discard(call_id)
+        del self._in_flight[call_id]
         self.progress_at = now
         if self._fetch is not None:
             self._receive_chunk(self._fetch, SnapshotResult.from_json(result))
@@ -336,7 +350,7 @@ class FullSync:
     def _receive_chunk(self, fetch: SnapshotFetch, chunk: SnapshotResult) -> None:
         whole = fetch.receive(chunk)
         if whole is None:
-            self._in_flight.add(fetch.call_id)
+            self._in_flight[fetch.call_id] = CHUNK_BYTES
             return
         try:
             self._link.replica.adopt(whole, self._link.their_id)

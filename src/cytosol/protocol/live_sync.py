@@ -69,7 +69,7 @@ class LiveSync:
             batch, after = out
             brings = news(self._sent, after)
             params = LiveUpdateParams(batch=batch)
-            call_id = self._link.call(params, CALL_TIMEOUT_S, brings)
+            call_id = self._link.call(params, CALL_TIMEOUT_S, brings, len(batch))
             self._in_flight[call_id] = brings
             self._sent = after
         if not self._in_flight and not covers(self._sent, held):

@@ -61,7 +61,8 @@ class SnapshotFetch:
         self.call_id = self._ask(sum(map(len, cache.values())))
 
     def _ask(self, offset: int) -> int:
-        return self._link.call(SnapshotParams(self._session, offset), SYNC_PROGRESS_TIMEOUT_S)
+        params = SnapshotParams(self._session, offset)
+        return self._link.call(params, SYNC_PROGRESS_TIMEOUT_S, size=CHUNK_BYTES)
 
     def receive(self, chunk: SnapshotResult) -> bytes | None:
         """Take the answer to the last call; return the whole snapshot once it is complete.

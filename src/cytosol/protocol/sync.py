@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import assert_never
 
 from cytosol.errors import RemoteProtocolError, SaveError
-from cytosol.limits import SYNC_PROGRESS_TIMEOUT_S
 from cytosol.model.ids import PeerId, format_id
 from cytosol.model.json import JsonValue
 from cytosol.protocol.effects import Answer, AnswerError, Fail, SyncEffect
@@ -88,6 +87,11 @@ class SyncMachine:
             self._open(now)
         else:
             self._retry_at = now + FIRST_SESSION_WAIT_S
+
+    def receive_part(self, now: float) -> None:
+        """Note that part of a long message has come in: on a slow link that is progress too."""
+        if self._session is not None:
+            self._session.progress_at = now
 
     def local_changes(self, now: float) -> None:
         """Send on what is new in the replica: our own ops, or those merged from another peer."""
@@ -167,7 +171,8 @@ class SyncMachine:
         if self._session is None:
             self._open(now)
         else:
-            self._session.fail(f"no progress for {SYNC_PROGRESS_TIMEOUT_S:g} seconds")
+            silence_s = now - self._session.progress_at
+            self._session.fail(f"no progress for {silence_s:.0f} seconds")
             self._settle(now)
 
     def next_deadline(self) -> float | None:
@@ -175,7 +180,7 @@ class SyncMachine:
         if self._failed:
             return None
         if self._session is not None:
-            return self._session.progress_at + SYNC_PROGRESS_TIMEOUT_S
+            return self._session.deadline
         return self._retry_at
 
     def take_effects(self) -> list[SyncEffect]:
@@ -242,28 +247,23 @@ class SyncMachine:
         brings: dict[PeerId, int],
         now: float,
     ) -> None:
-        match message:
-            case (
-                SessionUpdateParams(session=name)
-                | FindLastSharedHistoryParams(session=name)
-                | SnapshotParams(session=name)
-            ):
-                session = self._session
-                if session is None or session.session != name:
-                    self._refuse(request_id, NO_SESSION, f"there is no sync session {name!r}")
-                    return
-            case _:
-                text = f"{method} is not a method of syncing"
-                self._refuse(request_id, ErrorCode.METHOD_NOT_FOUND, text)
-                return
-        match message:
-            case SessionUpdateParams(last=last, batch=batch):
-                session.receive_update(request_id, batch or b"", brings, last, now)
-            case FindLastSharedHistoryParams(save_points=points):
-                pairs = [(point.id, point.state_hash) for point in points]
-                session.receive_find(request_id, pairs, now)
-            case SnapshotParams(offset=offset):
-                session.receive_snapshot_request(request_id, offset, now)
+        if not isinstance(
+            message, SessionUpdateParams | FindLastSharedHistoryParams | SnapshotParams
+        ):
+            text = f"{method} is not a method of syncing"
+            self._refuse(request_id, ErrorCode.METHOD_NOT_FOUND, text)
+            return
+        session = self._session
+        if session is None or session.session != message.session:
+            text = f"there is no sync session {message.session!r}"
+            self._refuse(request_id, NO_SESSION, text)
+        elif isinstance(message, SessionUpdateParams):
+            session.receive_update(request_id, message.batch or b"", brings, message.last, now)
+        elif isinstance(message, FindLastSharedHistoryParams):
+            points = [(point.id, point.state_hash) for point in message.save_points]
+            session.receive_find(request_id, points, now)
+        else:
+            session.receive_snapshot_request(request_id, message.offset, now)
 
     def _refuse(self, request_id: int | str, code: int, text: str) -> None:
         self._link.effects.append(AnswerError(request_id, code, text))

@@ -19,6 +19,7 @@ from cytosol.wire.fields import Fields, index_map
 
 __all__ = [
     "BATCH_BYTES",
+    "SLOW_LINK_BYTES_PER_S",
     "OpsReceived",
     "SyncDone",
     "SyncLink",
@@ -31,6 +32,9 @@ __all__ = [
 
 BATCH_BYTES = 256 * 1024
 """Encoded size that a batch of ops is cut at: a few fit into memory anywhere."""
+
+SLOW_LINK_BYTES_PER_S = 50_000
+"""The slowest link that a sync has patience with: large messages get that much more time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +110,18 @@ class SyncLink:
         self.effects.append(Notify(params.METHOD, params.to_json()))
 
     def call(
-        self, params: Params, timeout_s: float, brings: dict[PeerId, int] | None = None
+        self,
+        params: Params,
+        timeout_s: float,
+        brings: dict[PeerId, int] | None = None,
+        size: int = 0,
     ) -> int:
         """Send a request and return the id under which its answer will come.
 
-        `brings` goes along with a batch of ops: up to where we hold the authors in it.
+        `brings` goes along with a batch of ops: up to where we hold the authors in it. `size` is
+        how many bytes are on their way before the answer can be here.
         """
+        timeout_s += size / SLOW_LINK_BYTES_PER_S
         message = params.to_json()
         if brings is not None:
             message["latest"] = index_map(brings)
