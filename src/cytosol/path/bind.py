@@ -137,8 +137,7 @@ class Binder:
                 return self.filter(selector)
             case Computed():
                 return self.computed(selector)
-            case _:
-                assert_never(selector)
+        assert_never(selector)
 
     def bound(self, part: int | Variable | None) -> int | None:
         """Bind a part of a slice."""
@@ -216,10 +215,9 @@ class Binder:
                 return lambda node, run: negate(operand(node, run))
             case Chain():
                 return self.chain(expression)
-            case Call():
-                return self.call(expression)
             case _:
-                raise AssertionError(f"the parser let {expression!r} pass as a value")
+                assert isinstance(expression, Call)  # the parser lets no test pass as a value
+                return self.call(expression)
 
     def constant(self, expression: Literal | Variable) -> JsonValue:
         """Return a literal, or what a variable in its place holds (any JSON value)."""
@@ -282,10 +280,9 @@ class Binder:
                 return lambda node, run: not test(node, run)
             case Exists():
                 return self.exists(expression.query)
-            case Call():
-                return self.call(expression)
             case _:
-                raise AssertionError(f"the parser let {expression!r} pass as a test")
+                assert isinstance(expression, Call)  # the parser lets no value pass as a test
+                return self.call(expression)
 
     def exists(self, query: SubQuery) -> Test:
         if query.singular:

@@ -200,7 +200,7 @@ def select_values(segments: tuple[BoundSegment, ...], node: JsonValue, run: Run)
     for descendant, selectors in segments:
         if descendant:
             nodes = _containers(nodes, run)
-        run.spend(len(nodes) * len(selectors))
+        run.spend(8 + len(nodes) * len(selectors))  # a sub-query costs that much to begin
         values: list[JsonValue] = []
         if len(selectors) == 1:
             extend = selectors[0].extend

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, assert_never
 
 from cytosol import limits
 from cytosol.errors import PathLimitError
@@ -228,6 +228,7 @@ class Pattern:
                 return first
             case Repeat():
                 return self._emit_repeat(node, following)
+        assert_never(node)
 
     def _emit_repeat(self, node: Repeat, following: int) -> int:
         end = following

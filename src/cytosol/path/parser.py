@@ -280,7 +280,8 @@ class _Parser:
             inner = self.expression()
             cursor.skip_blank()
             self.leave(")", ") or an operator must follow, but something else stands")
-            return inner._replace(grouped=not isinstance(inner.node, Chain | Negate))
+            grouped = not isinstance(inner.node, Chain | Negate)
+            return inner._replace(position=start, grouped=grouped)
         if cursor.at("@") or cursor.at("$"):
             return self.sub_query()
         text = cursor.take_string()
@@ -354,7 +355,8 @@ class _Parser:
         self.leave(")", ", or ) must follow, but something else stands")
         if len(arguments) != len(function.parameters):
             cursor.fail(
-                f"{name}() takes {len(function.parameters)} arguments, not {len(arguments)}", start
+                f"{name}() takes {len(function.parameters)} argument(s), not {len(arguments)} as",
+                start,
             )
         nodes = tuple(
             self.nodes(argument) if kind is Kind.NODES else self.value(argument)

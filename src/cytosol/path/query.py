@@ -95,13 +95,14 @@ class Path:
             raise ActionError(f"the path {self.text!r} may name several places; name one")
         steps: list[Step] = []
         for segment in self.segments:
-            match segment.selectors[0]:
-                case Name(name):
-                    steps.append(name)
-                case Index(index):
-                    steps.append(index)
-                case Variable(name):
-                    steps.append(step_of(name, variables))
+            selector = segment.selectors[0]
+            if isinstance(selector, Name):
+                steps.append(selector.name)
+            elif isinstance(selector, Index):
+                steps.append(selector.index)
+            else:
+                assert isinstance(selector, Variable)  # or the path would not be singular
+                steps.append(step_of(selector.name, variables))
         return tuple(steps)
 
     def bind(self, variables: Variables = ()) -> Query:
