@@ -45,6 +45,7 @@ FILL_MAX = 65_536
 DEPTH_MAX = 128
 COPY_PLACES_MAX = 2**20
 TRANSACTION_ACTIONS_MAX = 2**20
+TRANSACTION_NUMBERS_MAX = 2**24 - 1
 DOCUMENT_PLACES_MAX = 2**24
 
 DOES_NOT_EXIST = "path does not exist"
@@ -171,7 +172,8 @@ class Oracle(Tree):
         return None
 
     def _transact(self, actions: list[Action]) -> None:
-        if len(actions) > self.transaction_actions_max:
+        numbers = sum(map(numbers_taken, actions))
+        if len(actions) > self.transaction_actions_max or numbers > TRANSACTION_NUMBERS_MAX:
             raise Failed("transaction is too large")
         number = 0
         for action in actions:
