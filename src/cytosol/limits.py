@@ -39,6 +39,9 @@ PATTERN_CACHE_MAX: Final = 64  # compiled patterns kept
 PATTERN_CACHED_STATES_MAX: Final = 2_000  # larger automata are not kept
 PATTERN_CELLS_MAX: Final = 20_000  # remembered moves and states of one automaton
 
+# --- Subscriptions ---------------------------------------------------------------------------
+PATCH_CELLS_MAX: Final = 4_096  # of a common subsequence's table: a patch is never quadratic
+
 # --- History ------------------------------------------------------------------------------
 HISTORY_DEFAULT_MAX: Final = 32_768  # as in the seed
 

@@ -1,0 +1,69 @@
+"""Deliveries: calls that wait in one queue and are made in order, by one thread at a time.
+
+No lock is held during a call. Whoever comes while another thread, or an outer frame of the
+same thread, is delivering leaves its calls to that one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from threading import Lock
+from typing import TypeAlias
+
+__all__ = ["Deliveries"]
+
+_Call: TypeAlias = tuple[Hashable, Callable[[], None]]
+
+
+class Deliveries:
+    """A queue of calls, each for one receiver; a receiver can be put on hold."""
+
+    __slots__ = ("_gate", "_held", "_queue", "_turn")
+
+    def __init__(self) -> None:
+        self._queue: deque[_Call] = deque()
+        self._held: dict[Hashable, list[_Call]] = {}
+        self._gate = Lock()  # over taking from the queue and what is held; never while calling
+        self._turn = Lock()  # held by the one who delivers; nobody waits for it
+
+    def put(self, receiver: Hashable, call: Callable[[], None]) -> None:
+        """Queue a call for `receiver`; callers agree on the order among themselves."""
+        self._queue.append((receiver, call))
+
+    def hold(self, receiver: Hashable) -> None:
+        """Keep back the calls for `receiver` until `release`; calls for others go on."""
+        with self._gate:
+            self._held[receiver] = []
+
+    def release(self, receiver: Hashable) -> None:
+        """Let the calls for `receiver` that were kept back go first, in their order."""
+        with self._gate:
+            # What was kept back is older than all that still waits, so it goes in front.
+            self._queue.extendleft(reversed(self._held.pop(receiver)))
+
+    def run(self) -> None:
+        """Make all calls in order, unless somebody is at it: then that one makes ours too.
+
+        Whatever a call raises goes to the caller; the calls behind it stay for the next `run`.
+        """
+        # Calls that came while we gave the turn back found it taken, hence the outer loop.
+        while self._queue:
+            if not self._turn.acquire(blocking=False):
+                return
+            try:
+                while (call := self._take()) is not None:
+                    call()
+            finally:
+                self._turn.release()
+
+    def _take(self) -> Callable[[], None] | None:
+        """Take the first call whose receiver is not on hold out of the queue."""
+        with self._gate:
+            while self._queue:
+                receiver, call = waiting = self._queue.popleft()
+                held = self._held.get(receiver)
+                if held is None:
+                    return call
+                held.append(waiting)
+        return None

@@ -1,0 +1,95 @@
+"""Who is concerned by a change: queries in a tree, indexed by the steps they begin with.
+
+A change costs one look-up for each of its steps as long as no query begins there, whatever
+the number of queries elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeAlias, TypeVar
+
+from cytosol.path import Query
+
+__all__ = ["Interest", "Location"]
+
+Location: TypeAlias = tuple[str | int, ...]
+
+Listener = TypeVar("Listener", bound=Hashable)
+
+
+class _Node(dict[str | int, "_Node[Listener]"], Generic[Listener]):
+    """The children by step, and in `here` the listeners whose prefix ends here.
+
+    The value in `here` is the query to ask whether it is concerned, None if it surely is.
+    """
+
+    __slots__ = ("here",)
+
+    def __init__(self) -> None:
+        self.here: dict[Listener, Query | None] = {}
+
+
+class Interest(Generic[Listener]):
+    """An index of listeners by the prefixes of their queries."""
+
+    __slots__ = ("_root",)
+
+    def __init__(self) -> None:
+        self._root: _Node[Listener] = _Node()
+
+    def add(self, listener: Listener, query: Query) -> None:
+        """Enter a listener, which wants to know what concerns `query`."""
+        node = self._root
+        for step in query.prefix:
+            child = node.get(step)
+            if child is None:
+                child = node[step] = _Node()
+            node = child
+        # The prefix of a singular query says everything unless it has a negative index.
+        node.here[listener] = None if query.steps == query.prefix else query
+
+    def discard(self, listener: Listener, query: Query) -> None:
+        """Strike out a listener that was entered with this query."""
+        nodes = [self._root]
+        for step in query.prefix:
+            nodes.append(nodes[-1][step])
+        del nodes[-1].here[listener]
+        for step in reversed(query.prefix):
+            empty = nodes.pop()
+            if empty or empty.here:
+                break
+            del nodes[-1][step]
+
+    def concerned(self, locations: Iterable[Location]) -> dict[Listener, None]:
+        """Return, each once, the listeners that a change at or below these places may concern.
+
+        An array is itself the place of insertions and deletions in it, so that what lies below
+        a place is concerned as well as what lies on the way to it.
+        """
+        found: dict[Listener, None] = {}
+        for location in locations:
+            node = self._root
+            if node.here:
+                _collect(node, location, found)
+            for step in location:
+                child = node.get(step)
+                if child is None:
+                    break
+                node = child
+                if node.here:
+                    _collect(node, location, found)
+            else:
+                nodes = list(node.values())
+                while nodes:
+                    node = nodes.pop()
+                    nodes += node.values()
+                    if node.here:
+                        _collect(node, location, found)
+        return found
+
+
+def _collect(node: _Node[Listener], location: Location, found: dict[Listener, None]) -> None:
+    for listener, query in node.here.items():
+        if query is None or (listener not in found and query.can_be_touched_by(location)):
+            found[listener] = None
