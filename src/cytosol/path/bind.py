@@ -7,7 +7,7 @@ against a literal) get closures of their own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from cytosol.errors import ActionError, MissingVariableError
 from cytosol.model.json import JsonValue, copy_json
@@ -135,9 +135,9 @@ class Binder:
                 )
             case Filter():
                 return self.filter(selector)
-            case Computed():
+            case _:
+                assert isinstance(selector, Computed)
                 return self.computed(selector)
-        assert_never(selector)
 
     def bound(self, part: int | Variable | None) -> int | None:
         """Bind a part of a slice."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable
-from typing import Final, assert_never
+from typing import Final
 
 from cytosol import limits
 from cytosol.errors import PathLimitError
@@ -226,9 +226,9 @@ class Pattern:
                 for branch in reversed(node.branches[:-1]):
                     first = self._add(_FORK, self._emit(branch, following), first)
                 return first
-            case Repeat():
+            case _:
+                assert isinstance(node, Repeat)
                 return self._emit_repeat(node, following)
-        assert_never(node)
 
     def _emit_repeat(self, node: Repeat, following: int) -> int:
         end = following

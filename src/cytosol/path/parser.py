@@ -211,19 +211,11 @@ class _Parser:
             return start if isinstance(start, Variable) else Index(start)
         cursor.skip_blank()
         stop = self.bound()
-        if stop is not None:
-            after_stop = cursor.position
-            cursor.skip_blank()
-        else:
-            after_stop = cursor.position
+        cursor.skip_blank()
         step = None
         if cursor.take(":"):
-            after_stop = cursor.position
             cursor.skip_blank()
             step = self.bound()
-            if step is not None:
-                after_stop = cursor.position
-        cursor.position = after_stop
         return Slice(start, stop, step)
 
     def bound(self) -> int | Variable | None:

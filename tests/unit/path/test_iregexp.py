@@ -168,7 +168,8 @@ def test_moves_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(limits, "PATTERN_CELLS_MAX", 40)
     pattern = compile_pattern("(a|b)*c[abc]{4}", Purse().spend)
     assert pattern is not None
-    for text, expected in (("abacabcbd", False), ("ababcabca", True), ("c", False), ("caaaa", True)):
+    cases = (("abacabcbd", False), ("ababcabca", True), ("c", False), ("caaaa", True))
+    for text, expected in cases:
         assert expected is pattern.test(text, False, Purse().spend)
         assert pattern._cells <= 40
     for number in range(100):  # one state with many moves
