@@ -9,6 +9,7 @@ from pathlib import Path
 from cytosol.errors import DatabaseCorruptError, DatabaseError, DatabaseLockedError, SaveError
 
 __all__ = [
+    "SQLITE_ERRORS",
     "broken_error",
     "damaged_error",
     "foreign_error",
@@ -23,7 +24,19 @@ __all__ = [
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
-_SQLITE_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What `sqlite3` raises; its messages quote the file, and damage need not be UTF-8."""
+
+# Our statements are right, so that what SQLite cannot make sense of is in the file.
+_SQLITE_DAMAGE = {
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_FORMAT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_SCHEMA,
+}
 _SQLITE_IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _SQLITE_FORBIDDEN = {
     sqlite3.SQLITE_AUTH,
@@ -58,7 +71,7 @@ def os_fault(path: Path, error: OSError) -> DatabaseError:
     )
 
 
-def sqlite_fault(path: Path, error: sqlite3.Error) -> DatabaseError:
+def sqlite_fault(path: Path, error: Exception) -> DatabaseError:
     """Return the DatabaseError for what SQLite reports about the file `path`."""
     # Python itself raises errors without a code, for text that is not UTF-8: damage.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
@@ -78,7 +91,7 @@ def sqlite_fault(path: Path, error: sqlite3.Error) -> DatabaseError:
     )
 
 
-def is_passing(error: sqlite3.Error) -> bool:
+def is_passing(error: Exception) -> bool:
     """Tell whether SQLite undid the transaction and can go on: anything but a failed flush.
 
     After a failed flush nobody knows what the disk holds, and a second one may succeed without
@@ -136,7 +149,7 @@ def broken_error(path: Path) -> SaveError:
     )
 
 
-def _is_failed_write(error: sqlite3.Error) -> bool:
+def _is_failed_write(error: Exception) -> bool:
     """Tell a quota or a limit on file sizes from a disk that fails to flush."""
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_WRITE
 

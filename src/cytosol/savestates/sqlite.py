@@ -1,9 +1,8 @@
 """Records in one SQLite file: the default, and right for nearly everything.
 
 Every group of batches is one transaction in SQLite's write-ahead log. `durability="full"`
-flushes it to the disk before `commit` returns; `"relaxed"` leaves that to the operating
-system: a crash of the program then loses nothing, one of the machine may lose the latest
-batches.
+flushes it to the disk before `commit` returns; with `"relaxed"` a crash of the program still
+loses nothing, but one of the machine may lose the latest batches.
 
 Each row carries a checksum of its key and value, because SQLite has none for what lies in
 its file: a flipped bit becomes a DatabaseCorruptError and never a wrong value.
@@ -22,6 +21,7 @@ from zlib import crc32
 
 from cytosol.savestates.base import Batch, SaveState, closed_error, make_batch
 from cytosol.savestates.faults import (
+    SQLITE_ERRORS,
     broken_error,
     damaged_error,
     is_passing,
@@ -73,10 +73,7 @@ class SqliteSaveState(SaveState):
         return self._queue.transactions
 
     def open(self) -> None:
-        """Become the owner of the file, and let SQLite recover what a crash left in its log.
-
-        Raises DatabaseLockedError, DatabaseCorruptError or SaveError.
-        """
+        """Become the owner of the file, and let SQLite recover what a crash left in its log."""
         self._file_lock.acquire()
         try:
             connection = open_file(self.path, self._synchronous)
@@ -112,7 +109,7 @@ class SqliteSaveState(SaveState):
         with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None:
-                with suppress(sqlite3.Error):  # what was acknowledged is in the log anyway
+                with suppress(*SQLITE_ERRORS):  # what was acknowledged is in the log anyway
                     connection.close()
                 self._file_lock.release()
 
@@ -124,11 +121,7 @@ class SqliteSaveState(SaveState):
     def check(self) -> None:
         """Let SQLite check its tree, then read every record and compare its checksum."""
         with self._lock:
-            connection = self._opened()
-            try:
-                check_tree(connection, self.path, "integrity_check")
-            except sqlite3.Error as error:
-                raise sqlite_fault(self.path, error) from error
+            check_tree(self._opened(), self.path, "integrity_check")
         super().check()
 
     def _opened(self) -> sqlite3.Connection:
@@ -141,7 +134,7 @@ class SqliteSaveState(SaveState):
             connection = self._opened()
             try:
                 rows: list[_Row] = connection.execute(sql, arguments).fetchall()
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 raise sqlite_fault(self.path, error) from error
         for key, value, checksum in rows:
             # A flipped bit can change the type that SQLite reads, too.
@@ -166,7 +159,7 @@ class SqliteSaveState(SaveState):
                 for batch in group:
                     self._apply(connection, batch)
                 connection.execute("COMMIT")
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 is_undone = roll_back(connection)
                 self._is_broken = not (is_undone and is_passing(error))
                 raise sqlite_fault(self.path, error) from error
@@ -191,7 +184,7 @@ class SqliteSaveState(SaveState):
             return
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except sqlite3.Error as error:  # the batch stands; a full disk may be better next time
+        except SQLITE_ERRORS as error:  # the batch stands; a full disk may be better next time
             self._is_broken = not is_passing(error)
         else:
             self._unsettled_bytes = 0

@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from cytosol.errors import DatabaseCorruptError
 from cytosol.savestates.faults import (
+    SQLITE_ERRORS,
     damaged_error,
     foreign_error,
     is_passing,
@@ -48,7 +49,7 @@ def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
         return _open_file(path, synchronous)
     except OSError as error:
         raise os_fault(path, error) from error
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise sqlite_fault(path, error) from error
 
 
@@ -56,7 +57,10 @@ def check_tree(
     connection: sqlite3.Connection, path: Path, depth: Literal["quick_check", "integrity_check"]
 ) -> None:
     """Let SQLite check its tree; raises DatabaseCorruptError."""
-    report = connection.execute(f"PRAGMA {depth}(1)").fetchone()[0]
+    try:
+        report = connection.execute(f"PRAGMA {depth}(1)").fetchone()[0]
+    except SQLITE_ERRORS as error:
+        raise sqlite_fault(path, error) from error
     if report != "ok":
         raise damaged_error(path, report)
 
@@ -66,7 +70,7 @@ def roll_back(connection: sqlite3.Connection) -> bool:
     try:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-    except sqlite3.Error:
+    except SQLITE_ERRORS:
         return False
     return True
 
@@ -168,6 +172,6 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     # What a crash left in the log goes into the file, so that the log begins anew.
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         if not is_passing(error):
             raise

@@ -26,7 +26,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
     raise AssertionError("the other threads did not come")
 
 
-def run_while_the_first_waits(queue: CommitQueue, keys: list[str], errors: list[str]) -> None:
+def run_while_the_first_waits(
+    queue: CommitQueue, keys: list[str], errors: list[str], all_came: threading.Event
+) -> None:
     """Commit one batch after the other, each from its own thread, while a leader is writing."""
 
     def work(key: str) -> None:
@@ -43,6 +45,7 @@ def run_while_the_first_waits(queue: CommitQueue, keys: list[str], errors: list[
             wait_until(lambda: queue._writing)
         else:
             wait_until(lambda count=count: queue.waiting == count)
+    all_came.set()
     for thread in threads:
         thread.join()
 
@@ -52,13 +55,13 @@ def test_batches_that_wait_are_written_together() -> None:
     groups: list[list[str]] = []
 
     def write(group: list[Batch]) -> None:
-        if not groups:
-            wait_until(lambda: queue.waiting == 7)
+        all_came.wait()
         groups.append([item.puts[0][0] for item in group])
 
+    all_came = threading.Event()
     queue = CommitQueue(write)
     errors: list[str] = []
-    run_while_the_first_waits(queue, list("abcdefgh"), errors)
+    run_while_the_first_waits(queue, list("abcdefgh"), errors, all_came)
     assert [["a"], ["b", "c", "d", "e", "f", "g", "h"]] == groups
     assert [] == errors
     assert 2 == queue.transactions
@@ -70,14 +73,14 @@ def test_a_failed_write_fails_for_each_batch_of_its_group_and_no_other() -> None
 
     def write(group: list[Batch]) -> None:
         calls.append(len(group))
-        if len(calls) == 1:
-            wait_until(lambda: queue.waiting == 2)
+        all_came.wait()
         if len(calls) == 2:
             raise SaveError("the disk is full") from OSError(28, "no space")
 
+    all_came = threading.Event()
     queue = CommitQueue(write)
     errors: list[str] = []
-    run_while_the_first_waits(queue, list("abc"), errors)
+    run_while_the_first_waits(queue, list("abc"), errors, all_came)
     assert ["the disk is full"] * 2 == errors
     queue.commit(batch("d"))
     assert [1, 2, 1] == calls

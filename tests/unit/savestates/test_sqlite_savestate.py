@@ -358,6 +358,17 @@ def test_a_record_whose_checksum_is_wrong_is_refused(path: Path, statement: str)
     state.close()
 
 
+def test_damage_that_sqlite_quotes_is_damage(path: Path) -> None:
+    """Its message holds a piece of the file, which need not be UTF-8."""
+    keys_at(path)
+    content = path.read_bytes()
+    path.write_bytes(
+        content.replace(b"CREATE TABLE records", b"CREATE TABLE \xcf\xcf\xcf \xcf\xcf(")
+    )
+    with pytest.raises(DatabaseCorruptError, match="is damaged"):
+        keys_at(path)
+
+
 def test_check_looks_at_the_tree_as_well(path: Path) -> None:
     """A page of a large file that holds nonsense is found, though opening does not look there."""
     state = SqliteSaveState(path)
