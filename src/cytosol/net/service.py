@@ -16,7 +16,8 @@ from cytosol.crypto.keys import KeyPair
 from cytosol.errors import NetworkError, NetworkUnavailableError
 from cytosol.net.background import BackgroundLoop
 from cytosol.net.driver import Driver
-from cytosol.protocol.peer import Identity, PeerMachine, PeerOptions, SyncFactory
+from cytosol.protocol.parts import Identity, PeerOptions, SyncFactory
+from cytosol.protocol.peer import PeerMachine
 from cytosol.protocol.seams import PairingsSeam, ReplicaSeam
 from cytosol.protocol.sync import SyncMachine
 from cytosol.wire.heartbeat import clean_peer_name, heartbeat_port

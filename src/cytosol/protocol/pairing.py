@@ -47,6 +47,7 @@ class AttemptEnd(enum.Enum):
     TIMED_OUT = "the other device did not answer in time"
     BROKEN = "the other device broke the pairing protocol, or somebody in between did"
     CANCELLED = "the request was taken back"
+    SUPERSEDED = "the devices were paired by the other device's request"
 
 
 _REFUSALS: Final = {

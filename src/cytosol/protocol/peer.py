@@ -7,18 +7,15 @@ once. Commands of the app that cannot be obeyed raise; whatever a peer sends doe
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, assert_never
 
-from cytosol.crypto.keys import KeyPair
 from cytosol.errors import PairingError
 from cytosol.model.ids import PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
-from cytosol.protocol.connection import OpsArrived, PeersShared, SyncLike, TheyUnpaired
-from cytosol.protocol.discovery import Candidate, DiscoveryMachine, Heard, TableChanged
+from cytosol.protocol.attempts import AttemptEnded
+from cytosol.protocol.connection import OpsArrived, PeersShared, TheyUnpaired
+from cytosol.protocol.discovery import Heard, TableChanged
 from cytosol.protocol.effects import (
     Close,
     Connect,
@@ -36,9 +33,8 @@ from cytosol.protocol.events import (
     PeersChanged,
     Unpaired,
 )
-from cytosol.protocol.gateway import CallerLost, GatewayMachine, GatewayRequest
-from cytosol.protocol.gateway_call import GatewayCall, Ping
-from cytosol.protocol.half_open import HalfOpenTable
+from cytosol.protocol.gateway import CallerLost, GatewayRequest
+from cytosol.protocol.gateway_call import Ping
 from cytosol.protocol.inputs import (
     DatagramReceived,
     Input,
@@ -57,53 +53,26 @@ from cytosol.protocol.link import (
     NOT_NOW,
     UNPAIRED,
     FromPeer,
-    LinkSurroundings,
     Reached,
     TheyRefuse,
 )
-from cytosol.protocol.links import Links
-from cytosol.protocol.lockout import Lockout
 from cytosol.protocol.machine import Machine, earliest
 from cytosol.protocol.pair_prompt import (
     GatewayAnswer,
     GatewayRefusal,
-    PairPrompt,
     ProofAccepted,
 )
-from cytosol.protocol.pairing import AttemptEnd, AttemptOver, PairAttempt
+from cytosol.protocol.pairing import AttemptEnd
+from cytosol.protocol.parts import Identity, Parts, PeerOptions, SyncFactory
 from cytosol.protocol.seams import PairedPeer, PairingsSeam, ReplicaSeam
 from cytosol.protocol.session import RandomBytes
-from cytosol.protocol.sharing import Sharing
 from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.messages import ConfirmPairParams, ConnectParams, PairParams
 
-__all__ = ["Identity", "PeerMachine", "PeerOptions", "SyncFactory"]
+__all__ = ["PeerMachine"]
 
-ATTEMPTS_MAX: Final = 16  # pair requests of ours at once
 ANNOUNCE_EVERY_S: Final = 0.1  # a flood of heartbeats must not become a flood of events
 CALL_AFTER_PAIRING_S: Final = 2.0  # the requester stores a moment later than we, and calls
-
-SyncFactory: TypeAlias = Callable[[ReplicaSeam, PeerId, PeerId, dict[Any, Any]], SyncLike]
-"""Make a sync machine from the replica, our id, the peer's id, and a dict to keep between them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who we are: an id and the key pair that proves it."""
-
-    peer_id: PeerId
-    key_pair: KeyPair
-
-
-@dataclass(frozen=True, slots=True)
-class PeerOptions:
-    """What the app has chosen (seed: API, config)."""
-
-    app_id: bytes
-    peer_name: str
-    visible_to_peers: bool = True
-    sync_enabled: bool = True
-    trust_shared_peers: bool = True
 
 
 class PeerMachine(Machine[Effect]):
@@ -119,59 +88,19 @@ class PeerMachine(Machine[Effect]):
         random_bytes: RandomBytes,
     ) -> None:
         super().__init__()
-        own_id, keys = identity.peer_id, identity.key_pair
-        self._identity = identity
-        self._options = options
+        parts = Parts(identity, replica, pairings, sync_factory, options, random_bytes)
+        self._parts = parts
         self._pairings = pairings
-        self._random_bytes = random_bytes
-        self._visible = options.visible_to_peers
+        self._lockout = parts.lockout
+        self._sharing = parts.sharing
+        self._half_open = parts.half_open
+        self._discovery = parts.discovery
+        self._gateway = parts.gateway
+        self._prompt = parts.prompt
+        self._attempts = parts.attempts
+        self._links = parts.links
         self._sync_enabled = options.sync_enabled
         self._is_running = False
-        self._now = 0.0
-        self._connection_ids = itertools.count(1)
-        self._lockout = Lockout(pairings)
-        self._sharing = Sharing(own_id, pairings, trust=options.trust_shared_peers)
-        self._half_open = HalfOpenTable()
-        self._discovery = DiscoveryMachine(
-            app_id=options.app_id,
-            own_id=own_id,
-            own_key=keys.public,
-            own_name=options.peer_name,
-            pairings=pairings,
-            random_bytes=random_bytes,
-            visible=self._visible,
-        )
-        self._gateway = GatewayMachine(
-            own_id=own_id,
-            own_secret=keys.secret,
-            key_of=self._key_of,
-            half_open=self._half_open,
-            random_bytes=random_bytes,
-        )
-        self._prompt = PairPrompt(
-            app_id=options.app_id,
-            own_id=own_id,
-            own_key=keys.public,
-            own_name=options.peer_name,
-            pairings=pairings,
-            lockout=self._lockout,
-            random_bytes=random_bytes,
-        )
-        self._links = Links(
-            LinkSurroundings(
-                own_id=own_id,
-                own_secret=keys.secret,
-                candidates=self._candidates,
-                share_for=self._sharing.params_for,
-                make_sync=lambda peer_id, cache: sync_factory(replica, own_id, peer_id, cache),
-                half_open=self._half_open,
-                connection_ids=self._connection_ids,
-                listener_ids=itertools.count(1),
-                random_bytes=random_bytes,
-            )
-        )
-        self._attempts: dict[PeerId, PairAttempt] = {}
-        self._attempt_of: dict[int, PairAttempt] = {}  # by connection
         self._list_changed = False
         self._announce_at = -math.inf
 
@@ -191,30 +120,14 @@ class PeerMachine(Machine[Effect]):
                 f"no device {peer} is visible; it has to run, on the same network, with the same "
                 "app id, and visible to others"
             )
-        if peer_id in self._attempts:
-            raise PairingError(f"a pair request to {peer} is already under way")
-        if len(self._attempts) >= ATTEMPTS_MAX:
-            raise PairingError(f"{ATTEMPTS_MAX} pair requests are under way; wait for one to end")
+        self._attempts.check_room(peer_id)
         self._lockout.app_called()
         pause_s = self._lockout.pause_left_s(now)
         if pause_s:
             raise PairingError(
                 f"pairing is paused for {math.ceil(pause_s)} s, because wrong codes were tried"
             )
-        attempt = PairAttempt(
-            app_id=self._options.app_id,
-            own_id=self._identity.peer_id,
-            own_key=self._identity.key_pair.public,
-            own_name=self._options.peer_name,
-            peer_id=peer_id,
-            peer_name=visible.name,
-            peer_key=visible.public_key,
-            code=code,
-            visit=lambda rounds: self._visit(peer_id, visible.public_key, rounds),
-            random_bytes=self._random_bytes,
-            now=now,
-        )
-        self._attempts[peer_id] = attempt
+        self._attempts.begin(visible, code, now)
         self._work(now)
 
     def accept_pair(self, peer: str, code: str, now: float) -> None:
@@ -234,10 +147,7 @@ class PeerMachine(Machine[Effect]):
         Raises ActionError for what is no UUID, PairingError when there is no such request.
         """
         peer_id = self._parse(peer)
-        attempt = self._attempts.get(peer_id)
-        if attempt is not None:
-            attempt.cancel(AttemptEnd.CANCELLED, now)
-        else:
+        if not self._attempts.cancel(peer_id, AttemptEnd.CANCELLED, now):
             self._prompt.reject(peer_id)
         self._work(now)
 
@@ -257,7 +167,7 @@ class PeerMachine(Machine[Effect]):
 
     def set_visible(self, visible: bool, now: float) -> None:
         """Show ourselves to devices that are not paired, or hide from them."""
-        self._visible = visible
+        self._parts.visible = visible
         if visible:
             self._lockout.app_called()
         self._discovery.set_visible(visible, now)
@@ -277,8 +187,7 @@ class PeerMachine(Machine[Effect]):
         """Close everything; nothing is sent afterwards."""
         self._is_running = False
         self._discovery.stop()
-        for attempt in list(self._attempts.values()):
-            attempt.cancel(AttemptEnd.CANCELLED, now)
+        self._attempts.cancel_all(now)
         self._links.stop("the peer has stopped", now)
         self._gateway.close_all("the peer has stopped", now)
         self._work(now)
@@ -310,7 +219,7 @@ class PeerMachine(Machine[Effect]):
 
     def receive(self, event: Input, now: float) -> None:
         """Take what the driver reports."""
-        self._now = now
+        self._parts.now = now
         match event:
             case TcpData():
                 self._receive_data(event, now)
@@ -319,10 +228,7 @@ class PeerMachine(Machine[Effect]):
             case TcpAccepted():
                 self._accepted(event, now)
             case TcpConnected():
-                attempt = self._attempt_of.get(event.connection_id)
-                if attempt is not None:
-                    attempt.connected(now)
-                else:
+                if not self._attempts.connected(event.connection_id, now):
                     self._links.connected(event.connection_id, now)
             case TcpFailed() | TcpClosed():
                 self._lost(event.connection_id, event.reason, now)
@@ -385,18 +291,14 @@ class PeerMachine(Machine[Effect]):
         connection_id = data.connection_id
         if connection_id in self._gateway:
             self._gateway.receive(connection_id, data.data, now)
-        elif (attempt := self._attempt_of.get(connection_id)) is not None:
-            attempt.receive(data.data, now)
-        else:
+        elif not self._attempts.receive(connection_id, data.data, now):
             self._links.receive(connection_id, data.data, now)
 
     def _lost(self, connection_id: int, reason: str, now: float) -> None:
         self._half_open.remove(connection_id)
         if connection_id in self._gateway:
             self._gateway.lost(connection_id, reason, now)
-        elif (attempt := self._attempt_of.pop(connection_id, None)) is not None:
-            attempt.lost(reason, now)
-        else:
+        elif not self._attempts.lost(connection_id, reason, now):
             self._links.lost(connection_id, reason, now)
 
     # --- Timer -------------------------------------------------------------------------
@@ -410,7 +312,7 @@ class PeerMachine(Machine[Effect]):
             self._links.next_deadline(),
             self._half_open.next_deadline(),
             self._announce_at if self._list_changed else None,
-            *(attempt.next_deadline() for attempt in self._attempts.values()),
+            self._attempts.next_deadline(),
         )
 
     def handle_timer(self, now: float) -> None:
@@ -420,8 +322,7 @@ class PeerMachine(Machine[Effect]):
             self._abandon(connection_id, "no authentic message came in time", now)
         self._gateway.handle_timer(now)
         self._prompt.handle_timer(now)
-        for attempt in list(self._attempts.values()):
-            attempt.handle_timer(now)
+        self._attempts.handle_timer(now)
         self._links.handle_timer(now)
         self._work(now)
 
@@ -429,7 +330,7 @@ class PeerMachine(Machine[Effect]):
 
     def _work(self, now: float) -> None:
         """Pass effects between the parts until nobody wants anything more."""
-        self._now = now
+        self._parts.now = now
         is_busy = True
         while is_busy:
             is_busy = False
@@ -457,8 +358,15 @@ class PeerMachine(Machine[Effect]):
                         self._obey_gateway(wanted, now)
                     case Emit():
                         self._do(wanted)
-            for attempt in list(self._attempts.values()):
-                is_busy |= self._work_attempt(attempt, now)
+            for done in self._attempts.take_effects():
+                is_busy = True
+                match done:
+                    case Ping():
+                        self._discovery.ping(done.ip_address, done.udp_port)
+                    case AttemptEnded():
+                        self._attempt_ended(done, now)
+                    case _:
+                        self._do(done)
             for peer_id, effect in self._links.take_effects():
                 is_busy = True
                 self._obey_link(peer_id, effect, now)
@@ -552,36 +460,19 @@ class PeerMachine(Machine[Effect]):
 
     # --- Pairing -----------------------------------------------------------------------
 
-    def _work_attempt(self, attempt: PairAttempt, now: float) -> bool:
-        effects = attempt.take_effects()
-        for effect in effects:
-            match effect:
-                case Ping():
-                    self._discovery.ping(effect.ip_address, effect.udp_port)
-                case AttemptOver():
-                    self._attempt_over(attempt, effect.end, now)
-                case Connect():
-                    self._attempt_of[effect.connection_id] = attempt
-                    self._do(effect)
-                case Close():
-                    self._attempt_of.pop(effect.connection_id, None)
-                    self._do(effect)
-                case Send():
-                    self._do(effect)
-        return bool(effects)
-
-    def _attempt_over(self, attempt: PairAttempt, end: AttemptEnd, now: float) -> None:
+    def _attempt_ended(self, attempt: AttemptEnded, now: float) -> None:
         peer_id, name = attempt.peer_id, attempt.peer_name
-        del self._attempts[peer_id]
-        if end is AttemptEnd.PAIRED:
-            self._lockout.right_code()
-            self._paired_by_hand(peer_id, name, attempt.peer_key, now)
-            self._begin_link(peer_id, 0.0, now)
-        elif end is AttemptEnd.WRONG_CODE:
-            self._lockout.wrong_code(now)
-        # The other device may have asked us at the same time, and that request may have won.
+        match attempt.end:
+            case AttemptEnd.PAIRED:
+                self._lockout.right_code()
+                self._paired_by_hand(peer_id, name, attempt.public_key, now)
+                self._begin_link(peer_id, 0.0, now)
+            case AttemptEnd.WRONG_CODE:
+                self._lockout.wrong_code(now)
+            case AttemptEnd.SUPERSEDED:
+                return  # the app hears about the request that was answered
         accepted = peer_id in self._pairings.paired()
-        reason = None if accepted else end.value
+        reason = None if accepted else attempt.end.value
         self._do(Emit(PairResponse(format_id(peer_id), name, accepted, reason)))
 
     def _paired_by_hand(self, peer_id: PeerId, name: str, public_key: bytes, now: float) -> None:
@@ -589,9 +480,7 @@ class PeerMachine(Machine[Effect]):
         self._sharing.pair(peer_id, name, public_key, self._lockout.wall(now))
         self._discovery.pairings_changed()
         self._prompt.paired_otherwise(peer_id)
-        attempt = self._attempts.get(peer_id)
-        if attempt is not None:
-            attempt.cancel(AttemptEnd.PAIRED, now)
+        self._attempts.cancel(peer_id, AttemptEnd.SUPERSEDED, now)
         self._list_changed = True
         self._links.share_peers(now, sender=peer_id)
 
@@ -617,46 +506,11 @@ class PeerMachine(Machine[Effect]):
         self._do(Emit(Unpaired(format_id(peer.peer_id), peer.name)))
         self._links.share_peers(now, sender=sender)
 
-    def _visit(self, peer_id: PeerId, peer_key: bytes, rounds: int) -> GatewayCall:
-        return GatewayCall(
-            own_id=self._identity.peer_id,
-            own_secret=self._identity.key_pair.secret,
-            peer_id=peer_id,
-            peer_key=peer_key,
-            candidates=lambda: self._candidates(peer_id),
-            connection_ids=self._connection_ids,
-            random_bytes=self._random_bytes,
-            rounds=rounds,
-        )
-
-    # --- What the parts ask ------------------------------------------------------------
-
     def _parse(self, peer: str) -> PeerId:
         peer_id = parse_id(peer)
-        if peer_id == self._identity.peer_id:
+        if peer_id == self._parts.own_id:
             raise PairingError(f"{peer} is this device itself")
         return peer_id
-
-    def _key_of(self, peer_id: PeerId) -> bytes | None:
-        """Return the key by which a caller has to prove itself: pinned, or from a heartbeat."""
-        paired = self._pairings.paired().get(peer_id)
-        if paired is not None:
-            return paired.public_key
-        visible = self._discovery.get(peer_id, self._now)
-        if visible is None or not (self._visible or peer_id in self._attempts):
-            # Refused devices may hear that they are; hidden, we show ourselves to nobody else.
-            return self._pairings.refused().get(peer_id)
-        return visible.public_key
-
-    def _candidates(self, peer_id: PeerId) -> list[Candidate]:
-        """Return where a peer may be: where it was heard, then where it was reached before."""
-        visible = self._discovery.table().get(peer_id)
-        candidates = [] if visible is None else list(visible.candidates)
-        known = {(each.ip_address, each.port) for each in candidates}
-        for ip_address, port in self._pairings.addresses(peer_id):
-            if (ip_address, port) not in known:
-                candidates.append(Candidate(ip_address, port, 0))
-        return candidates[:8]
 
 
 def _row(
