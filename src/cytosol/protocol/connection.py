@@ -8,6 +8,7 @@ noticed by silence, since TCP alone may take minutes (spec: network, Connections
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -149,7 +150,7 @@ class ConnectionMachine(Machine[ConnectionEffect]):
         keys: tuple[bytes, bytes],
         is_caller: bool,
         ip_address: str,
-        share: SharePeersParams,
+        share: Callable[[], SharePeersParams],
         sync: SyncLike,
         random_bytes: RandomBytes,
         now: float,
@@ -164,6 +165,7 @@ class ConnectionMachine(Machine[ConnectionEffect]):
         self.ip_address = ip_address
         self.is_caller = is_caller
         self._share = share
+        self._last_shared: SharePeersParams | None = None
         self._sync = sync
         self._state = _State.OPENING
         self._heard_at = now
@@ -181,7 +183,7 @@ class ConnectionMachine(Machine[ConnectionEffect]):
         )
         if is_caller:
             self._session.open_to(peer_id)
-            self._session.notify(SharePeersParams.METHOD, share.to_json())
+            self._tell_peers()
         self._pump(now)
 
     @property
@@ -191,10 +193,10 @@ class ConnectionMachine(Machine[ConnectionEffect]):
 
     # --- Ours --------------------------------------------------------------------------
 
-    def share_peers(self, share: SharePeersParams, now: float) -> None:
-        """Tell the peer again about further devices: something has changed."""
+    def share_peers(self, now: float) -> None:
+        """Tell the peer again about further devices, if anything has changed."""
         if self.is_open:
-            self._session.notify(SharePeersParams.METHOD, share.to_json())
+            self._tell_peers()
             self._pump(now)
 
     def local_changes(self, now: float) -> None:
@@ -300,11 +302,16 @@ class ConnectionMachine(Machine[ConnectionEffect]):
     def _authenticated(self, now: float) -> None:
         self._step(_Step.AUTHENTICATE)
         self._deadline = None
-        if not self.is_caller:
-            self._session.notify(SharePeersParams.METHOD, self._share.to_json())
+        self._tell_peers()  # the caller did so before, but something may have changed since
         self._do(Opened())
         self._sync.start(now)
         self._pump_sync(now)
+
+    def _tell_peers(self) -> None:
+        share = self._share()
+        if share != self._last_shared:
+            self._last_shared = share
+            self._session.notify(SharePeersParams.METHOD, share.to_json())
 
     def _receive_request(self, request: Requested, now: float) -> None:
         session = self._session

@@ -225,7 +225,7 @@ class Link(Machine[LinkEffect]):
     def share_peers(self, now: float) -> None:
         """Tell the peer again about further devices."""
         if self._connection is not None:
-            self._connection.share_peers(self._around.share_for(self.peer.peer_id), now)
+            self._connection.share_peers(now)
             self._pump(self._connection, now)
 
     def unpair(self, now: float) -> None:
@@ -448,7 +448,7 @@ class Link(Machine[LinkEffect]):
             keys=keys,
             is_caller=is_caller,
             ip_address=ip_address,
-            share=around.share_for(peer_id),
+            share=lambda: around.share_for(peer_id),
             sync=around.make_sync(peer_id, self._sync_cache),
             random_bytes=around.random_bytes,
             now=now,
