@@ -111,10 +111,13 @@ class Binder:
 
     def segments(self, segments: tuple[Segment, ...]) -> tuple[BoundSegment, ...]:
         """Bind segments."""
-        return tuple(
-            BoundSegment(descendant, tuple(self.selector(selector) for selector in selectors))
-            for descendant, selectors in segments
-        )
+        bound = []
+        for descendant, selectors in segments:  # loops, to spare the stack of nested filters
+            inner = []
+            for selector in selectors:
+                inner.append(self.selector(selector))
+            bound.append(BoundSegment(descendant, tuple(inner)))
+        return tuple(bound)
 
     def selector(self, selector: Selector) -> BoundSelector:
         """Bind one selector."""
