@@ -8,12 +8,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from concurrent.futures import Future, wait
+from typing import Any, Final, TypeVar
+
+from cytosol.errors import NetworkError
 
 __all__ = ["BackgroundLoop"]
 
 T = TypeVar("T")
+
+ALIVE_CHECK_S: Final = 0.5  # only a loop that is being stopped leaves a call unanswered
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -46,7 +50,10 @@ class BackgroundLoop:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call a function in the loop's thread and wait for it; from that thread, at once."""
+        """Call a function in the loop's thread and wait for it; from that thread, at once.
+
+        Raises what the function raises, NetworkError when the loop is stopped meanwhile.
+        """
         if self.is_current:
             return function()
         future: Future[T] = Future()
@@ -58,6 +65,9 @@ class BackgroundLoop:
                 future.set_exception(error)
 
         self._loop.call_soon_threadsafe(call)
+        while not wait([future], timeout=ALIVE_CHECK_S).done:
+            if not self._thread.is_alive():
+                raise NetworkError("the network was stopped meanwhile")
         return future.result()
 
     def post(self, function: Callable[[], object]) -> None:

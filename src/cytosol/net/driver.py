@@ -71,7 +71,7 @@ class Driver:
         self._living: set[Stream] = set()
         self._accepted_ids = itertools.count(-1, -1)  # the machine's own ids are positive
         self._gateway: asyncio.Server | None = None
-        self._listeners: dict[int, asyncio.Server] = {}
+        self._listeners: dict[int, asyncio.Server | None] = {}  # None while it is being opened
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -261,6 +261,7 @@ class Driver:
                 task = self._spawn(self._connect(effect))
                 self._tasks[effect.connection_id] = task
             case Listen():
+                self._listeners[effect.listener_id] = None
                 self._spawn(self._listen(effect.listener_id))
             case StopListening():
                 server = self._listeners.pop(effect.listener_id, None)
@@ -313,7 +314,11 @@ class Driver:
                 backlog=HALF_OPEN_MAX,
             )
         except OSError as error:
+            self._listeners.pop(listener_id, None)
             self.feed(ListenFailed(listener_id, str(error)))
+            return
+        if listener_id not in self._listeners:  # nobody wants it any more
+            server.close()
             return
         self._listeners[listener_id] = server
         self.feed(TcpListening(listener_id, server.sockets[0].getsockname()[1]))

@@ -486,9 +486,17 @@ class Link(Machine[LinkEffect]):
             self._pump(older, now)
         self._connected_at = now
         self._next_try = None
-        if connection.is_caller:
-            self._do(Reached(*self._gateway))
+        gateway = self._gateway if connection.is_caller else self._gateway_at(connection)
+        if gateway is not None:
+            self._do(Reached(*gateway))
         self._do(Emit(PeerConnected(format_id(self.peer.peer_id), self.peer.name)))
+
+    def _gateway_at(self, connection: ConnectionMachine) -> tuple[str, int] | None:
+        """Return the gateway that was heard at the address from which a caller came."""
+        for candidate in self._around.candidates(self.peer.peer_id):
+            if candidate.ip_address == connection.ip_address:
+                return candidate.ip_address, candidate.port
+        return None
 
     def _ended(self, connection: ConnectionMachine, reason: str, now: float) -> None:
         self._around.half_open.remove(connection.connection_id)

@@ -37,12 +37,15 @@ class Links(Machine[LinksEffect]):
 
     # --- Ours --------------------------------------------------------------------------
 
-    def add(self, peer: PairedPeer) -> Link:
-        """Return the link to a paired device, made new if need be."""
+    def add(self, peer: PairedPeer, now: float) -> None:
+        """Make a link to a paired device, unless there is one."""
         link = self._links.get(peer.peer_id)
-        if link is None or link.peer.public_key != peer.public_key:
-            link = self._links[peer.peer_id] = Link(peer, self._around)
-        return link
+        if link is not None and (link.is_unpaired or link.peer.public_key != peer.public_key):
+            # Unpaired and paired again while the farewell was under way.
+            self.drop(peer.peer_id, "the device was paired anew", now)
+            link = None
+        if link is None:
+            self._links[peer.peer_id] = Link(peer, self._around)
 
     def heard(self, peer_id: PeerId, is_new: bool, now: float) -> None:
         """Take note that a paired device is there."""

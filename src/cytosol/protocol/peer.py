@@ -256,7 +256,7 @@ class PeerMachine(Machine[Effect]):
         """Call every paired device that is not connected."""
         if self._is_running and self._sync_enabled:
             for peer in self._pairings.paired().values():
-                self._links.add(peer)
+                self._links.add(peer, now)
             self._links.try_all(now)
 
     def _accepted(self, accepted: TcpAccepted, now: float) -> None:
@@ -384,7 +384,7 @@ class PeerMachine(Machine[Effect]):
             case Heard():
                 paired = self._pairings.paired().get(effect.peer_id)
                 if paired is not None and self._sync_enabled and self._is_running:
-                    self._links.add(paired)
+                    self._links.add(paired, now)
                     self._links.heard(effect.peer_id, effect.is_new, now)
 
     def _obey_gateway(self, effect: GatewayAnswer | GatewayRefusal, now: float) -> None:
@@ -407,6 +407,8 @@ class PeerMachine(Machine[Effect]):
                 self._discovery.ping(effect.ip_address, effect.udp_port)
             case GatewayAnswer() | GatewayRefusal():
                 self._obey_gateway(effect, now)
+            case FromPeer() if peer_id not in self._pairings.paired():
+                pass  # it was unpaired a moment ago
             case FromPeer(what=PeersShared(params=params)):
                 wall_s = self._lockout.wall(now)
                 added, dropped = self._sharing.apply(peer_id, params, wall_s)
@@ -444,7 +446,7 @@ class PeerMachine(Machine[Effect]):
         paired = self._pairings.paired().get(peer_id)
         if paired is not None and paired.public_key == request.public_key:
             if self._sync_enabled and self._is_running:
-                self._links.add(paired)
+                self._links.add(paired, now)
                 self._links.receive_connect(request, now)
             else:
                 self._refuse(request_id, NOT_NOW, "syncing is switched off", now)
@@ -487,7 +489,7 @@ class PeerMachine(Machine[Effect]):
     def _begin_link(self, peer_id: PeerId, pause_s: float, now: float) -> None:
         peer = self._pairings.paired().get(peer_id)
         if peer is not None and self._sync_enabled and self._is_running:
-            self._links.add(peer)
+            self._links.add(peer, now)
             self._links.call_at(peer_id, now + pause_s)
 
     def _ended_by_peer(self, peer_id: PeerId, now: float) -> None:
