@@ -17,19 +17,22 @@ _Call: TypeAlias = tuple[Hashable, Callable[[], None]]
 
 
 class Deliveries:
-    """A queue of calls, each for one receiver; a receiver can be put on hold."""
+    """A queue of calls, each for one receiver; a receiver can be put on hold.
 
-    __slots__ = ("_gate", "_held", "_queue", "_turn")
+    `queue` is to be looked at only, to tell whether `run` has anything to do.
+    """
+
+    __slots__ = ("_gate", "_held", "_turn", "queue")
 
     def __init__(self) -> None:
-        self._queue: deque[_Call] = deque()
+        self.queue: deque[_Call] = deque()
         self._held: dict[Hashable, list[_Call]] = {}
         self._gate = Lock()  # over taking from the queue and what is held; never while calling
         self._turn = Lock()  # held by the one who delivers; nobody waits for it
 
     def put(self, receiver: Hashable, call: Callable[[], None]) -> None:
         """Queue a call for `receiver`; callers agree on the order among themselves."""
-        self._queue.append((receiver, call))
+        self.queue.append((receiver, call))
 
     def hold(self, receiver: Hashable) -> None:
         """Keep back the calls for `receiver` until `release`; calls for others go on."""
@@ -40,7 +43,7 @@ class Deliveries:
         """Let the calls for `receiver` that were kept back go first, in their order."""
         with self._gate:
             # What was kept back is older than all that still waits, so it goes in front.
-            self._queue.extendleft(reversed(self._held.pop(receiver)))
+            self.queue.extendleft(reversed(self._held.pop(receiver)))
 
     def run(self) -> None:
         """Make all calls in order, unless somebody is at it: then that one makes ours too.
@@ -48,7 +51,7 @@ class Deliveries:
         Whatever a call raises goes to the caller; the calls behind it stay for the next `run`.
         """
         # Calls that came while we gave the turn back found it taken, hence the outer loop.
-        while self._queue:
+        while self.queue:
             if not self._turn.acquire(blocking=False):
                 return
             try:
@@ -60,8 +63,8 @@ class Deliveries:
     def _take(self) -> Callable[[], None] | None:
         """Take the first call whose receiver is not on hold out of the queue."""
         with self._gate:
-            while self._queue:
-                receiver, call = waiting = self._queue.popleft()
+            while self.queue:
+                receiver, call = waiting = self.queue.popleft()
                 held = self._held.get(receiver)
                 if held is None:
                     return call

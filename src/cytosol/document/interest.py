@@ -18,15 +18,16 @@ Location: TypeAlias = tuple[str | int, ...]
 Listener = TypeVar("Listener", bound=Hashable)
 
 
-class _Node(dict[str | int, "_Node[Listener]"], Generic[Listener]):
-    """The children by step, and in `here` the listeners whose prefix ends here.
+class _Node(Generic[Listener]):
+    """One step: those that follow it, and in `here` the listeners whose prefix ends with it.
 
     The value in `here` is the query to ask whether it is concerned, None if it surely is.
     """
 
-    __slots__ = ("here",)
+    __slots__ = ("here", "steps")
 
     def __init__(self) -> None:
+        self.steps: dict[str | int, _Node[Listener]] = {}
         self.here: dict[Listener, Query | None] = {}
 
 
@@ -39,12 +40,12 @@ class Interest(Generic[Listener]):
         self._root: _Node[Listener] = _Node()
 
     def add(self, listener: Listener, query: Query) -> None:
-        """Enter a listener, which wants to know what concerns `query`."""
+        """Enter a listener that wants to know what concerns `query`."""
         node = self._root
         for step in query.prefix:
-            child = node.get(step)
+            child = node.steps.get(step)
             if child is None:
-                child = node[step] = _Node()
+                child = node.steps[step] = _Node()
             node = child
         # The prefix of a singular query says everything unless it has a negative index.
         node.here[listener] = None if query.steps == query.prefix else query
@@ -53,40 +54,50 @@ class Interest(Generic[Listener]):
         """Strike out a listener that was entered with this query."""
         nodes = [self._root]
         for step in query.prefix:
-            nodes.append(nodes[-1][step])
+            nodes.append(nodes[-1].steps[step])
         del nodes[-1].here[listener]
         for step in reversed(query.prefix):
             empty = nodes.pop()
-            if empty or empty.here:
+            if empty.steps or empty.here:
                 break
-            del nodes[-1][step]
+            del nodes[-1].steps[step]
 
-    def concerned(self, locations: Iterable[Location]) -> dict[Listener, None]:
+    def concerned(self, locations: Iterable[Location]) -> dict[Listener, None] | None:
         """Return, each once, the listeners that a change at or below these places may concern.
 
         An array is itself the place of insertions and deletions in it, so that what lies below
-        a place is concerned as well as what lies on the way to it.
+        a place is concerned as well as what lies on the way to it. None when nobody is.
         """
-        found: dict[Listener, None] = {}
+        root = self._root
+        steps = root.steps
+        found: dict[Listener, None] | None = None
         for location in locations:
-            node = self._root
-            if node.here:
-                _collect(node, location, found)
-            for step in location:
-                child = node.get(step)
-                if child is None:
-                    break
-                node = child
-                if node.here:
-                    _collect(node, location, found)
-            else:
-                nodes = list(node.values())
-                while nodes:
-                    node = nodes.pop()
-                    nodes += node.values()
-                    if node.here:
-                        _collect(node, location, found)
+            # Most changes are left here, after one look-up.
+            if not location or location[0] in steps or root.here:
+                if found is None:
+                    found = {}
+                _walk(root, location, found)
         return found
+
+
+def _walk(root: _Node[Listener], location: Location, found: dict[Listener, None]) -> None:
+    """Add the concerned listeners on the way to `location`, and below it."""
+    node = root
+    if node.here:
+        _collect(node, location, found)
+    for step in location:
+        child = node.steps.get(step)
+        if child is None:
+            return
+        node = child
+        if node.here:
+            _collect(node, location, found)
+    nodes = list(node.steps.values())
+    while nodes:
+        node = nodes.pop()
+        nodes += node.steps.values()
+        if node.here:
+            _collect(node, location, found)
 
 
 def _collect(node: _Node[Listener], location: Location, found: dict[Listener, None]) -> None:

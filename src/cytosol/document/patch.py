@@ -168,14 +168,25 @@ def _matches(old: list[JsonValue], new: list[JsonValue]) -> list[tuple[int, int]
         return []
     before, after = [freeze(item) for item in old], [freeze(item) for item in new]
     if len(before) * len(after) <= PATCH_CELLS_MAX:
-        return _common_subsequence(before, after)
-    matches = _rising_matches(before, after)
+        matches = _common_subsequence(before, after)
+    else:
+        matches = _rising_matches(before, after)
     if len(before) == len(after):
-        # Of few values that repeat, like booleans, more stay where they are than a shift keeps.
+        # A replacement is one operation, a shift two: of values that repeat, like booleans,
+        # a shift may keep more and yet take longer.
         aligned = [(at, at) for at in range(len(before)) if before[at] == after[at]]
-        if len(aligned) >= len(matches):
+        if len(before) - len(aligned) < _cost(matches, len(before)):
             return aligned
     return matches
+
+
+def _cost(matches: list[tuple[int, int]], length: int) -> int:
+    """Return how many elements an operation is needed for, in two arrays of equal length."""
+    cost = here = there = 0
+    for left, right in [*matches, (length, length)]:
+        cost += max(left - here, right - there)
+        here, there = left + 1, right + 1
+    return cost
 
 
 def _common_subsequence(old: list[bytes], new: list[bytes]) -> list[tuple[int, int]]:

@@ -94,7 +94,8 @@ class Subscriptions:
 
         With `deltas` the callback gets `(list, patch)`: the RFC 6902 operations from the list
         before, None the first time. Everything it gets is its own. What it raises is reported;
-        a KeyboardInterrupt meanwhile goes to the caller and ends the subscription. Raises PathLimitError when the query takes too many steps.
+        a KeyboardInterrupt meanwhile goes to the caller and ends the subscription. Raises
+        PathLimitError when the query takes too many steps.
         """
         subscription = Subscription(self, query, callback, deltas)
         with self._lock:
@@ -136,7 +137,8 @@ class Subscriptions:
         these. A KeyboardInterrupt in a callback goes to the caller, and what was due behind it
         is delivered the next time.
         """
-        self._deliveries.run()
+        if self._deliveries.queue:
+            self._deliveries.run()
 
     def _refresh(self, subscriptions: list[Subscription]) -> None:
         for subscription in subscriptions:
