@@ -1,1 +1,146 @@
-"""An embedded, local-first JSON database whose devices find each other and keep in sync."""
+"""An embedded, local-first JSON database whose devices find each other and keep in sync.
+
+```python
+import cytosol
+
+db = cytosol.open("notes.cytosol", app_id="82feacaf-3ae0-41c2-9aff-dd7dcb0a2a80")
+db.dispatch(cytosol.Set("$.title", "Shopping"))
+print(db.query_once("$.title"))
+```
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from cytosol._version import __version__
+from cytosol.crdt.actions import (
+    Add,
+    Copy,
+    Delete,
+    InitArray,
+    InitObject,
+    InsertAfter,
+    InsertBefore,
+    InsertUnique,
+    Move,
+    Multiply,
+    Set,
+    Transaction,
+)
+from cytosol.database import Database, Listener, TransactionContext, open
+from cytosol.database.network_actions import (
+    AcceptPair,
+    RejectPair,
+    RequestPair,
+    SetSyncEnabled,
+    SetVisibleToPeers,
+    Unpair,
+)
+from cytosol.document.events import CallbackError, HistoryAdopted, IdentityRenewed
+from cytosol.document.subscriptions import Subscription
+from cytosol.errors import (
+    ActionError,
+    CytosolError,
+    DatabaseClosedError,
+    DatabaseCorruptError,
+    DatabaseError,
+    DatabaseLockedError,
+    FailureError,
+    LocalProtocolError,
+    MissingVariableError,
+    NetworkError,
+    NetworkUnavailableError,
+    PairingError,
+    PathLimitError,
+    PathSyntaxError,
+    PeerTimeoutError,
+    ProtocolError,
+    RemoteProtocolError,
+    SaveError,
+)
+from cytosol.protocol.events import (
+    PairCancelled,
+    PairRequest,
+    PairResponse,
+    PeerConnected,
+    PeerDisconnected,
+    Unpaired,
+)
+from cytosol.savestates import (
+    InMemorySaveState,
+    JsonFileSaveState,
+    SaveState,
+    SqliteSaveState,
+)
+
+
+def new_pairing_code() -> str:
+    """Return a fresh pairing code: six digits from the system's generator."""
+    return f"{secrets.randbelow(1_000_000):06d}"
+
+
+__all__ = [  # noqa: RUF022  # grouped by concept, for people
+    "__version__",
+    # the front door
+    "open",
+    "Database",
+    "TransactionContext",
+    "Subscription",
+    "Listener",
+    # data actions, as in the seed
+    "Set",
+    "Delete",
+    "InitObject",
+    "InitArray",
+    "InsertBefore",
+    "InsertAfter",
+    "InsertUnique",
+    "Add",
+    "Multiply",
+    "Move",
+    "Copy",
+    "Transaction",
+    # network actions
+    "RequestPair",
+    "AcceptPair",
+    "RejectPair",
+    "Unpair",
+    "SetVisibleToPeers",
+    "SetSyncEnabled",
+    "new_pairing_code",
+    # events
+    "PairRequest",
+    "PairResponse",
+    "PairCancelled",
+    "Unpaired",
+    "PeerConnected",
+    "PeerDisconnected",
+    "IdentityRenewed",
+    "HistoryAdopted",
+    "CallbackError",
+    # save states
+    "SaveState",
+    "InMemorySaveState",
+    "JsonFileSaveState",
+    "SqliteSaveState",
+    # errors
+    "CytosolError",
+    "ActionError",
+    "PathSyntaxError",
+    "MissingVariableError",
+    "PathLimitError",
+    "FailureError",
+    "DatabaseError",
+    "DatabaseLockedError",
+    "DatabaseCorruptError",
+    "DatabaseClosedError",
+    "SaveError",
+    "NetworkError",
+    "NetworkUnavailableError",
+    "PairingError",
+    "PeerTimeoutError",
+    "ProtocolError",
+    "LocalProtocolError",
+    "RemoteProtocolError",
+]

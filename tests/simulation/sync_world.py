@@ -74,6 +74,9 @@ class FakeReplica:
 
     # --- ReplicaSeam
 
+    def note_latest(self, latest: Mapping[PeerId, int]) -> None:
+        """Nothing is trimmed by what peers hold here."""
+
     def latest(self) -> Mapping[PeerId, int]:
         return {author: max(ops) for author, ops in self.ops.items() if ops}
 

@@ -58,6 +58,16 @@ def check_payload(value: JsonValue) -> None:
         raise Failed(PAYLOAD_TOO_LARGE)
 
 
+def is_too_large(body: Coded) -> bool:
+    """Tell whether an op fails because of its payload, whatever else holds."""
+    try:
+        for one in body.payload if body.kind is Kind.TRANSACTION else (body,):
+            check_payload(one.payload)
+    except Failed:
+        return True
+    return False
+
+
 def nesting(value: Any) -> int:
     """Return how many containers of a value stand in each other."""
     if type(value) is dict:
@@ -444,7 +454,9 @@ class Applier:
         if body.key is not None:
             self.mutator.name_key(owner, body.key, value, code, trail)
             return Act(offset, 0, owner, body.key, value)
-        codes = list(range(code, code + min(body.fill, ARRAY_FILL_MAX) + 1))
+        if body.fill > ARRAY_FILL_MAX:
+            return None
+        codes = list(range(code, code + body.fill + 1))
         beside = self._beside(body, owner)
         self.mutator.insert_hidden(owner, codes, beside, body.side is Side.AFTER, trail)
         if kind is Kind.MOVE:

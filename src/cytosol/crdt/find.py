@@ -163,7 +163,7 @@ class Finder:
                 index[code] = (place, key)
             if place.sequence is not None:
                 for position in place.sequence:
-                    index[position] = (place, position)
+                    index[self.tree.code_at(place, position)] = (place, position)
             if place.revived is not None:
                 for step, code in place.revived.items():
                     index[code] = (place, step)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from cytosol.crdt.apply import Applier, check_payload
+from cytosol.crdt.apply import Applier, is_too_large
 from cytosol.crdt.find import Finder
 from cytosol.crdt.log import NO_INDEX, Act, Coded, Log, Row
 from cytosol.crdt.mutate import Failed, Trail, undo
@@ -56,6 +56,9 @@ class Replica:
         self.trim: OpId | None = None
         self.trimmed: dict[PeerId, int] = {}
         self.trimmed_count = 0
+        self.trim_hash = ZERO_HASH
+        self.base_vectors: dict[PeerId, dict[PeerId, int]] = {}
+        """What each author had seen when it made its newest trimmed op."""
         self.save_points = SavePoints()
         self._told: dict[PeerId, int] = {}
         """What our own ops have told so far of what we had seen of others."""
@@ -275,9 +278,14 @@ class Replica:
         if key is not None and origin is None and self._apply_simply(row, key, op_code):
             return
         trail: Trail = []
-        if origin is not None and self._apply_origin(row, op_code, origin, trail):
-            return
         body = self._coded(row)
+        if (
+            origin is not None
+            and self._apply_origin(row, op_code, origin, trail)
+            and not is_too_large(body)
+        ):
+            self.log.undos[row] = trail
+            return
         acts: list[Act] = []
         if key is None:
             log.acts[row] = acts
@@ -333,7 +341,6 @@ class Replica:
             first = origin
         if first is not None:
             self.log.acts[row] = first
-            self.log.undos[row] = trail
             return True
         origins[origin] = op_code << OFFSET_BITS
         trail.append((origins.pop, origin))
@@ -347,9 +354,9 @@ class Replica:
 
     def _apply_strictly(self, row: int) -> None:
         """Apply an own row; raises Failed, then the row has had no effect."""
-        body = self._coded(row)
         trail: Trail = []
         acts: list[Act] = []
+        body = self._coded(row)
         self.log.acts[row] = acts
         self.log.undos[row] = trail
         self.applier.apply(body, self.log.op_code(row), trail, acts)
@@ -419,6 +426,96 @@ class Replica:
             ),
         )
 
+    def news(self) -> tuple[tuple[PeerId, int], ...]:
+        """Return what the next own op has to tell of what was seen of others."""
+        return tuple(sorted(self._news.items()))
+
+    def told(self) -> None:
+        """Note that an own op has told the news."""
+        self._told.update(self._news)
+        self._news = {}
+
+    def reinsert(self, rows: list[Row]) -> None:
+        """Put rows back that `rewind` has taken out, and apply them."""
+        self._insert(rows)
+
+    # --- forgetting ---------------------------------------------------------------------
+
+    def drop_ops(self, idents: set[tuple[int, PeerId]]) -> None:
+        """Forget ops as if they had never arrived: the newest ones of their authors."""
+        if not idents:
+            return
+        first = min(idents)
+        start = self.log.first_after(first[0] - 1, b"\xff" * 16)
+        kept: list[Row] = []
+        for row in self.rewind(start):
+            author = self.names.authors[row[1]]
+            if (row[0], author) not in idents:
+                kept.append(row)
+                continue
+            code = row[0] << AUTHOR_BITS | row[1]
+            self.log.seen.pop(code, None)
+            self.log.origins.pop(code, None)
+            self.latest[author] = min(self.latest[author], row[2])
+            if not row[2]:
+                del self.latest[author]
+        if kept:
+            self._insert(kept)
+        self.clock = max([*self.latest.values(), 0])
+        self._told.clear()
+        self._news = {a: i for a, i in self.latest.items() if a != self.author}
+
+    def trim_to(self, count: int) -> list[tuple[Op, list[Step], str]]:
+        """Drop the first `count` ops; the document before the next one becomes the base.
+
+        Every later op must have seen all that is dropped (`retention.clean_cut`). Returns the
+        dropped ops that failed, with path and message.
+        """
+        trim_hash = self.hash_at(count)
+        self._note_vectors(count)
+        last = self.log.key(count - 1)
+        rows = self.rewind(count)
+        failed = []
+        for row in range(count):
+            index, author = self.log.key(row)
+            self.trimmed[author] = index
+            failure = self.failures.pop(self.log.op_code(row), None)
+            if failure is not None:
+                failed.append((self.log.op(row), *failure))
+        self.log.drop(count)
+        self.trimmed_count += count
+        self.trim = OpId(*last)
+        self.trim_hash = trim_hash
+        self.save_points = SavePoints(self.trimmed_count, trim_hash)
+        self.tree.forget_history()
+        self.finder.forget_base()
+        if rows:
+            self._insert(rows)
+        return failed
+
+    def _note_vectors(self, count: int) -> None:
+        log, authors = self.log, self.names.authors
+        for row in range(count):
+            author = authors[log.numbers[row]]
+            vector = self.base_vectors.setdefault(author, {})
+            vector.update(log.seen.get(log.op_code(row), ()))
+            vector[author] = log.indexes[row]
+
+    def op_at(self, index: int, author: PeerId) -> Op | None:
+        """Return one op of the log."""
+        number = self.names.known_number(author)
+        if number is None:
+            return None
+        row = self.log.find(index << AUTHOR_BITS | number)
+        return None if row < 0 else self.log.op(row)
+
+    def renew_author(self, author: PeerId) -> None:
+        """Write under another id from now on."""
+        self.author = author
+        self.number = self.names.number(author)
+        self._told.clear()
+        self._news = {a: i for a, i in self.latest.items() if a != author}
+
     def check_invariants(self) -> None:
         """Raise AssertionError if log, tree and counters do not fit together. Slow."""
         self.tree.check_invariants()
@@ -440,6 +537,3 @@ class Replica:
     def _slow_hash(self) -> bytes:
         start = self.save_points.points()[0][1] if self.trimmed_count else ZERO_HASH
         return fold_hash(start, (self.log.key(row) for row in range(len(self.log))))
-
-
-__all__ += ["check_payload"]

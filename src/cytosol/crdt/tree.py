@@ -235,6 +235,38 @@ class Tree:
                     return (up, step, code) if covered else self.located.get(code)
         return up, step, 0
 
+    def forget_history(self) -> None:
+        """Keep one name for each shown place and nothing else: all before is trimmed."""
+        self.located.clear()
+        self.covered.clear()
+        self.copied.clear()
+        self.shape += 1
+        todo = [self.root]
+        while todo:
+            place = todo.pop()
+            value, places = place.value, place.places or {}
+            if type(value) is dict:
+                names: dict[Step, int] = {key: self.name_at(place, key) for key in value}
+                place.codes = names  # type: ignore[assignment]  # an object has keys only
+                place.occupants = place.sequence = None
+            else:
+                assert place.sequence is not None
+                positions = place.sequence.shown_codes()
+                names = {position: self.name_at(place, position) for position in positions}
+                place.sequence = Sequence()
+                for position in positions:
+                    place.sequence.append(position)
+                moved = {q: c for q, c in names.items() if isinstance(q, int) and q != c}
+                place.occupants = moved or None
+                place.codes = {}
+            place.revived = place.markers = None
+            kept = {s: p for s, p in places.items() if s in names and p.value is not None}
+            place.places = kept or None
+            for step, below in kept.items():
+                below.code = names[step]
+                todo.append(below)
+        self.made = self.count_shown()
+
     # --- checking -----------------------------------------------------------------------
 
     def count_shown(self) -> int:

@@ -166,6 +166,7 @@ class FullSync:
             raise RemoteProtocolError("the peer sent a state summary in the middle of a round")
         self.progress_at = now
         self._link.view = dict(theirs.latest)
+        self._link.replica.note_latest(theirs.latest)
         relation = self._link.replica.relation(theirs)
         if relation is not Relation.MERGE:
             self._begin_adoption(relation)

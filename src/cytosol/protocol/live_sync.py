@@ -95,6 +95,7 @@ class LiveSync:
         if not covers(latest, link.view):
             return "the peer's history was replaced by an adopted one"
         link.view = latest
+        link.replica.note_latest(latest)
         if not covers(latest, brings):
             return "the peer did not take in what we sent"
         self.note_brought(latest)

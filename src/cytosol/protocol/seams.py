@@ -26,7 +26,7 @@ class Relation(enum.Enum):
 
 
 class ReplicaSeam(Protocol):
-    """One peer's history, as far as syncing needs it."""
+    """One peer's history, as far as syncing with one other peer needs it."""
 
     def summary(self) -> StateSummary:
         """Return what we hold now."""
@@ -36,6 +36,9 @@ class ReplicaSeam(Protocol):
 
     def relation(self, theirs: StateSummary) -> Relation:
         """Tell what has to happen between us and a peer with this summary."""
+
+    def note_latest(self, latest: Mapping[PeerId, int]) -> None:
+        """Note what the peer of this connection says that it holds, durably."""
 
     def export_missing(
         self, latest: Mapping[PeerId, int], max_bytes: int

@@ -1,0 +1,132 @@
+"""Where the protocol's seam meets the document: one peer's view of our history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from cytosol.document.document import Document
+from cytosol.document.events import HistoryAdopted, IdentityRenewed
+from cytosol.errors import ActionError, RemoteProtocolError
+from cytosol.model.ids import OpId, PeerId, format_id
+from cytosol.model.opcodec import decode_ops
+from cytosol.model.version import StateSummary
+from cytosol.protocol.seams import Relation
+
+__all__ = ["PeerReplica"]
+
+
+class PeerReplica:
+    """The document as the sync with one peer sees it (the seam `ReplicaSeam`).
+
+    `changed` is called after something was merged, `tell` with events.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        peer_id: PeerId,
+        changed: Callable[[], None],
+        tell: Callable[[object], None],
+    ) -> None:
+        self._document = document
+        self._peer_id = peer_id
+        self._changed = changed
+        self._tell = tell
+
+    def summary(self) -> StateSummary:
+        """Return what we hold now."""
+        with self._document.lock:
+            return self._document.history.summary()
+
+    def latest(self) -> Mapping[PeerId, int]:
+        """Return the newest index held of every author."""
+        with self._document.lock:
+            return dict(self._document.replica.latest)
+
+    def relation(self, theirs: StateSummary) -> Relation:
+        """Tell what has to happen between us and the peer."""
+        with self._document.lock:
+            adopt = self._document.history.must_adopt(theirs, self._peer_id)
+        if adopt is None:
+            return Relation.MERGE
+        return Relation.WE_ADOPT if adopt else Relation.THEY_ADOPT
+
+    def note_latest(self, latest: Mapping[PeerId, int]) -> None:
+        """Note what the peer holds, so that history can be trimmed."""
+        with self._document.lock:
+            self._document.history.note_latest(self._peer_id, latest)
+
+    def export_missing(
+        self, latest: Mapping[PeerId, int], max_bytes: int
+    ) -> tuple[bytes, dict[PeerId, int]] | None:
+        """Return the next batch that a peer with `latest` lacks."""
+        with self._document.lock:
+            return self._document.history.export_missing(latest, max_bytes)
+
+    def export_after(
+        self, shared: OpId | None, skip: int, max_bytes: int
+    ) -> tuple[bytes, int] | None:
+        """Return a batch of the ops after `shared`."""
+        with self._document.lock:
+            return self._document.history.export_after(shared, skip, max_bytes)
+
+    def import_batch(self, data: bytes, sender: PeerId) -> None:
+        """Merge a batch of the peer."""
+        document = self._document
+        try:
+            ops = decode_ops(data)
+        except ActionError as error:
+            raise RemoteProtocolError(str(error)) from None
+        with document.lock:
+            stale = document.history.is_stale(ops)
+            if stale:
+                document.history.refuse_stale(self._peer_id)
+        if stale:
+            raise RemoteProtocolError("ops were made without knowing our history's base")
+        new = document.merge(ops)
+        if new:
+            author = document.replica.author
+            if any(op.author == author for op in new):
+                self._renew()
+            self._changed()
+
+    def _renew(self) -> None:
+        """Stop using an author id under which somebody else writes, too."""
+        with self._document.lock:
+            fresh = self._document.history.renew_author()
+        self._tell(
+            IdentityRenewed(
+                format_id(fresh),
+                "a peer has writes under our id that we never made: this file was copied, "
+                "or restored from a backup",
+            )
+        )
+
+    def save_points(self) -> Sequence[tuple[OpId, bytes]]:
+        """Return our save points, oldest first."""
+        with self._document.lock:
+            return self._document.history.save_points()
+
+    def find_last_shared(self, points: Sequence[tuple[OpId, bytes]]) -> OpId | None:
+        """Return the latest of these ids whose state hash is also ours, or None."""
+        with self._document.lock:
+            return self._document.history.find_last_shared(points)
+
+    def snapshot(self) -> bytes:
+        """Return our history for the peer, which has to adopt it."""
+        with self._document.lock:
+            data = self._document.history.snapshot()
+        self._tell(HistoryAdopted(format_id(self._peer_id), False, 0, 0))
+        return data
+
+    def adopt(self, snapshot: bytes, sender: PeerId) -> None:
+        """Adopt the peer's history and re-issue on top what it has not seen."""
+        document = self._document
+        try:
+            with document.lock:
+                reissued, failed = document.history.adopt(snapshot)
+                document.touch_everything()
+        except ActionError as error:
+            raise RemoteProtocolError(str(error)) from None
+        self._tell(HistoryAdopted(format_id(sender), True, reissued, failed))
+        self._changed()

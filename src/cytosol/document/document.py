@@ -1,0 +1,323 @@
+"""The document: a replica with a journal, subscriptions and metadata around it.
+
+Every public method takes the lock for as long as memory is touched and never while the disk or a
+callback is waited for. What a method returns is the caller's own.
+"""
+
+from __future__ import annotations
+
+import marshal
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from cytosol.crdt.actions import DataAction
+from cytosol.crdt.compile import Compiler
+from cytosol.crdt.replica import Replica
+from cytosol.crdt.tree import Place, Step
+from cytosol.document.history import History
+from cytosol.document.journal import Journal
+from cytosol.document.metadata import Metadata
+from cytosol.document.subscriptions import Subscription, Subscriptions
+from cytosol.errors import DatabaseClosedError
+from cytosol.model.json import JsonValue
+from cytosol.model.op import Op
+from cytosol.path import Query, Variables, parse_path
+from cytosol.savestates import SaveState
+
+__all__ = ["Document"]
+
+Sources = Mapping[str, Callable[[], JsonValue]]
+
+
+class Document:
+    """One replicated JSON object on this device.
+
+    `author` is the id under which new ops are written, `now_ms` the wall clock in milliseconds,
+    `random_bytes` the system's generator, `report` hears of exceptions in callbacks.
+    """
+
+    def __init__(
+        self,
+        state: SaveState | None,
+        *,
+        now_ms: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+        report: Callable[[Exception], None],
+        on_event: Callable[[str, dict[str, Any]], None],
+        min_history: int = 0,
+        max_history: int = 32_768,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.journal = Journal(state, self._take_back)
+        self._now_ms = now_ms
+        self._random_bytes = random_bytes
+        self._on_event = on_event
+        self.replica = Replica(bytes(16))
+        self.history = History(self, min_history, max_history)
+        self._compiler = Compiler(self.replica)
+        self.subscriptions = Subscriptions(self._read, report, self.lock)
+        self.metadata = Metadata({})
+        self.meta_subscriptions = Subscriptions(self._read_meta, report, self.lock)
+        self._closed = False
+
+    # --- opening and closing ------------------------------------------------------------
+
+    def load(self, author: bytes) -> None:
+        """Read the document from the opened journal; new ops are written under `author`.
+
+        Raises DatabaseCorruptError.
+        """
+        with self.lock:
+            self.history.load(author)
+
+    def set_sources(self, sources: Sources) -> None:
+        """Say where the metadata comes from, beside `actions` and `failures`."""
+        own = {"actions": self.history.actions, "failures": self.history.failures}
+        self.metadata = Metadata({**own, **sources})
+
+    def use(self, replica: Replica) -> None:
+        """Go on with another replica; call with the lock held."""
+        self.replica = replica
+        self._compiler = Compiler(replica)
+
+    def close(self) -> None:
+        """Write what is queued and release the file; closing twice is harmless."""
+        with self.lock:
+            if self._closed:
+                return
+            ticket = self.journal.add(())
+        try:
+            self.journal.flush(ticket)
+        finally:
+            self._closed = True
+            self.journal.close()
+
+    def check_open(self) -> None:
+        """Raise DatabaseClosedError after `close`."""
+        if self._closed:
+            raise DatabaseClosedError("the database is closed; open it again to use it")
+
+    # --- writing ------------------------------------------------------------------------
+
+    def dispatch(self, action: DataAction | Mapping[str, Any]) -> int:
+        """Log and apply a data action, all or nothing; return how many ops it became.
+
+        Durable on return as the save state promises. Raises ActionError, FailureError,
+        SaveError (nothing has changed then), DatabaseClosedError.
+        """
+        if not self.journal.is_kept and not self._is_watched():
+            with self.lock:
+                self.check_open()
+                count = self._compiler.dispatch(action, self._now_ms())
+                self.replica.applier.mutator.touched.clear()
+                if self.history.is_due():
+                    self.history.trim()
+            return count
+        with self.lock:
+            self.check_open()
+            replica = self.replica
+            start = len(replica.log)
+            count = self._compiler.dispatch(action, self._now_ms())
+            if not count:
+                return 0
+            ops = [replica.log.op(row) for row in range(start, len(replica.log))]
+            ticket = self.journal.add(ops) if self.journal.is_kept else 0
+            self.changed()
+        if ticket:
+            self.journal.flush(ticket)
+            if self.history.is_due():
+                with self.lock:
+                    self.history.trim()
+        elif self.history.is_due():
+            with self.lock:
+                self.history.trim()
+        self.deliver()
+        return count
+
+    def _is_watched(self) -> bool:
+        return bool(len(self.subscriptions) or len(self.meta_subscriptions))
+
+    def _take_back(self, ops: list[Op]) -> None:
+        """Forget ops that the disk refused, and those queued behind them."""
+        with self.lock:
+            ops = [*ops, *self.journal.take_unsaved()]
+            self.replica.drop_ops({(op.index, op.author) for op in ops})
+            self.changed()
+
+    def changed(self) -> None:
+        """Queue deliveries for what the replica has touched; call with the lock held."""
+        touched = self.replica.applier.mutator.touched
+        if len(self.subscriptions) and touched:
+            self.subscriptions.touch(self._locations(touched))
+        touched.clear()
+        if len(self.meta_subscriptions):
+            self.meta_subscriptions.touch([("actions",), ("failures",)])
+
+    def _locations(self, touched: list[tuple[Place, Step | None]]) -> list[tuple[Step, ...]]:
+        """Return where the touched slots are, as far as they are part of the document."""
+        tree = self.replica.tree
+        locations = []
+        for place, step in dict.fromkeys(touched):
+            if not tree.is_present(place):
+                continue  # whatever removed it was touched, too
+            if step is not None:
+                locations.append(tuple(tree.path(place, step)))
+            elif place.up is None:
+                locations.append(())
+            else:
+                locations.append(tuple(tree.path(place.up, place.step)))
+        return locations
+
+    def touch_everything(self) -> None:
+        """Queue deliveries to all whose list has changed; call with the lock held."""
+        self.replica.applier.mutator.touched.clear()
+        self.subscriptions.touch_all()
+        self.meta_subscriptions.touch_all()
+
+    def deliver(self) -> None:
+        """Call the callbacks that are due; call without the lock."""
+        self.subscriptions.deliver()
+        self.meta_subscriptions.deliver()
+
+    # --- merging ------------------------------------------------------------------------
+
+    def merge(self, ops: Iterable[Op]) -> list[Op]:
+        """Merge ops of other peers; return those that are new, durable on return.
+
+        Deliveries are queued only: call `deliver` afterwards, from a thread that may wait.
+        Raises RemoteProtocolError, SaveError; nothing has changed then.
+        """
+        with self.lock:
+            self.check_open()
+            new = self.replica.merge(ops)
+            if not new:
+                return []
+            ticket = self.journal.add(new)
+            self.changed()
+        self.journal.flush(ticket)
+        if self.history.is_due():
+            with self.lock:
+                self.history.trim()
+        return new
+
+    # --- reading ------------------------------------------------------------------------
+
+    def query(self, path: str, variables: Variables = ()) -> list[JsonValue]:
+        """Return copies of what a path selects."""
+        query = parse_path(path).bind(variables)
+        with self.lock:
+            self.check_open()
+            values = query.values(self.replica.document)
+            if len(values) == 1 and type(values[0]) not in _CONTAINERS:
+                return values
+            copied: list[JsonValue] = _copy(values)
+            return copied
+
+    def get(self, steps: tuple[Step, ...], default: Any) -> JsonValue:
+        """Return a copy of the value at some keys and indexes, or `default`."""
+        with self.lock:
+            self.check_open()
+            return _copy(_pick(self.replica.document, steps, default))
+
+    def query_meta(self, path: str, variables: Variables = ()) -> list[JsonValue]:
+        """Return what a path selects of the metadata."""
+        query = parse_path(path).bind(variables)
+        with self.lock:
+            self.check_open()
+            return self.metadata.read(query)
+
+    def preview(
+        self, actions: list[Any], read: Callable[[dict[str, JsonValue]], JsonValue]
+    ) -> JsonValue:
+        """Return what `read` makes of the document as it would be after some actions.
+
+        Nothing is logged. `read` gets the document itself and must copy what it keeps.
+        """
+        with self.lock:
+            self.check_open()
+            replica = self.replica
+            start = len(replica.log)
+            try:
+                if actions:
+                    message = {"action": "Transaction", "payload": actions}
+                    self._compiler.dispatch(message, self._now_ms())
+                return read(replica.document)
+            finally:
+                if len(replica.log) > start:
+                    replica.take_back(start)
+                replica.applier.mutator.touched.clear()
+
+    def preview_query(self, actions: list[Any], path: str, variables: Variables) -> list[JsonValue]:
+        """Query the document as it would be after some actions."""
+        query = parse_path(path).bind(variables)
+        found: list[JsonValue] = self.preview(
+            actions, lambda document: _copy(query.values(document))
+        )
+        return found
+
+    def preview_get(self, actions: list[Any], steps: tuple[Step, ...], default: Any) -> JsonValue:
+        """Read one place of the document as it would be after some actions."""
+        return self.preview(actions, lambda document: _copy(_pick(document, steps, default)))
+
+    def _read(self, query: Query) -> list[JsonValue]:
+        return query.values(self.replica.document)
+
+    def _read_meta(self, query: Query) -> list[JsonValue]:
+        return self.metadata.read(query)
+
+    def subscribe(
+        self, path: str, callback: Callable[..., None], variables: Variables, deltas: bool
+    ) -> Subscription:
+        """Call back with the list now and whenever it changes."""
+        self.check_open()
+        query = parse_path(path).bind(variables)
+        return self.subscriptions.subscribe(query, callback, deltas)
+
+    def subscribe_meta(
+        self, path: str, callback: Callable[..., None], variables: Variables, deltas: bool
+    ) -> Subscription:
+        """Call back with the list of metadata now and whenever it changes."""
+        self.check_open()
+        query = parse_path(path).bind(variables)
+        return self.meta_subscriptions.subscribe(query, callback, deltas)
+
+    # --- for the layers above -----------------------------------------------------------
+
+    def random_id(self) -> bytes:
+        """Return 16 fresh random bytes with the version and variant of a random UUID."""
+        value = bytearray(self._random_bytes(16))
+        value[6] = value[6] & 0x0F | 0x40
+        value[8] = value[8] & 0x3F | 0x80
+        return bytes(value)
+
+    def tell(self, event: str, **details: Any) -> None:
+        """Tell the app of an event."""
+        self._on_event(event, details)
+
+    def check(self) -> None:
+        """Raise AssertionError or DatabaseCorruptError if anything does not fit together."""
+        with self.lock:
+            self.check_open()
+            self.replica.check_invariants()
+            self.journal.check()
+
+
+_CONTAINERS = frozenset({dict, list})
+
+
+def _copy(value: Any) -> Any:
+    """Return a deep copy of plain JSON, at C speed."""
+    return marshal.loads(marshal.dumps(value)) if type(value) in _CONTAINERS else value
+
+
+def _pick(value: Any, steps: tuple[Step, ...], default: Any) -> Any:
+    """Return what stands at some keys and indexes, or `default`."""
+    for step in steps:
+        if type(value) is not (dict if isinstance(step, str) else list):
+            return default
+        try:
+            value = value[step]  # type: ignore[index]  # the kind of container fits the step
+        except (KeyError, IndexError, TypeError):
+            return default
+    return value

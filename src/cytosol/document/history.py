@@ -1,0 +1,465 @@
+"""The history of a document: loading, listing, trimming, and what peers need of it.
+
+Retention (spec: document): ops go once every paired device has them, keeping `min_history`, and
+at the latest when there are more than `max_history`; -1 keeps everything. A device that then lacks
+what went adopts a snapshot, and re-issues on top what only it has.
+"""
+
+from __future__ import annotations
+
+import marshal
+import struct
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from cytosol.crdt import retention
+from cytosol.crdt.readopt import reissue
+from cytosol.crdt.replica import Replica
+from cytosol.crdt.snapshot import export_base, load_base
+from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
+from cytosol.limits import DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
+from cytosol.model.ids import OpId, PeerId, format_id, parse_id
+from cytosol.model.json import JsonValue, canonical_bytes
+from cytosol.model.op import Op, body_to_json, op_to_json
+from cytosol.model.opcodec import decode_ops, encode_ops
+from cytosol.model.version import StateSummary
+
+if TYPE_CHECKING:
+    from cytosol.document.document import Document
+
+__all__ = ["History"]
+
+SLACK_MIN = 64  # trimming walks the whole document: not for a handful of ops
+BATCH_OPS_MAX = 20_000
+
+
+class History:
+    """What a document keeps of its past; every method is called with the document's lock held."""
+
+    def __init__(self, document: Document, min_history: int, max_history: int) -> None:
+        self._document = document
+        self._min = min_history
+        self._max = max_history
+        self._acks: dict[PeerId, dict[PeerId, int]] = {}
+        self._paired: set[PeerId] = set()
+        self._kept: list[dict[str, JsonValue]] = []
+        self._forgotten = 0
+        self._dismissed: set[tuple[int, str]] = set()
+        self._check_at = 0
+        self._snapshot: bytes | None = None
+        self._must_adopt: set[PeerId] = set()
+        self._digests: dict[PeerId, tuple[int, bytes]] = {}
+
+    @property
+    def _replica(self) -> Replica:
+        return self._document.replica
+
+    # --- loading ------------------------------------------------------------------------
+
+    def load(self, author: bytes) -> None:
+        """Read base and ops from the journal; raises DatabaseCorruptError."""
+        journal = self._document.journal
+        base = journal.load_base()
+        if base is None:
+            replica = Replica(author)
+        else:
+            try:
+                replica, failures = load_base(base, author, DOCUMENT_PLACES_MAX)
+            except ActionError as error:
+                raise DatabaseCorruptError(
+                    f"{journal.path} is damaged: {error}; nothing was changed"
+                ) from None
+            self._set_kept(failures)
+        ops = journal.load_ops()
+        try:
+            replica.merge(ops)
+        except RemoteProtocolError as error:
+            raise DatabaseCorruptError(
+                f"{journal.path} is damaged: {error}; nothing was changed"
+            ) from None
+        if replica.waiting:
+            raise DatabaseCorruptError(
+                f"{journal.path} is damaged: {len(replica.waiting)} ops lack earlier ones; "
+                "nothing was changed. Restore a copy, or let another device sync a new file"
+            )
+        replica.renew_author(author)
+        replica.applier.mutator.touched.clear()
+        self._snapshot = base
+        for index, who in journal.get_meta("dismissed") or []:
+            self._dismissed.add((index, who))
+        self._document.use(replica)
+
+    def renew_author(self) -> bytes:
+        """Write under a fresh author id from now on, which is saved first."""
+        author = self._document.random_id()
+        self._document.journal.put_meta("author", format_id(author))
+        self._replica.renew_author(author)
+        return author
+
+    # --- metadata -----------------------------------------------------------------------
+
+    def actions(self) -> JsonValue:
+        """Return the ops of the log as JSON (seed: Metadata, actions)."""
+        log = self._replica.log
+        return [op_to_json(log.op(row)) for row in range(len(log))]
+
+    def failures(self) -> JsonValue:
+        """Return what could not be applied, with its payload, oldest first."""
+        replica = self._replica
+        listed = [dict(item) for item in self._kept]
+        log = replica.log
+        rows = sorted(log.find(code) for code in replica.failures)
+        for row in rows:
+            path, message = replica.failures[log.op_code(row)]
+            record = _failure(log.op(row), path, message)
+            if not self._is_dismissed(record):
+                listed.append(record)
+        return listed[-FAILURES_KEPT_MAX:]
+
+    def forgotten_failures(self) -> int:
+        """Return how many failures were too many to keep."""
+        return self._forgotten
+
+    def _is_dismissed(self, record: dict[str, Any]) -> bool:
+        ident = record["id"]
+        return (ident["index"], ident["author"]) in self._dismissed
+
+    def dismiss(self, ids: Sequence[Mapping[str, Any]]) -> None:
+        """Stop listing the failures of these ops; raises ActionError for what is no id."""
+        for ident in ids:
+            try:
+                index, author = ident["index"], format_id(parse_id(ident["author"]))
+            except (KeyError, TypeError):
+                raise ActionError(
+                    f"{ident!r} is not the id of a failure; "
+                    "pass the `id` members of the failures to dismiss"
+                ) from None
+            self._dismissed.add((index, author))
+        self._kept = [record for record in self._kept if not self._is_dismissed(record)]
+        self._document.journal.put_meta("dismissed", [list(item) for item in self._dismissed])
+
+    def _keep(self, failed: Sequence[tuple[Op, list[Any], str]]) -> None:
+        for op, path, message in failed:
+            record = _failure(op, path, message)
+            if self._is_dismissed(record):
+                self._dismissed.discard((op.index, format_id(op.author)))
+            else:
+                self._kept.append(record)
+        extra = len(self._kept) - FAILURES_KEPT_MAX
+        if extra > 0:
+            self._forgotten += extra
+            del self._kept[:extra]
+
+    def _set_kept(self, failures: Sequence[Any]) -> None:
+        self._kept = [
+            item for item in failures if type(item) is dict and type(item.get("id")) is dict
+        ]
+
+    # --- trimming -----------------------------------------------------------------------
+
+    def set_paired(self, peers: set[PeerId]) -> None:
+        """Say which devices are paired: ops wait for all of them."""
+        self._paired = set(peers)
+        for gone in self._acks.keys() - self._paired:
+            del self._acks[gone]
+        self._check_at = 0
+
+    def note_latest(self, peer: PeerId, latest: Mapping[PeerId, int]) -> None:
+        """Note what a paired device says that it holds."""
+        self._acks[peer] = dict(latest)
+
+    def is_due(self) -> bool:
+        """Tell whether it is worth looking whether ops can go."""
+        return len(self._replica.log) >= self._check_at
+
+    def trim(self) -> None:
+        """Drop the ops that nobody needs any more, if they are enough to be worth it."""
+        replica = self._replica
+        length = len(replica.log)
+        slack = max(SLACK_MIN, replica.tree.made // 64)
+        if self._min == -1 or (self._max == -1 and not self._paired):
+            self._check_at = 1 << 62
+            return
+        count = 0
+        if self._max != -1 and length > self._max + min(slack, self._max // 4):
+            count = length - max(self._max, self._min)
+        if self._paired and length - self._min > slack:
+            stable = length - self._min
+            for peer in self._paired:
+                stable = min(stable, retention.known_rows(replica, self._acks.get(peer, {})))
+            count = max(count, stable if stable > slack else 0)
+        count = retention.clean_cut(replica, min(count, length - max(self._min, 0)))
+        # Look again when the log has grown by as much as looking costs.
+        self._check_at = length + max(SLACK_MIN, length // 4)
+        if count <= 0:
+            return
+        if self._paired:
+            count = min(count, retention.clean_cut(replica, count))
+        self._trim_to(count)
+        self._check_at = len(replica.log) + max(SLACK_MIN, slack // 2)
+        if self._max != -1:
+            self._check_at = min(self._check_at, self._max + 1 + min(slack, self._max // 4))
+
+    def _trim_to(self, count: int) -> None:
+        replica = self._replica
+        touched = list(replica.applier.mutator.touched)
+        failed = replica.trim_to(count)
+        self._keep(failed)
+        rows = replica.rewind(0)
+        base = export_base(replica, list(self._kept))
+        document = replica.document if self._document.journal.is_kept else None
+        if rows:
+            # The text journal shows the base's document, so write before going on.
+            document = _copied(document)
+            replica.reinsert(rows)
+        replica.applier.mutator.touched[:] = touched
+        self._snapshot = base
+        ops = [replica.log.op(row) for row in range(len(replica.log))]
+        self._document.journal.rewrite(base, ops, document)
+
+    # --- what peers need ----------------------------------------------------------------
+
+    def summary(self) -> StateSummary:
+        """Return what we hold now."""
+        replica = self._replica
+        return StateSummary(
+            replica.state_hash(),
+            dict(replica.latest),
+            replica.trim,
+            replica.trim_hash,
+            dict(replica.trimmed),
+            dict(replica.trimmed),
+            self._contents(),
+        )
+
+    def _contents(self) -> dict[PeerId, bytes]:
+        """Return a digest of each author's newest op, for those that are in the log."""
+        contents = {}
+        for author, index in self._replica.latest.items():
+            known = self._digests.get(author)
+            if known is None or known[0] != index:
+                digest = self._digest(index, author)
+                if digest is None:
+                    continue
+                known = self._digests[author] = (index, digest)
+            contents[author] = known[1]
+        return contents
+
+    def _digest(self, index: int, author: PeerId) -> bytes | None:
+        op = self._replica.op_at(index, author)
+        return None if op is None else digest_of(op)
+
+    def forked(self, their: StateSummary) -> bool | None:
+        """Tell whether two contents stand under one id: None if not, else whether ours goes.
+
+        The content with the smaller digest keeps the id (spec: document, State hash).
+        """
+        for author, digest in sorted(their.contents.items()):
+            index = their.latest.get(author, 0)
+            if index > self._replica.latest.get(author, 0):
+                continue
+            ours = self._digest(index, author)
+            if ours is not None and ours != digest:
+                return ours > digest
+            if ours is None and index > self._replica.trimmed.get(author, 0):
+                return format_id(author) < format_id(bytes(16))  # ids that we never saw: they go
+        return None
+
+    def must_adopt(self, their: StateSummary, peer: PeerId | None = None) -> bool | None:
+        """Tell what a peer with this summary and we have to do: None: merge; else who adopts.
+
+        True: we adopt its base. Of two bases the greater (trim point, state hash) wins.
+        """
+        forked = self.forked(their)
+        if forked is not None:
+            return forked
+        replica = self._replica
+        ours = (replica.trim or OpId(0, b""), replica.trim_hash)
+        theirs = (their.trim or OpId(0, b""), their.trim_hash)
+        if ours == theirs:
+            return None
+        if retention.behind(replica, replica.trim, their):
+            return theirs > ours
+        if peer in self._must_adopt and theirs > ours:
+            return True
+        return None
+
+    def export_missing(
+        self, latest: Mapping[PeerId, int], max_bytes: int
+    ) -> tuple[bytes, dict[PeerId, int]] | None:
+        """Return the next batch that a peer with `latest` lacks, and its `latest` afterwards."""
+        replica = self._replica
+        missing = [
+            latest.get(author, 0)
+            for author, index in replica.latest.items()
+            if index > latest.get(author, 0)
+        ]
+        if not missing:
+            return None
+        log, authors = replica.log, replica.names.authors
+        after = dict(latest)
+        ops: list[Op] = []
+        size = 0
+        for row in range(log.first_after(min(missing), b"\xff" * 16), len(log)):
+            author, index = authors[log.numbers[row]], log.indexes[row]
+            if index <= after.get(author, 0):
+                continue
+            op = log.op(row)
+            if op.previous > after.get(author, 0):
+                return None  # what comes before is trimmed: the peer has to adopt
+            ops.append(op)
+            after[author] = index
+            size += 24 + _size(op)
+            if size >= max_bytes or len(ops) >= BATCH_OPS_MAX:
+                break
+        return (encode_ops(ops), after) if ops else None
+
+    def export_after(
+        self, shared: OpId | None, skip: int, max_bytes: int
+    ) -> tuple[bytes, int] | None:
+        """Return a batch of the ops after `shared`, without the first `skip`."""
+        log = self._replica.log
+        start = 0 if shared is None else log.first_after(*shared)
+        ops: list[Op] = []
+        size = 0
+        for row in range(start + skip, len(log)):
+            ops.append(log.op(row))
+            size += 24 + _size(ops[-1])
+            if size >= max_bytes or len(ops) >= BATCH_OPS_MAX:
+                break
+        return (encode_ops(ops), skip + len(ops)) if ops else None
+
+    def save_points(self) -> list[tuple[OpId, bytes]]:
+        """Return our save points, oldest first."""
+        replica = self._replica
+        replica.state_hash()
+        points = []
+        for count, state_hash in replica.save_points.points():
+            row = count - replica.trimmed_count - 1
+            if row >= 0:
+                points.append((OpId(*replica.log.key(row)), state_hash))
+            elif replica.trim is not None:
+                points.append((replica.trim, state_hash))
+        return points
+
+    def find_last_shared(self, points: Sequence[tuple[OpId, bytes]]) -> OpId | None:
+        """Return the latest of these ids whose state hash is ours, too."""
+        replica = self._replica
+        for ident, state_hash in reversed(points):
+            if ident == replica.trim and state_hash == replica.trim_hash:
+                return ident
+            number = replica.names.known_number(ident.author)
+            if number is None:
+                continue
+            row = replica.log.find(ident.index << 16 | number)
+            if row >= 0 and replica.hash_at(row + 1) == state_hash:
+                return ident
+        return None
+
+    # --- adoption -----------------------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """Return our base and the ops on top of it, for a peer that has to adopt them."""
+        base = self._snapshot or b""
+        log = self._replica.log
+        ops = encode_ops([log.op(row) for row in range(len(log))])
+        return struct.pack(">I", len(base)) + base + ops
+
+    def adopt(self, snapshot: bytes) -> tuple[int, int]:
+        """Take a peer's history for ours and re-issue on top what it had not seen.
+
+        Returns how many ops were re-issued and how many of them failed. Raises ActionError for
+        damage; nothing has changed then.
+        """
+        if len(snapshot) < 4:
+            raise ActionError("a snapshot is damaged: it is too short")
+        length = struct.unpack(">I", snapshot[:4])[0]
+        base = snapshot[4 : 4 + length]
+        ops = decode_ops(snapshot[4 + length :])
+        old = self._replica
+        author = self._document.random_id()
+        failures: list[Any] = []
+        if base:
+            replica, failures = load_base(base, author, DOCUMENT_PLACES_MAX)
+        else:
+            replica = Replica(author)
+        try:
+            replica.merge(ops)
+        except RemoteProtocolError as error:
+            raise ActionError(str(error)) from None
+        replica.renew_author(author)
+        count = reissue(old, replica, digest_of)
+        if not count:
+            replica.renew_author(old.author)
+            author = old.author
+        own = [record for record in self._kept if record not in failures]
+        self._set_kept([*failures, *own])
+        self._snapshot = base or None
+        self._digests.clear()
+        self._must_adopt.clear()
+        self._check_at = 0
+        all_ops = [replica.log.op(row) for row in range(len(replica.log))]
+        self._document.journal.rewrite(base or None, all_ops, None, {"author": format_id(author)})
+        self._document.use(replica)
+        failed = sum(1 for code in replica.failures if code & 0xFFFF == replica.number)
+        return count, failed
+
+    def is_stale(self, ops: Sequence[Op]) -> bool:
+        """Tell whether a peer's op was made without knowing all of our base."""
+        replica = self._replica
+        if replica.trim is None:
+            return False
+        vectors: dict[PeerId, dict[PeerId, int]] = {}
+        for op in sorted(ops, key=lambda op: op.id):
+            author = op.author
+            have = replica.latest.get(author, 0)
+            if op.index <= have:
+                continue
+            if op.id <= replica.trim:
+                return True
+            if have > replica.trimmed.get(author, 0):
+                continue  # what stands above the base has seen it, so what follows has, too
+            vector = vectors.setdefault(author, dict(replica.base_vectors.get(author, {})))
+            vector.update(op.seen)
+            vector[author] = op.index
+            if retention.lacks(vector, replica.trimmed):
+                return True
+        return False
+
+    def refuse_stale(self, peer: PeerId) -> None:
+        """Note that a peer's ops do not fit our base, so that we adopt its base or it ours."""
+        self._must_adopt.add(peer)
+
+
+def _failure(op: Op, path: list[Any], message: str) -> dict[str, JsonValue]:
+    body = body_to_json(op.body)
+    return {
+        "id": {"author": format_id(op.author), "index": op.index},
+        "path": list(path),
+        "message": message,
+        "action": body["action"],
+        "payload": body.get("payload"),
+    }
+
+
+def digest_of(op: Op) -> bytes:
+    """Return 32 bytes that stand for all that an op says."""
+    return blake2b(canonical_bytes(op_to_json(op)), digest_size=32).digest()
+
+
+def _copied(value: JsonValue) -> JsonValue:
+    return marshal.loads(marshal.dumps(value))
+
+
+def _size(op: Op) -> int:
+    """Return about how many bytes an op's payload takes."""
+    payload = op.body.payload
+    kind = type(payload)
+    if kind is str:
+        return len(payload)
+    if kind is dict or kind is list:
+        return len(canonical_bytes(payload))
+    if kind is tuple:
+        return sum(_size(Op(1, b"", 0, 0, inner)) + 24 for inner in payload)
+    return 8

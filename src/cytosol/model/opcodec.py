@@ -1,0 +1,396 @@
+"""Many ops as few bytes: columns in MessagePack, compressed with zstandard.
+
+What is alike from op to op stands together, so that it compresses: a run of writes takes a few
+bytes an op. A name is written once and then repeated by a flag, or told by its distance from the
+op that uses it. The same bytes travel to peers and lie in the save state.
+
+Layout: one byte of version, then a zstandard frame with its content size, in which one MessagePack
+array holds the columns in the order of `_Columns`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from cytosol.errors import ActionError
+from cytosol.limits import (
+    COPY_CHAIN_MAX,
+    DOCUMENT_PLACES_MAX,
+    LAMPORT_MAX,
+    TRANSACTION_OPS_MAX,
+    UNPACKED_BYTES_MAX,
+)
+from cytosol.model.ids import PeerId
+from cytosol.model.json import copy_json
+from cytosol.model.op import Body, Kind, Link, Name, Op, Side, Spot
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+__all__ = ["decode_ops", "encode_ops"]
+
+VERSION = 1
+LEVEL = 3
+
+KEY_AT_ROOT, KEY, PLACE, ELEMENT, BARE = range(5)
+"""Forms: a key of the root, a key of a named place, a named place, an element, no path at all."""
+
+SAME, OWN, OTHER, COPIED = range(4)
+"""How a name is told: as the last one of its column, of the op's own author, of another one."""
+
+_ints = msgspec.msgpack.Encoder()
+
+
+class _Columns(msgspec.Struct, array_like=True):
+    """Everything in a batch; lists of the same group run in step."""
+
+    authors: list[bytes]
+    # one entry an op
+    author: list[int]
+    index: list[int]  # differences
+    previous: list[int]  # how far back
+    time: list[int]  # differences
+    seen: list[int]  # op number, count, then author number and distance from the op's index
+    origin: list[int]  # op numbers
+    # one entry an action, the inner ones of a Transaction after it
+    kind: bytes
+    form: bytes
+    count: list[int]  # inner actions of each Transaction
+    key: list[str]
+    side: bytes
+    fill: list[int]
+    spot: list[int]
+    payload: list[Any]
+    # names by column: how, then what it takes
+    how: list[bytes]
+    what: list[list[int]]
+
+
+_decoder = msgspec.msgpack.Decoder(_Columns)
+
+NAME, BESIDE, SOURCE, ORIGIN = range(4)
+_VALUES = frozenset(
+    {
+        Kind.SET,
+        Kind.INSERT_BEFORE,
+        Kind.INSERT_AFTER,
+        Kind.INSERT_UNIQUE,
+        Kind.ADD,
+        Kind.MULTIPLY,
+    }
+)
+_NUMBERS = frozenset({Kind.ADD, Kind.MULTIPLY})
+_TRANSFERS = frozenset({Kind.MOVE, Kind.COPY})
+_FORMS: dict[Kind, frozenset[int]] = {
+    Kind.SET: frozenset({KEY_AT_ROOT, KEY, PLACE, ELEMENT}),
+    Kind.DELETE: frozenset({PLACE}),
+    Kind.INIT_OBJECT: frozenset({KEY_AT_ROOT, KEY, PLACE, ELEMENT}),
+    Kind.INIT_ARRAY: frozenset({KEY_AT_ROOT, KEY, PLACE, ELEMENT}),
+    Kind.INSERT_BEFORE: frozenset({ELEMENT}),
+    Kind.INSERT_AFTER: frozenset({ELEMENT}),
+    Kind.INSERT_UNIQUE: frozenset({ELEMENT}),
+    Kind.ADD: frozenset({PLACE}),
+    Kind.MULTIPLY: frozenset({PLACE}),
+    Kind.MOVE: frozenset({KEY_AT_ROOT, KEY, ELEMENT}),
+    Kind.COPY: frozenset({KEY_AT_ROOT, KEY, ELEMENT}),
+    Kind.TRANSACTION: frozenset({BARE}),
+}
+
+
+def encode_ops(ops: Iterable[Op]) -> bytes:
+    """Return the bytes of some ops, in the order given."""
+    return _Encoder(ops).finish()
+
+
+class _Encoder:
+    def __init__(self, ops: Iterable[Op]) -> None:
+        self.numbers: dict[PeerId, int] = {}
+        self.kind = bytearray()
+        self.form = bytearray()
+        self.side = bytearray()
+        self.count: list[int] = []
+        self.key: list[str] = []
+        self.fill: list[int] = []
+        self.spot: list[int] = []
+        self.payload: list[Any] = []
+        self.how = [bytearray() for _ in range(4)]
+        self.what: list[list[int]] = [[] for _ in range(4)]
+        self.last: list[Name | None] = [None] * 4
+        self.author: list[int] = []
+        self.index: list[int] = []
+        self.previous: list[int] = []
+        self.time: list[int] = []
+        self.seen: list[int] = []
+        self.origin: list[int] = []
+        last_index = last_time = 0
+        for number, op in enumerate(ops):
+            index = op.index
+            self.author.append(self._number(op.author))
+            self.index.append(index - last_index)
+            self.previous.append(index - op.previous)
+            self.time.append(op.timestamp - last_time)
+            last_index, last_time = index, op.timestamp
+            if op.seen:
+                self.seen += (number, len(op.seen))
+                for author, seen in op.seen:
+                    self.seen += (self._number(author), index - seen)
+            if op.origin is not None:
+                self.origin.append(number)
+                self._name(ORIGIN, op.origin, op)
+            self._body(op.body, op)
+
+    def _number(self, author: PeerId) -> int:
+        return self.numbers.setdefault(author, len(self.numbers))
+
+    def _body(self, body: Body, op: Op) -> None:
+        kind = body.kind
+        self.kind.append(kind)
+        if kind is Kind.TRANSACTION:
+            self.form.append(BARE)
+            self.count.append(len(body.payload))
+            for inner in body.payload:
+                self._body(inner, op)
+            return
+        if body.name is None:
+            self.form.append(KEY_AT_ROOT)
+            self.key.append(body.key or "")
+        else:
+            self._name(NAME, body.name, op)
+            if body.key is not None:
+                self.form.append(KEY)
+                self.key.append(body.key)
+            elif body.spot is None:
+                self.form.append(PLACE)
+            else:
+                self.form.append(ELEMENT)
+                index, beside, side, fill = body.spot
+                self.side.append(side)
+                self.fill.append(fill)
+                self.spot.append(index)
+                if beside is not None:
+                    self._name(BESIDE, beside, op)
+        if kind in _VALUES:
+            self.payload.append(body.payload)
+        elif body.source is not None:
+            self._name(SOURCE, body.source, op)
+
+    def _name(self, column: int, name: Name, op: Op) -> None:
+        how, what = self.how[column], self.what[column]
+        if name == self.last[column]:
+            how.append(SAME)
+            return
+        self.last[column] = name
+        if name.of:
+            how.append(COPIED)
+            what.append(len(name.of))
+            for link in ((name.author, name.index, name.offset), *name.of):
+                what += (self._number(link[0]), op.index - link[1], link[2])
+        elif name.author == op.author:
+            how.append(OWN)
+            what += (op.index - name.index, name.offset)
+        else:
+            how.append(OTHER)
+            what += (self._number(name.author), op.index - name.index, name.offset)
+
+    def finish(self) -> bytes:
+        columns = _Columns(
+            list(self.numbers),
+            self.author,
+            self.index,
+            self.previous,
+            self.time,
+            self.seen,
+            self.origin,
+            bytes(self.kind),
+            bytes(self.form),
+            self.count,
+            self.key,
+            bytes(self.side),
+            self.fill,
+            self.spot,
+            self.payload,
+            [bytes(how) for how in self.how],
+            self.what,
+        )
+        return bytes((VERSION,)) + zstd.compress(_ints.encode(columns), LEVEL)
+
+
+def _damaged(what: str) -> ActionError:
+    return ActionError(f"a batch of ops is damaged: {what}")
+
+
+def decode_ops(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> list[Op]:
+    """Return the ops of a batch; raises ActionError for anything that is none.
+
+    The content may take at most `unpacked_max` bytes.
+    """
+    if data[:1] != bytes((VERSION,)):
+        raise _damaged("its version is unknown")
+    try:
+        size = zstd.get_frame_info(data[1:]).decompressed_size
+        if size is None or size > unpacked_max:
+            raise _damaged("it is too large or does not say how large")
+        unpacker = zstd.ZstdDecompressor()
+        plain = unpacker.decompress(data[1:], max_length=size + 1)
+        if len(plain) != size or not unpacker.eof or unpacker.unused_data:
+            raise _damaged("its compressed part has another size than it says")
+        columns = _decoder.decode(plain)
+    except (zstd.ZstdError, msgspec.MsgspecError, RecursionError, ValueError) as error:
+        if isinstance(error, ActionError):
+            raise
+        raise _damaged("it cannot be unpacked") from None
+    try:
+        return list(_Decoder(columns))
+    except (IndexError, StopIteration, RuntimeError):
+        raise _damaged("its columns do not fit together") from None
+
+
+class _Decoder:
+    """Walks all columns in step; any that is too short raises StopIteration or IndexError."""
+
+    def __init__(self, columns: _Columns) -> None:
+        self.columns = columns
+        if any(len(author) != 16 for author in columns.authors):
+            raise _damaged("an author is not 16 bytes")
+        if len(columns.how) != 4 or len(columns.what) != 4:
+            raise _damaged("it has a wrong number of columns")
+        self.kind = iter(columns.kind)
+        self.form = iter(columns.form)
+        self.count = iter(columns.count)
+        self.key = iter(columns.key)
+        self.side = iter(columns.side)
+        self.fill = iter(columns.fill)
+        self.spot = iter(columns.spot)
+        self.payload = iter(columns.payload)
+        self.how = [iter(how) for how in columns.how]
+        self.what = [iter(what) for what in columns.what]
+        self.last: list[Name | None] = [None] * 4
+
+    def __iter__(self) -> Iterator[Op]:
+        columns = self.columns
+        authors = columns.authors
+        ops: list[Op] = []
+        seen = self._seen()
+        origins = iter(columns.origin)
+        next_origin = next(origins, -1)
+        index = time = 0
+        lengths = {len(columns.author), len(columns.index), len(columns.previous)}
+        if len(lengths | {len(columns.time)}) != 1:
+            raise _damaged("its columns do not fit together")
+        for number, (who, step, back, wait) in enumerate(
+            zip(columns.author, columns.index, columns.previous, columns.time, strict=True)
+        ):
+            index += step
+            time += wait
+            if not 0 < back <= index <= LAMPORT_MAX or not 0 <= time <= LAMPORT_MAX or who < 0:
+                raise _damaged("a number is out of range")
+            author = authors[who]
+            origin = None
+            if number == next_origin:
+                origin = self._name(ORIGIN, author, index)
+                next_origin = next(origins, -1)
+            body = self._body(author, index, False)
+            told = self._told(seen.pop(number), index) if number in seen else ()
+            ops.append(Op(index, author, index - back, time, body, told, origin))
+        rest = [self.kind, self.form, self.count, self.key, self.side, self.fill, self.spot]
+        if seen or next_origin != -1 or any(next(column, None) is not None for column in rest):
+            raise _damaged("its columns do not fit together")
+        return iter(ops)
+
+    def _seen(self) -> dict[int, list[int]]:
+        """Return what each op has seen, by op number: author numbers and distances."""
+        seen: dict[int, list[int]] = {}
+        column = self.columns.seen
+        at = 0
+        while at < len(column):
+            number, count = column[at], column[at + 1]
+            if count < 1 or number in seen or at + 2 + 2 * count > len(column):
+                raise _damaged("what an op has seen is wrong")
+            seen[number] = column[at + 2 : at + 2 + 2 * count]
+            at += 2 + 2 * count
+        return seen
+
+    def _told(self, told: list[int], index: int) -> tuple[tuple[PeerId, int], ...]:
+        pairs = []
+        for who, back in zip(told[::2], told[1::2], strict=True):
+            if who < 0 or not 0 < back < index:
+                raise _damaged("what an op has seen is wrong")
+            pairs.append((self.columns.authors[who], index - back))
+        return tuple(pairs)
+
+    def _body(self, author: PeerId, index: int, nested: bool) -> Body:
+        number = next(self.kind)
+        if not 1 <= number <= 12:
+            raise _damaged("an action is unknown")
+        kind = Kind(number)
+        form = next(self.form)
+        if form not in _FORMS[kind]:
+            raise _damaged("a path has an unknown form")
+        if form == BARE:
+            count = next(self.count)
+            if nested or not 0 < count <= TRANSACTION_OPS_MAX:
+                raise _damaged("a Transaction is nested, empty or too large")
+            inner = tuple([self._body(author, index, True) for _ in range(count)])
+            return Body(kind, payload=inner)
+        name = key = spot = payload = source = None
+        if form != KEY_AT_ROOT:
+            name = self._name(NAME, author, index)
+        if form in (KEY, KEY_AT_ROOT):
+            key = copy_json(next(self.key))
+        elif form == ELEMENT:
+            spot = self._spot(author, index)
+        if kind in _VALUES:
+            payload = copy_json(next(self.payload))
+            if kind in _NUMBERS and type(payload) not in (int, float):
+                raise _damaged("a payload is not a number")
+        elif kind in _TRANSFERS:
+            source = self._name(SOURCE, author, index)
+        return Body(kind, name, key, spot, payload, source)
+
+    def _spot(self, author: PeerId, index: int) -> Spot:
+        side, fill, at = next(self.side), next(self.fill), next(self.spot)
+        if side > Side.BEFORE or not 0 <= fill <= DOCUMENT_PLACES_MAX or not 0 <= at <= LAMPORT_MAX:
+            raise _damaged("where an element stands is wrong")
+        beside = None if side == Side.END else self._name(BESIDE, author, index)
+        return Spot(at, beside, Side(side), fill)
+
+    def _name(self, column: int, author: PeerId, index: int) -> Name:
+        how, what = next(self.how[column]), self.what[column]
+        if how == SAME:
+            last = self.last[column]
+            if last is None:
+                raise _damaged("a name is missing")
+            return last
+        if how == OWN:
+            name = Name(*self._link(author, index - next(what), next(what)))
+        elif how == OTHER:
+            name = Name(*self._link(self._author(next(what)), index - next(what), next(what)))
+        elif how == COPIED:
+            count = next(what)
+            if not 0 < count <= COPY_CHAIN_MAX:
+                raise _damaged("a name is too long")
+            links = [
+                self._link(self._author(next(what)), index - next(what), next(what))
+                for _ in range(count + 1)
+            ]
+            name = Name(*links[0], tuple(links[1:]))
+        else:
+            raise _damaged("a name is told in an unknown way")
+        self.last[column] = name
+        return name
+
+    def _author(self, number: int) -> PeerId:
+        if number < 0:
+            raise _damaged("an author is missing")
+        return self.columns.authors[number]
+
+    def _link(self, author: PeerId, index: int, offset: int) -> Link:
+        if not 0 <= index <= LAMPORT_MAX or not 0 <= offset < DOCUMENT_PLACES_MAX:
+            raise _damaged("a name is out of range")
+        return author, index, offset
