@@ -74,15 +74,15 @@ def test_a_patch_follows_a_few_edits(lists: tuple[list[Any], list[Any]]) -> None
 
 
 @given(
-    st.lists(st.integers(0, 300), min_size=70, max_size=400),
-    st.lists(st.integers(0, 300), min_size=70, max_size=400),
+    st.lists(st.integers(0, 300), min_size=65, max_size=120),
+    st.lists(st.integers(0, 300), min_size=65, max_size=120),
 )
 def test_long_unlike_lists_are_patched_too(old: list[int], new: list[int]) -> None:
     """Middles beyond the table of a common subsequence are matched by occurrence."""
     _check([-1, *old, -2], [-3, *new, -4])
 
 
-@given(st.lists(st.booleans(), min_size=100, max_size=300), st.sets(st.integers(0, 99)))
+@given(st.lists(st.booleans(), min_size=100, max_size=150), st.sets(st.integers(0, 99)))
 def test_values_that_repeat_stay_where_they_are(old: list[bool], flips: set[int]) -> None:
     """Of many equal elements no more are written than have changed."""
     new = [not item if at in flips else item for at, item in enumerate(old)]

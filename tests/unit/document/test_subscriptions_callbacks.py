@@ -316,7 +316,7 @@ def test_a_subscription_ends_with_its_with_block() -> None:
     assert "<Subscription, cancelled>" == repr(subscription)
 
 
-def test_a_cancelled_subscription_keeps_its_callback_from_nobody() -> None:
+def test_a_cancelled_subscription_lets_go_of_its_callback() -> None:
     """The callback, and what it holds, can be collected."""
     world = World({"a": 0})
 
