@@ -191,6 +191,7 @@ class PeerWorld:
         self.blocked: set[frozenset[SimPeer]] = set()
         self.broadcast_works = True
         self.clock_error: dict[SimPeer, float] = {}
+        self.raw_hosts: dict[str, list[End]] = {}  # addresses that tests answer at, by hand
         self.spy: Callable[[SimPeer, SendDatagram], None] = lambda peer, effect: None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -371,6 +372,9 @@ class PeerWorld:
 
     def _connect(self, peer: SimPeer, effect: Connect) -> None:
         connection_id = effect.connection_id
+        if effect.ip_address in self.raw_hosts:
+            self._connect_to_raw_host(peer, effect)
+            return
         target = next((p for p in self.peers if p.ip_address == effect.ip_address), None)
         if target is None or not target.is_up or not self._reach(peer, target):
             failed = TcpFailed(connection_id, "no route")
@@ -390,6 +394,14 @@ class PeerWorld:
                 self._accept(end, target, listener_id)
 
         self._later(LATENCY_S, arrive)
+
+    def _connect_to_raw_host(self, peer: SimPeer, effect: Connect) -> None:
+        """Let a machine dial a host that a test plays by hand."""
+        end = End(peer, effect.connection_id, peer.ip_address, peer.life)
+        end.other = End(None, 0, effect.ip_address, other=end)
+        peer.ends[effect.connection_id] = end
+        self.raw_hosts[effect.ip_address].append(end.other)
+        self._for(peer, LATENCY_S, lambda: TcpConnected(effect.connection_id))
 
     def _accept(self, end: End, target: SimPeer, listener_id: int | None) -> None:
         accepted = End(target, next(target.accepted_ids), target.ip_address, target.life, end)

@@ -230,14 +230,15 @@ class DiscoveryMachine(Machine[DiscoveryEffect]):
 
     def _ping_known_addresses(self) -> None:
         """Try where paired devices were last: broadcasts may be blocked, or we may be hidden."""
-        hosts: dict[str, None] = {}
+        targets: dict[tuple[str, int | None], None] = {}
         for peer_id in self._pairings.paired():
-            if peer_id not in self._table:
-                hosts.update((ip, None) for ip, _ in self._pairings.addresses(peer_id))
-            if len(hosts) >= KNOWN_ADDRESSES_MAX:
-                break
-        for host in list(hosts)[:KNOWN_ADDRESSES_MAX]:
-            self.ping(host, None)
+            entry = self._table.get(peer_id)
+            if entry is None:
+                targets.update(((ip, None), None) for ip, _ in self._pairings.addresses(peer_id))
+            elif not self._visible:
+                targets[entry.candidates[0].ip_address, entry.candidates[0].udp_port] = None
+        for ip_address, port in list(targets)[:KNOWN_ADDRESSES_MAX]:
+            self.ping(ip_address, port)
 
     # --- The table ---------------------------------------------------------------------
 

@@ -481,6 +481,10 @@ class PeerMachine(Machine[Effect]):
         """Store a pairing, end whatever else was under way for it, and tell our devices."""
         self._sharing.pair(peer_id, name, public_key, self._lockout.wall(now))
         self._discovery.pairings_changed()
+        heard = self._discovery.get(peer_id, now)
+        if heard is not None:
+            newest = heard.candidates[0]
+            self._pairings.remember_address(peer_id, newest.ip_address, newest.port)
         self._prompt.paired_otherwise(peer_id)
         self._attempts.cancel(peer_id, AttemptEnd.SUPERSEDED, now)
         self._list_changed = True
