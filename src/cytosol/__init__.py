@@ -11,8 +11,6 @@ print(db.query_once("$.title"))
 
 from __future__ import annotations
 
-import secrets
-
 from cytosol._version import __version__
 from cytosol.crdt.actions import (
     Add,
@@ -36,6 +34,7 @@ from cytosol.database.network_actions import (
     SetSyncEnabled,
     SetVisibleToPeers,
     Unpair,
+    new_pairing_code,
 )
 from cytosol.document.events import CallbackError, HistoryAdopted, IdentityRenewed
 from cytosol.document.subscriptions import Subscription
@@ -73,12 +72,6 @@ from cytosol.savestates import (
     SaveState,
     SqliteSaveState,
 )
-
-
-def new_pairing_code() -> str:
-    """Return a fresh pairing code: six digits from the system's generator."""
-    return f"{secrets.randbelow(1_000_000):06d}"
-
 
 __all__ = [  # noqa: RUF022  # grouped by concept, for people
     "__version__",

@@ -6,6 +6,7 @@ They are not part of the history (seed: Network Actions). The seed spells the ke
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ __all__ = [
     "SetVisibleToPeers",
     "Unpair",
     "network_command",
+    "new_pairing_code",
 ]
 
 COMMANDS: Final = {
@@ -152,3 +154,8 @@ def _peer_id(name: str | None, payload: Any) -> str:
     if type(payload) is not str:
         raise ActionError(f"the action {name} needs a peer's id, a UUID as in `$.peers`")
     return format_id(parse_id(payload))
+
+
+def new_pairing_code() -> str:
+    """Return a fresh pairing code: six digits from the system's generator."""
+    return f"{secrets.randbelow(1_000_000):06d}"
