@@ -1,0 +1,116 @@
+"""Our side of the workloads: databases through the public API, and the few inner pieces.
+
+Everything here goes through `cytosol.open`, except what the public API does not show: batches
+of ops and the state hash, which the sync with a peer works with. A piece that is not there yet
+raises NotYet, so that its rows say so and the others run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.measure import NotYet
+
+__all__ = [
+    "APP_ID",
+    "BATCH_BYTES",
+    "PREFIX",
+    "author_of",
+    "export_all",
+    "fill",
+    "fold_hash",
+    "import_all",
+    "open_empty",
+    "open_memory",
+    "paths_of",
+    "piece",
+    "prepare",
+    "sync_piece",
+]
+
+APP_ID = "3bd3e2f5-7d6c-4a5e-9d6b-6f1f7d3c1a55"
+"""An app of its own, so that no real app on the machine is disturbed."""
+
+PREFIX = "$.root.l1.l2"
+
+BATCH_BYTES = 1 << 20
+"""How large a batch may get; about what a connection sends in one message."""
+
+
+def piece(owner: Any, name: str) -> Any:
+    """Return an attribute that may not have been written yet."""
+    found = getattr(owner, name, None)
+    if found is None:
+        label = getattr(owner, "__name__", type(owner).__name__)
+        raise NotYet(f"{label} has no {name}")
+    return found
+
+
+def open_empty(save_state: Any = None, **options: Any) -> Any:
+    """Open a database that keeps all of its history and has no network; in memory by default."""
+    import cytosol
+
+    settings = {"network": False, "min_history": -1, "max_history": -1} | options
+    return piece(cytosol, "open")(save_state, app_id=APP_ID, **settings)
+
+
+def open_memory() -> Any:
+    """Open a database in memory with root.l1.l2 in it."""
+    database = open_empty()
+    prepare(database)
+    return database
+
+
+def prepare(database: Any) -> None:
+    """Make the objects above the keys that the workloads write."""
+    for path in ("$.root", "$.root.l1", PREFIX):
+        database.dispatch({"action": "InitObject", "path": path})
+
+
+def paths_of(keys: Iterable[str]) -> list[str]:
+    """Return the paths of the keys."""
+    return [f"{PREFIX}.{key}" for key in keys]
+
+
+def fill(database: Any, keys: Sequence[str], values: Sequence[Any]) -> None:
+    """Set all keys, one dispatch each."""
+    dispatch = database.dispatch
+    for path, value in zip(paths_of(keys), values, strict=True):
+        dispatch({"action": "Set", "path": path, "payload": value})
+
+
+def sync_piece(database: Any, name: str) -> Any:
+    """Return a method of what the sync with a peer sees of a database."""
+    return piece(piece(database, "_peer_replica")(bytes(16)), name)
+
+
+def fold_hash(database: Any) -> bytes:
+    """Return the state hash, folded now."""
+    summary = sync_piece(database, "summary")()
+    result: bytes = piece(summary, "state_hash")
+    return result
+
+
+def export_all(database: Any, latest: Mapping[Any, int]) -> list[bytes]:
+    """Return the batches that a peer with `latest` lacks."""
+    export = sync_piece(database, "export_missing")
+    batches = []
+    while (exported := export(latest, BATCH_BYTES)) is not None:
+        data, latest = exported
+        batches.append(data)
+    return batches
+
+
+def import_all(database: Any, batches: Iterable[bytes], sender: Any) -> None:
+    """Merge batches that came from `sender`, in the form that `author_of` returns."""
+    merge = sync_piece(database, "import_batch")
+    for data in batches:
+        merge(data, sender)
+
+
+def author_of(database: Any) -> bytes:
+    """Return the peer id as the 16 bytes that the sync works with."""
+    from cytosol.model.ids import parse_id
+
+    return parse_id(database.peer_id)

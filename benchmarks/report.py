@@ -1,0 +1,131 @@
+"""Turn the results of a run into Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.catalogue import ROWS, TITLES, Row, rows_of
+from benchmarks.growth import LINES, SIZES
+from benchmarks.measure import LIBRARIES, median_of
+
+__all__ = ["Results", "growth_table", "main_table"]
+
+
+@dataclass(slots=True)
+class Results:
+    """What all processes have said: figures by row and library, and reasons where there is none."""
+
+    figures: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def add(self, workload: str, library: str, answer: Mapping[str, Any]) -> None:
+        """Take one line that `benchmarks.one` printed."""
+        reason = answer.get("unable") or answer.get("not_yet")
+        if reason is not None:
+            prefix = "not yet: " if "not_yet" in answer else ""
+            self.reasons[workload, library] = prefix + str(reason)
+            return
+        for key, value in {workload: answer["value"], **answer["extra"]}.items():
+            self.figures.setdefault((key, library), []).append(value)
+
+    def figure(self, key: str, library: str) -> float | None:
+        """Return the median of a row's figures, None if there is none."""
+        values = self.figures.get((key, library))
+        return median_of(values) if values else None
+
+    def best_peer(self, row: Row) -> float | None:
+        """Return the figure of the best live peer that a row is compared with."""
+        for key in (row.key, row.against):
+            found = [self.figure(key, library) for library in LIBRARIES[1:]] if key else []
+            figures = [figure for figure in found if figure is not None]
+            if figures:
+                return min(figures)
+        return None
+
+
+def main_table(results: Results, workloads: Sequence[str]) -> str:
+    """Return the table of the workloads that ran, and below it why figures are missing."""
+    head = ["", "workload", "unit", *LIBRARIES, "÷ best peer", "goal", "goal ÷ best peer"]
+    lines = [_line(head), _line(["---", "---", "---", *["---:"] * (len(head) - 3)])]
+    for row in ROWS:
+        if row.workload not in workloads:
+            continue
+        if any((row.key, library) in results.figures for library in LIBRARIES) or (
+            row.key == row.workload
+        ):
+            lines.append(_row_line(results, row))
+    notes = [
+        f"* {workload}, {library}: {reason}."
+        for (workload, library), reason in results.reasons.items()
+        if workload in TITLES and reason != "not installed"
+    ]
+    missing = {
+        library for (_, library), reason in results.reasons.items() if reason == "not installed"
+    }
+    notes += [f"* {library} is not installed." for library in LIBRARIES if library in missing]
+    return "\n".join(lines) + ("\n\n" + "\n".join(notes) if notes else "") + "\n"
+
+
+def _row_line(results: Results, row: Row) -> str:
+    mine, best = results.figure(row.key, LIBRARIES[0]), results.best_peer(row)
+    # A difference may come out as zero or below: nothing to divide by.
+    ratio = f"{mine / best:.2f}" if mine is not None and best is not None and best > 0.05 else ""
+    name = row.key if row.key == row.workload else ""
+    cells = [name, row.what, row.unit]
+    cells += [_cell(results, row, library) for library in LIBRARIES]
+    cells.append(f"**{ratio}**" if ratio else "")
+    cells.append("" if row.goal is None else f"{row.goal:g}")
+    cells.append("" if row.goal_ratio is None else f"{row.goal_ratio:.2f}")
+    return _line(cells)
+
+
+def _cell(results: Results, row: Row, library: str) -> str:
+    figure = results.figure(row.key, library)
+    if figure is not None:
+        return number(figure)
+    reason = results.reasons.get((row.workload, library), "")
+    if row.key != row.workload or reason in ("", "–", "not installed"):
+        return "–"
+    return "not yet" if reason.startswith("not yet") else "no"
+
+
+def number(value: float) -> str:
+    """Return a figure with three digits that count."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}"
+
+
+def growth_table(results: Results) -> str:
+    """Return the table that shows whether costs grow, empty if that workload did not run."""
+    library = LIBRARIES[0]
+    reason = results.reasons.get(("growth", library))
+    if reason is not None:
+        return f"Costs by size: {reason}.\n"
+    lines = []
+    for line, what in LINES.items():
+        figures = [results.figure(f"{line}.{size}", library) for size in SIZES]
+        if any(figure is not None for figure in figures):
+            lines.append(_line([what, *("–" if f is None else number(f) for f in figures)]))
+    if not lines:
+        return ""
+    head = ["µs per op", *(f"{size:,}" for size in SIZES)]
+    return "\n".join([_line(head), _line(["---", *["---:"] * len(SIZES)]), *lines]) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def missing_rows(results: Results, workload: str, library: str) -> list[str]:
+    """Return keys that a workload yielded and the catalogue does not know."""
+    known = {row.key for row in rows_of(workload)}
+    return [
+        key
+        for key, who in results.figures
+        if who == library and key.partition(".")[0] == workload and key not in known
+    ]
