@@ -147,6 +147,7 @@ class Replica:
         else:
             log.undos.append(old)
         container[key] = payload
+        self.applier.mutator.touched.append((up, key))
         self.latest[self.author] = self.clock = clock
         if self._news:
             log.seen[clock << AUTHOR_BITS | self.number] = tuple(sorted(self._news.items()))
