@@ -1,0 +1,99 @@
+"""Replay one random history and compare every peer with the oracle.
+
+```text
+python -m tests.property.replay SEED STEPS PEERS
+```
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from cytosol.model.op import op_to_json
+from tests.oracle.fold import fold
+from tests.oracle.render import explain
+from tests.property.histories import History, Peer
+
+__all__ = ["check_history", "differences"]
+
+
+def as_text(value: Any) -> str:
+    """Return JSON text that tells everything apart which documents tell apart."""
+    return json.dumps(value, sort_keys=True)
+
+
+def failures_of(peer: Peer) -> list[str]:
+    """Return the failures of a peer as text, in order."""
+    replica = peer.replica
+    log = replica.log
+    rows = sorted((log.find(code), *failure) for code, failure in replica.failures.items())
+    return [f"{log.key(row)} {path} {message}" for row, path, message in rows]
+
+
+def differences(history: History) -> list[str]:
+    """Return what is wrong with a history in which everybody has heard of everything."""
+    found = []
+    for number, peer in enumerate(history.peers):
+        try:
+            peer.replica.check_invariants()
+        except AssertionError as error:
+            found.append(f"peer {number} breaks an invariant: {error}")
+    ops = [op_to_json(op) for op in history.peers[0].ops()]
+    folded = fold(ops)
+    failed = [
+        f"{(f['id']['index'], author_bytes(f['id']['author']))} {f['path']} {f['message']}"
+        for f in folded.failures
+    ]
+    expected = as_text(folded.document)
+    for number, peer in enumerate(history.peers):
+        document = as_text(peer.replica.document)
+        if expected != document:
+            found.append(f"peer {number} holds {document}\ninstead of  {expected}")
+        if folded.state_hash != peer.replica.state_hash():
+            found.append(f"peer {number} has another state hash")
+        if failed != failures_of(peer):
+            found.append(f"peer {number} has the failures {failures_of(peer)}, not {failed}")
+    return found
+
+
+def author_bytes(text: str) -> bytes:
+    """Return the bytes of an author in JSON form."""
+    return bytes.fromhex(text.replace("-", ""))
+
+
+def run(seed: int, steps: int, peers: int) -> tuple[History, list[str]]:
+    """Run a history and return it with what is wrong."""
+    history = History(seed, peers)
+    try:
+        for _ in range(steps):
+            history.step()
+        history.settle()
+    except Exception as error:
+        return history, [f"{type(error).__name__}: {error}"]
+    return history, differences(history)
+
+
+def check_history(seed: int, steps: int, peers: int) -> int:
+    """Check one history and return how many ops it had; what fails is shortened first."""
+    history, wrong = run(seed, steps, peers)
+    if not wrong:
+        return len(history.peers[0].ops())
+    while steps > 1:
+        shorter = next((n for n in (steps // 2, steps - 1) if run(seed, n, peers)[1]), None)
+        if shorter is None:
+            break
+        steps = shorter
+    history, wrong = run(seed, steps, peers)
+    ops = {op.id: op_to_json(op) for peer in history.peers for op in peer.ops()}
+    raise AssertionError(
+        "\n".join(wrong)
+        + f"\n\nReplay: python -m tests.property.replay {seed} {steps} {peers}\n\n"
+        + explain(ops.values())
+    )
+
+
+if __name__ == "__main__":
+    count = check_history(*map(int, sys.argv[1:4]))
+    print(f"{count} ops: all peers agree with the oracle")
