@@ -5,9 +5,9 @@ One small function a step of docs/merging.md, Applying an op, in the order of th
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
+from cytosol.crdt.calculate import calculate
 from cytosol.crdt.find import Finder
 from cytosol.crdt.log import NO_INDEX, Act, Coded, numbers_taken
 from cytosol.crdt.mutate import (
@@ -16,18 +16,15 @@ from cytosol.crdt.mutate import (
     TOO_DEEP,
     Failed,
     Mutator,
-    Trail,
-    undo,
 )
 from cytosol.crdt.names import OFFSET_BITS, OFFSET_MASK
 from cytosol.crdt.tree import MISSING, Found, Place, Slot, Step, Tree
+from cytosol.crdt.undo import Trail, undo
 from cytosol.limits import (
     ARRAY_FILL_MAX,
     COPY_PLACES_MAX,
     DEPTH_MAX,
     DOCUMENT_PLACES_MAX,
-    INTEGER_MAX,
-    INTEGER_MIN,
     OP_PAYLOAD_BYTES_MAX,
     TRANSACTION_OPS_MAX,
 )
@@ -471,13 +468,3 @@ class Applier:
         else:
             self.mutator.name_below(up, step, value, code + 1, trail)
         return Act(code & OFFSET_MASK, 0, up, step, value)
-
-
-def calculate(kind: Kind, old: int | float, payload: int | float) -> int | float | None:
-    """Return the sum or product, or None if it is out of range (docs/merging.md)."""
-    if type(old) is int and type(payload) is int:
-        exact = old + payload if kind is Kind.ADD else old * payload
-        return exact if INTEGER_MIN <= exact <= INTEGER_MAX else None
-    left, right = float(old), float(payload)
-    result = left + right if kind is Kind.ADD else left * right
-    return result if math.isfinite(result) else None

@@ -13,11 +13,13 @@ from typing import Any, Final, NamedTuple
 from cytosol.crdt.actions import DataAction, ParsedAction, parse_action
 from cytosol.crdt.apply import INTO_ITSELF, NOT_A_NUMBER, NOT_AN_ARRAY
 from cytosol.crdt.log import NO_INDEX, Act, Coded
-from cytosol.crdt.mutate import PATH_MISSING, Failed, Trail, undo
+from cytosol.crdt.mutate import PATH_MISSING, Failed
+from cytosol.crdt.quick import PRIMITIVES, quick_add, quick_insert, quick_set
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Step
+from cytosol.crdt.undo import Trail, undo
 from cytosol.errors import ActionError, FailureError
-from cytosol.limits import ARRAY_FILL_MAX
+from cytosol.limits import ARRAY_FILL_MAX, INTEGER_MAX, INTEGER_MIN
 from cytosol.model.json import JsonValue, copy_json
 from cytosol.model.op import ACTION_NAMES, Kind, Side
 from cytosol.path import Target, Variables, parse_path, singular_steps
@@ -31,7 +33,8 @@ NO_SOURCE: Final = "no source: path does not exist"
 ROOT: Final = "the root cannot be replaced, moved or deleted"
 
 _VALUE_ACTIONS = frozenset({Kind.SET, Kind.INSERT_BEFORE, Kind.INSERT_AFTER, Kind.INSERT_UNIQUE})
-_PRIMITIVES = frozenset({str, int, bool, type(None)})
+QUICK_TEXT_MAX: Final = 100_000
+"""Longer texts go the general way, which measures them exactly."""
 
 Emit = Callable[[Coded], None]
 
@@ -66,9 +69,10 @@ class Compiler:
         nothing has changed then.
         """
         kind, path, payload, variables = parse_action(action)
-        if kind is Kind.SET and type(payload) in _PRIMITIVES and type(path) is str:
-            fast = self._set_fast(path, payload, now_ms)
-            if fast:
+        if type(payload) in PRIMITIVES and type(path) is str and not variables:
+            if kind is Kind.SET and self._set_fast(path, payload, now_ms):
+                return 1
+            if kind in _QUICK and self._quickly(kind, path, payload, now_ms):
                 return 1
         if kind is Kind.TRANSACTION:
             return self._transaction(payload, now_ms)
@@ -94,13 +98,32 @@ class Compiler:
             raise FailureError(failures)
         return len(replica.log) - start
 
+    def _quickly(self, kind: Kind, path: str, payload: JsonValue, now_ms: int) -> bool:
+        """Do what `crdt.quick` can do; False leaves it to the general way."""
+        aim = self._aim_singly(kind, path)
+        if aim is None:
+            return False
+        container, step, exists, _ = aim
+        if kind is Kind.ADD or kind is Kind.MULTIPLY:
+            if type(self._tree.content(container, step)) not in (int, float):
+                return False
+            body = self._body(kind, aim, _number(kind, payload))
+            return quick_add(self._replica, body, container, step, now_ms)
+        if isinstance(step, str) or (kind is Kind.SET and exists):
+            return False
+        payload = copy_json(payload)
+        if type(payload) is str and len(payload) > QUICK_TEXT_MAX:
+            return False
+        body = self._body(kind, aim, payload)
+        return quick_insert(self._replica, body, container, now_ms)
+
     def _set_fast(self, path: str, payload: JsonValue, now_ms: int) -> bool:
         """Do the most frequent action, a primitive at a key of a known object, in few steps."""
         kind = type(payload)
         if kind is str:
-            if len(payload) > 100_000 or not payload.isascii():
+            if len(payload) > QUICK_TEXT_MAX or not payload.isascii():
                 return False
-        elif kind is int and not -(2**63) <= payload < 2**64:
+        elif kind is float or (kind is int and not INTEGER_MIN <= payload <= INTEGER_MAX):
             return False
         beginning, _, key = path.rpartition(".")
         if not key.isidentifier() or not key.isascii():
@@ -117,7 +140,7 @@ class Compiler:
             if len(self._parents) > 1024:
                 self._parents.clear()
             self._parents[beginning] = known = (tree.shape, place)
-        return self._replica.set_key(known[1], key, payload, now_ms)
+        return quick_set(self._replica, known[1], key, payload, now_ms)
 
     def _walk(self, steps: tuple[Step, ...]) -> Place | None:
         """Return the object at these steps, or None if there is none."""
@@ -205,15 +228,49 @@ class Compiler:
         elif kind is Kind.MOVE or kind is Kind.COPY:
             self._compile_transfer(kind, path, payload, variables, emit)
             return
+        aim = None if variables else self._aim_singly(kind, path)
+        if aim is not None:
+            emit(self._body(kind, aim, payload))
+            return
         targets = self._targets(path, variables)
         if len(targets) > 1 and kind in _REPLACING:
             targets = self._outermost(kind, targets)
-        aims = [self._aim(kind, target) for target in targets]
-        for aim in aims:
+        # All places are found before the first effect.
+        for aim in [self._aim(kind, target) for target in targets]:
             if aim is not None:
-                body = self._body(kind, aim, payload)
-                if body is not None:
-                    emit(body)
+                emit(self._body(kind, aim, payload))
+
+    def _aim_singly(self, kind: Kind, path: str) -> Aim | None:
+        """Find the place of a plain path the fast way; None leaves it to the general way."""
+        steps = singular_steps(path)
+        if not steps:
+            return None
+        place = self._tree.root
+        last = len(steps) - 1
+        for at, step in enumerate(steps):
+            value = place.value
+            if isinstance(step, int):
+                if type(value) is not list or step < 0:
+                    return None
+                if step >= len(value):
+                    creates = at == last and kind in _CREATING
+                    return Aim(place, step, False, steps) if creates else None
+                assert place.sequence is not None
+                step = place.sequence.at(step)
+            elif type(value) is not dict:
+                return None
+            elif step not in value:
+                creates = at == last and kind in _CREATING and kind not in _INSERTING
+                return Aim(place, step, False, steps) if creates else None
+            if at == last:
+                if kind in _INSERTING and isinstance(step, str):
+                    return None
+                return Aim(place, step, True, steps)
+            places = place.places
+            if places is None or step not in places:
+                return None
+            place = places[step]
+        return None  # pragma: no cover - the loop returns at its last step
 
     def _targets(self, path: str, variables: Variables) -> list[Target]:
         return parse_path(path).bind(variables).targets(self._replica.document)
@@ -274,7 +331,7 @@ class Compiler:
     def _name(self, place: Place) -> int:
         return 0 if place.up is None else self._tree.name_of(place)
 
-    def _body(self, kind: Kind, aim: Aim, payload: JsonValue) -> Coded | None:
+    def _body(self, kind: Kind, aim: Aim, payload: JsonValue) -> Coded:
         """Return the body of an action other than Move and Copy at one place; raises Failed."""
         container, step, exists, path = aim
         tree = self._tree
@@ -391,6 +448,9 @@ class Compiler:
 
 
 _REPLACING = frozenset({Kind.SET, Kind.DELETE, Kind.INIT_OBJECT, Kind.INIT_ARRAY})
+_INSERTING = frozenset({Kind.INSERT_BEFORE, Kind.INSERT_AFTER})
+_QUICK = _INSERTING | {Kind.SET, Kind.ADD, Kind.MULTIPLY}
+_CREATING = frozenset({Kind.SET, Kind.INIT_OBJECT, Kind.INIT_ARRAY}) | _INSERTING
 _ROOT_MESSAGES: dict[Kind, str] = {
     Kind.INSERT_BEFORE: NOT_AN_INDEX,
     Kind.INSERT_AFTER: NOT_AN_INDEX,

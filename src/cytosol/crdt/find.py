@@ -58,6 +58,8 @@ class Finder:
             slot = self._slot_of(op_code, offset, act)
         if slot is None:
             return None
+        if slot[0].markers is None:
+            return slot[0], slot[1], 0
         return tree.follow(slot[0], slot[1], self.names.order(code))
 
     def _slot_of(self, op_code: int, offset: int, acts: list[Act]) -> Slot | None:

@@ -175,6 +175,29 @@ class Log:
         self.acts.append(None)
         self.undos.append(None)
 
+    def append_applied(
+        self,
+        index: int,
+        number: int,
+        previous: int,
+        time: int,
+        name: int,
+        step: str | None,
+        payload: Any,
+        act: Any,
+        undo: Any,
+    ) -> None:
+        """Add a row at the end that was applied already."""
+        self.indexes.append(index)
+        self.numbers.append(number)
+        self.previous.append(previous)
+        self.times.append(time)
+        self.names.append(name)
+        self.steps.append(step)
+        self.payloads.append(payload)
+        self.acts.append(act)
+        self.undos.append(undo)
+
     def row(self, row: int) -> Row:
         """Return a row as a tuple."""
         return (

@@ -1,8 +1,6 @@
-"""Changes of the tree, each of which leaves its inverse on a trail.
+"""Changes of the tree, each of which leaves its inverse on a trail (`undo`).
 
-A trail is a list of calls; done backwards they restore the tree exactly as it was, containers
-included (a replaced container is kept on the trail, not copied). What is inside a
-container made by the same op needs no trail: it goes with the container.
+What is inside a container made by the same op needs no trail: it goes with the container.
 """
 
 from __future__ import annotations
@@ -12,12 +10,11 @@ from typing import Any, Final
 
 from cytosol.crdt.sequence import Sequence
 from cytosol.crdt.tree import MISSING, Order, Place, Slot, Step, Tree
+from cytosol.crdt.undo import Trail, uninsert, unname
 from cytosol.limits import COPY_PLACES_MAX, DEPTH_MAX
 from cytosol.model.json import JsonValue
 
-__all__ = ["Failed", "Mutator", "Trail", "undo"]
-
-Trail = list[tuple[Any, ...]]
+__all__ = ["Failed", "Mutator"]
 
 PATH_MISSING: Final = "path does not exist"
 TOO_DEEP: Final = "nested too deeply"
@@ -33,26 +30,8 @@ class Failed(Exception):
         self.path: list[Step] = [] if path is None else path
 
 
-def undo(trail: Trail, down_to: int = 0) -> None:
-    """Take back everything on the trail after its first `down_to` entries."""
-    while len(trail) > down_to:
-        call, *arguments = trail.pop()
-        call(*arguments)
-
-
 def _forget(table: dict[Any, Any], key: Any) -> None:
     table.pop(key, None)
-
-
-def _uninsert(sequence: Sequence, codes: SequenceOf[int], value: list[Any], index: int) -> None:
-    for code in codes:
-        sequence.remove(code)
-    del value[index : index + len(codes)]
-
-
-def _unname(sequence: Sequence, codes: SequenceOf[int]) -> None:
-    for code in codes:
-        sequence.remove(code)
 
 
 class Mutator:
@@ -267,7 +246,7 @@ class Mutator:
         sequence = self._reach(array, beside, trail)
         index = sequence.insert(codes, beside, after)
         array.value[index:index] = natives
-        trail.append((_uninsert, sequence, codes, array.value, index))
+        trail.append((uninsert, sequence, codes, array.value, index))
         self.touch(array, None, trail)
 
     def insert_hidden(
@@ -278,7 +257,7 @@ class Mutator:
         sequence.insert(codes, beside, after)
         for code in codes:
             sequence.hide(code)
-        trail.append((_unname, sequence, codes))
+        trail.append((unname, sequence, codes))
 
     # --- names only ---------------------------------------------------------------------
 

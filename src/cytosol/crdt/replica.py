@@ -8,15 +8,17 @@ concurrent and not to the history. State hashes are folded when somebody asks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from cytosol.crdt.apply import Applier, is_too_large
 from cytosol.crdt.find import Finder
 from cytosol.crdt.log import NO_INDEX, Act, Coded, Log, Row
-from cytosol.crdt.mutate import Failed, Trail, undo
+from cytosol.crdt.mutate import Failed
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, Names
+from cytosol.crdt.quick import CREATED
 from cytosol.crdt.savepoints import SavePoints
 from cytosol.crdt.tree import MISSING, Place, Step, Tree
+from cytosol.crdt.undo import Trail, undo
 from cytosol.errors import RemoteProtocolError
 from cytosol.limits import (
     DOCUMENT_PLACES_MAX,
@@ -30,9 +32,6 @@ from cytosol.model.op import Kind, Name, Op
 from cytosol.model.version import ZERO_HASH, fold_hash
 
 __all__ = ["Replica"]
-
-CREATED: Final = object()
-"""In `undos`: a `Set` made a key that was not known."""
 
 
 class Replica:
@@ -115,45 +114,32 @@ class Replica:
         self.commit_op(row)
         return row
 
-    def set_key(self, up: Place, key: str, payload: JsonValue, now_ms: int) -> bool:
-        """Log and apply an own `Set` of a primitive at a key of a present object, the fast way.
-
-        Returns False, and does nothing, if the slot needs the general way.
-        """
-        container = up.value
-        old = container.get(key, MISSING)
-        if old is MISSING:
-            if key in up.codes or self.tree.made >= self.applier.places_max:
-                return False
-        elif type(old) is dict or type(old) is list:
-            return False
-        name = 0
-        if up.up is not None:
-            name = self.tree.name_of(up) if up.up.revived is not None else up.code
-        clock = self.clock + 1
-        log = self.log
-        log.indexes.append(clock)
-        log.numbers.append(self.number)
-        log.previous.append(self.latest.get(self.author, 0))
-        log.times.append(now_ms)
-        log.names.append(name)
-        log.steps.append(key)
-        log.payloads.append(payload)
-        log.acts.append(up)
-        if old is MISSING:
-            up.codes[key] = (clock << AUTHOR_BITS | self.number) << OFFSET_BITS
-            log.undos.append(CREATED)
-            self.tree.made += 1
-        else:
-            log.undos.append(old)
-        container[key] = payload
-        self.applier.mutator.touched.append((up, key))
+    def log_own(
+        self,
+        clock: int,
+        now_ms: int,
+        name: int,
+        step: str | None,
+        payload: Any,
+        act: Any,
+        undo: Any,
+    ) -> None:
+        """Add the row of an own op that was applied already."""
+        self.log.append_applied(
+            clock,
+            self.number,
+            self.latest.get(self.author, 0),
+            now_ms,
+            name,
+            step,
+            payload,
+            act,
+            undo,
+        )
         self.latest[self.author] = self.clock = clock
         if self._news:
-            log.seen[clock << AUTHOR_BITS | self.number] = tuple(sorted(self._news.items()))
-            self._told.update(self._news)
-            self._news = {}
-        return True
+            self.log.seen[clock << AUTHOR_BITS | self.number] = self.news()
+            self.told()
 
     def take_back(self, row: int) -> None:
         """Take back own ops from `row` to the end, as if they had never been dispatched."""

@@ -147,7 +147,11 @@ class Sequence:
 
         Returns the index of the first of them among the shown ones.
         """
-        home = None if beside is None else self._block_of(beside)
+        home = None
+        if beside is not None:
+            last = self._blocks[-1].codes
+            if not (after and last and last[-1] == beside):  # else it goes to the end
+                home = self._block_of(beside)
         if home is None:
             index = self.shown
             for code in codes:
