@@ -41,11 +41,6 @@ class Channel:
         """Tell whether `use_keys` was called."""
         return self._opener is not None
 
-    @property
-    def is_authentic(self) -> bool:
-        """Tell whether a frame has proved that the peer is who it claims to be."""
-        return self._opener is not None and self._opener.is_authentic
-
     def use_keys(self, own_secret: bytes, their_public: bytes) -> None:
         """Compute the shared key. Raises RemoteProtocolError for a weak public key."""
         key = shared_key(own_secret, their_public)

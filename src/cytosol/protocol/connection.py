@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, assert_never
 
 from cytosol.errors import RemoteProtocolError
 from cytosol.limits import (
@@ -195,23 +195,17 @@ class ConnectionMachine(Machine[ConnectionEffect]):
 
     def share_peers(self, now: float) -> None:
         """Tell the peer again about further devices, if anything has changed."""
-        if self.is_open:
-            self._tell_peers()
-            self._pump(now)
+        self._tell_peers()
+        self._pump(now)
 
     def local_changes(self, now: float) -> None:
         """Send on what is new in the replica."""
-        if self.is_open:
-            self._sync.local_changes(now)
-            self._pump_sync(now)
+        self._sync.local_changes(now)
+        self._pump_sync(now)
 
     def unpair(self, now: float) -> None:
         """Stop syncing, tell the peer that it is unpaired, and close."""
-        if not self.is_open:
-            self.close("the device was unpaired", now)
-            return
         self._step(_Step.UNPAIR)
-        self._deadline = now + LEAVE_TIMEOUT_S
         params = UnpairParams().to_json()
         self._leave_call = self._session.call(UnpairParams.METHOD, params, LEAVE_TIMEOUT_S, now)
         self._pump(now)
@@ -239,8 +233,6 @@ class ConnectionMachine(Machine[ConnectionEffect]):
 
     def next_deadline(self) -> float | None:
         """Return when silence, a call or the sync wants attention."""
-        if self._state is _State.OVER:
-            return None
         if self._state is not _State.OPEN:
             return earliest(self._deadline, self._session.next_deadline())
         return earliest(
@@ -252,12 +244,8 @@ class ConnectionMachine(Machine[ConnectionEffect]):
 
     def handle_timer(self, now: float) -> None:
         """Ping a silent peer, and give up one that stays silent."""
-        if self._state is _State.OVER:
-            return
         if self._deadline is not None and now >= self._deadline:
-            leaving = self._state is _State.LEAVING
-            reason = "the device was unpaired" if leaving else "the peer did not prove itself"
-            self.close(reason, now)
+            self.close("the peer did not prove itself in time", now)
             return
         if self._state is _State.OPEN:
             if now >= self._heard_at + DEAD_AFTER_S:
@@ -298,6 +286,8 @@ class ConnectionMachine(Machine[ConnectionEffect]):
                         self._receive_notification(effect, now)
                     case CallReturned() | CallFailed():
                         self._settled(effect, now)
+                    case _:
+                        assert_never(effect)
 
     def _authenticated(self, now: float) -> None:
         self._step(_Step.AUTHENTICATE)
@@ -382,3 +372,5 @@ class ConnectionMachine(Machine[ConnectionEffect]):
                 self._do(OpsArrived())
             case Emit():
                 self._do(effect)
+            case _:
+                assert_never(effect)

@@ -18,7 +18,6 @@ from cytosol.errors import RemoteProtocolError
 from cytosol.limits import (
     CANDIDATES_MAX,
     HEARTBEAT_ANSWERS_PER_S,
-    HEARTBEAT_ANSWERS_WAITING_MAX,
     VISIBLE_PEERS_MAX,
 )
 from cytosol.model.ids import PeerId
@@ -321,8 +320,7 @@ class DiscoveryMachine(Machine[DiscoveryEffect]):
                 return
         elif not is_new:
             return
-        if is_paired or len(self._answers) < HEARTBEAT_ANSWERS_WAITING_MAX:
-            self._answers[peer_id] = address
+        self._answers[peer_id] = address  # bounded by the table: who leaves it is not answered
         if now >= self._next_answer:
             self._answer_next(now)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from cytosol.crypto.primitives import equal_secrets
 from cytosol.errors import RemoteProtocolError
@@ -252,10 +252,10 @@ class GatewayMachine(Machine[GatewayEffect]):
                         self._half_open.remove(session.connection_id)
                         self._callers.pop(session.connection_id, None)
                         self._do(CallerLost(session.connection_id))
-                    case Notified():
-                        session.close(f"a caller does not send {effect.method!r}")
-                    case CallReturned() | CallFailed():  # a gateway makes no calls
-                        pass
+                    case Notified() | CallReturned() | CallFailed():
+                        session.close("a caller only makes requests")
+                    case _:
+                        assert_never(effect)
 
     def _authenticated(self, caller: _Caller, peer_id: PeerId, now: float) -> None:
         """Count an authentic caller, and let older ones go where there are too many."""

@@ -132,11 +132,6 @@ class GatewayCall(Machine[GatewayCallEffect]):
         """Return the connection that belongs to this visit now."""
         return self._connection_id
 
-    @property
-    def is_open(self) -> bool:
-        """Tell whether the gateway has greeted us and the visit is not over."""
-        return self._state is _State.OPEN
-
     # --- Ours --------------------------------------------------------------------------
 
     def start(self, now: float) -> None:
@@ -177,9 +172,9 @@ class GatewayCall(Machine[GatewayCallEffect]):
 
     def receive(self, data: bytes, now: float) -> None:
         """Take the next piece of the stream."""
-        if self._session is not None:
-            self._session.receive(data)
-            self._pump(now)
+        assert self._session is not None
+        self._session.receive(data)
+        self._pump(now)
 
     def lost(self, reason: str, now: float) -> None:
         """Take note that the dial failed, or that the stream has ended."""
@@ -256,8 +251,7 @@ class GatewayCall(Machine[GatewayCallEffect]):
     def _pump(self, now: float) -> None:
         """Hand on what the session did."""
         session = self._session
-        if session is None:
-            return
+        assert session is not None
         for effect in session.take_effects():
             match effect:
                 case Notified():

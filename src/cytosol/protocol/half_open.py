@@ -22,9 +22,6 @@ class HalfOpenTable:
         # In order of arrival, which is also the order of their deadlines.
         self._entries: dict[int, tuple[str, float]] = {}
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def admit(self, connection_id: int, ip_address: str, now: float) -> tuple[bool, int | None]:
         """Tell whether a new connection may stay, and which older one has to go for it.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, assert_never
 
 from cytosol.crypto.keys import KeyPair, make_key_pair
 from cytosol.crypto.primitives import KEY_BYTES
@@ -209,8 +209,7 @@ class Link(Machine[LinkEffect]):
     def call_at(self, when: float) -> None:
         """Call then, unless the peer calls first: we have just been paired."""
         self._failures = 0
-        if not self.is_unpaired:
-            self._next_try = when
+        self._next_try = when
 
     def try_soon(self, now: float) -> None:
         """Call without waiting for a heartbeat: we start, or the network has changed."""
@@ -218,15 +217,15 @@ class Link(Machine[LinkEffect]):
 
     def local_changes(self, now: float) -> None:
         """Send on what is new in the replica."""
-        if self._connection is not None:
-            self._connection.local_changes(now)
-            self._pump(self._connection, now)
+        assert self._connection is not None
+        self._connection.local_changes(now)
+        self._pump(self._connection, now)
 
     def share_peers(self, now: float) -> None:
         """Tell the peer again about further devices."""
-        if self._connection is not None:
-            self._connection.share_peers(now)
-            self._pump(self._connection, now)
+        assert self._connection is not None
+        self._connection.share_peers(now)
+        self._pump(self._connection, now)
 
     def unpair(self, now: float) -> None:
         """Stop at once, and tell the peer if it is connected."""
@@ -268,28 +267,23 @@ class Link(Machine[LinkEffect]):
         self._deadline = now + FIRST_FRAME_TIMEOUT_S
         self._do(Listen(listener_id))
 
-    def listening(self, listener_id: int, port: int, now: float) -> None:
+    def listening(self, port: int, now: float) -> None:
         """Tell the caller where to dial."""
         answering = self._answering
-        if answering is not None and answering.listener_id == listener_id:
-            self._deadline = now + FIRST_FRAME_TIMEOUT_S
-            answering.is_answered = True
-            result = ConnectResult(port, answering.keys.public)
-            self._do(GatewayAnswer(answering.request.request_id, result.to_json()))
+        assert answering is not None  # a listener that is not wanted any more is not routed here
+        self._deadline = now + FIRST_FRAME_TIMEOUT_S
+        answering.is_answered = True
+        result = ConnectResult(port, answering.keys.public)
+        self._do(GatewayAnswer(answering.request.request_id, result.to_json()))
 
-    def listen_failed(self, listener_id: int, reason: str, now: float) -> None:
+    def listen_failed(self, reason: str, now: float) -> None:
         """Tell the caller that it cannot be answered."""
-        answering = self._answering
-        if answering is not None and answering.listener_id == listener_id:
-            self._failed(reason, now)
+        self._failed(reason, now)
 
     def accepted(self, connection_id: int, ip_address: str, now: float) -> None:
         """Take a connection that came to our listener; whose it is has to be proved."""
         answering = self._answering
-        if answering is None:
-            self._do(Close(connection_id, "nobody is expected here any more"))
-            self._around.half_open.remove(connection_id)
-            return
+        assert answering is not None
         keys = (answering.keys.secret, answering.their_key)
         self._begin(connection_id, keys, False, ip_address, now)
 
@@ -300,7 +294,8 @@ class Link(Machine[LinkEffect]):
         if self._visit is not None and self._visit.connection_id == connection_id:
             self._visit.connected(now)
             self._pump_visit(self._visit, now)
-        elif self._dial is not None and self._dial[0] == connection_id:
+        else:
+            assert self._dial is not None
             assert self._keys is not None
             self._step(_Step.CONNECTED)
             self._deadline = None
@@ -314,7 +309,8 @@ class Link(Machine[LinkEffect]):
         if self._visit is not None and self._visit.connection_id == connection_id:
             self._visit.receive(data, now)
             self._pump_visit(self._visit, now)
-        elif (connection := self._find(connection_id)) is not None:
+        else:
+            connection = self._find(connection_id)
             connection.receive(data, now)
             self._pump(connection, now)
 
@@ -326,7 +322,8 @@ class Link(Machine[LinkEffect]):
         elif self._dial is not None and self._dial[0] == connection_id:
             self._dial = None
             self._failed(reason, now)
-        elif (connection := self._find(connection_id)) is not None:
+        else:
+            connection = self._find(connection_id)
             connection.lost(reason, now)
             self._pump(connection, now)
 
@@ -368,11 +365,12 @@ class Link(Machine[LinkEffect]):
     def _step(self, step: _Step) -> None:
         self._state = next_state(_TRANSITIONS, self._state, step, from_peer=False)
 
-    def _find(self, connection_id: int) -> ConnectionMachine | None:
+    def _find(self, connection_id: int) -> ConnectionMachine:
+        """Return one of our connections; whatever is closed is not routed here."""
         for connection in (self._connection, self._leaving):
             if connection is not None and connection.connection_id == connection_id:
                 return connection
-        return self._unproved.get(connection_id)
+        return self._unproved[connection_id]
 
     def _call(self, now: float) -> None:
         """Visit the peer's gateway to ask for a connection."""
@@ -409,6 +407,8 @@ class Link(Machine[LinkEffect]):
                         self._failed(effect.message, now)
                     case VisitOver():
                         self._failed(effect.reason, now)
+                    case _:
+                        assert_never(effect)
 
     def _ask(self, visit: GatewayCall, greeting: Greeted, now: float) -> None:
         self._step(_Step.ASK)
@@ -473,6 +473,8 @@ class Link(Machine[LinkEffect]):
                         self._do(effect)
                     case PeersShared() | TheyUnpaired() | OpsArrived():
                         self._do(FromPeer(effect))
+                    case _:
+                        assert_never(effect)
 
     def _opened(self, connection: ConnectionMachine, now: float) -> None:
         """Let a connection that has proved itself take the place of all others."""

@@ -31,10 +31,6 @@ class Links(Machine[LinksEffect]):
     def __iter__(self) -> Iterator[Link]:
         return iter(self._links.values())
 
-    def get(self, peer_id: PeerId) -> Link | None:
-        """Return the link to a device, or None if it is not paired."""
-        return self._links.get(peer_id)
-
     # --- Ours --------------------------------------------------------------------------
 
     def add(self, peer: PairedPeer, now: float) -> None:
@@ -49,10 +45,9 @@ class Links(Machine[LinksEffect]):
 
     def heard(self, peer_id: PeerId, is_new: bool, now: float) -> None:
         """Take note that a paired device is there."""
-        link = self._links.get(peer_id)
-        if link is not None:
-            link.heard(is_new, now)
-            self._pump(link)
+        link = self._links[peer_id]
+        link.heard(is_new, now)
+        self._pump(link)
 
     def try_all(self, now: float) -> None:
         """Call all devices that are not connected: we start, or the network has changed."""
@@ -114,14 +109,14 @@ class Links(Machine[LinksEffect]):
         """Take note of the port of a listener."""
         link = self._by_listener.get(listener_id)
         if link is not None:
-            link.listening(listener_id, port, now)
+            link.listening(port, now)
             self._pump(link)
 
     def listen_failed(self, listener_id: int, reason: str, now: float) -> None:
         """Take note that a listener could not be opened."""
-        link = self._by_listener.pop(listener_id, None)
+        link = self._by_listener.get(listener_id)
         if link is not None:
-            link.listen_failed(listener_id, reason, now)
+            link.listen_failed(reason, now)
             self._pump(link)
 
     def accepted(self, connection_id: int, listener_id: int, ip_address: str, now: float) -> bool:

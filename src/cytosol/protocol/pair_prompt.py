@@ -41,7 +41,6 @@ PROOF_TIMEOUT_S: Final = 10.0
 PROOF_AFTER_LOSS_S: Final = 4.0  # the other side comes back at once, if it wants to
 PROMPTS_MAX: Final = 5  # in PROMPTS_WINDOW_S: a prompt that comes again and again is a nuisance
 PROMPTS_WINDOW_S: Final = 60.0
-PROOFS_KEPT_MAX: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +237,8 @@ class PairPrompt(Machine[PromptEffect]):
             return
         if self._state is _State.PROMPTING:
             self._cancel()
-        elif self._deadline is not None:
+        else:
+            assert self._deadline is not None
             self._deadline = min(self._deadline, now + PROOF_AFTER_LOSS_S)
 
     def paired_otherwise(self, peer_id: PeerId) -> None:
@@ -312,10 +312,11 @@ class PairPrompt(Machine[PromptEffect]):
         return full and now < self._prompted_at[0] + PROMPTS_WINDOW_S
 
     def _remember_proof(self, peer_id: PeerId, proof: bytes, now: float) -> None:
-        """Keep an accepted proof, so that a repeated confirmation gets the same answer."""
+        """Keep an accepted proof, so that a repeated confirmation gets the same answer.
+
+        There are only ever few, since there are few prompts a minute.
+        """
         self._proofs = {
             each: kept for each, kept in self._proofs.items() if now < kept[1] and each != peer_id
         }
-        if len(self._proofs) >= PROOFS_KEPT_MAX:
-            del self._proofs[next(iter(self._proofs))]
         self._proofs[peer_id] = proof, now + PAIRING_TIMEOUT_S

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from cytosol.crypto.pake import RANDOM_BYTES, Pake, Role
 from cytosol.errors import RemoteProtocolError
@@ -44,6 +44,7 @@ class AttemptEnd(enum.Enum):
     )
     PAUSED = "pairing is paused on the other device after too many attempts; try again later"
     UNREACHABLE = "the other device could not be reached"
+    LOST = "the connection to the other device was lost"
     TIMED_OUT = "the other device did not answer in time"
     BROKEN = "the other device broke the pairing protocol, or somebody in between did"
     CANCELLED = "the request was taken back"
@@ -159,21 +160,16 @@ class PairAttempt(Machine[AttemptEffect]):
 
     def cancel(self, end: AttemptEnd, now: float) -> None:
         """Take the request back: the app wants so, or the pairing has come about otherwise."""
-        if self._state is not _State.OVER:
-            self._end(end, now)
+        self._end(end, now)
 
     # --- Timer -------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
         """Return when the attempt, or something in it, times out."""
-        if self._state is _State.OVER:
-            return None
         return earliest(self._deadline, self._visit.next_deadline())
 
     def handle_timer(self, now: float) -> None:
         """Give up what took too long."""
-        if self._state is _State.OVER:
-            return
         if now >= self._deadline:
             self._end(AttemptEnd.TIMED_OUT, now)
             return
@@ -202,6 +198,8 @@ class PairAttempt(Machine[AttemptEffect]):
                         self._failed(effect, now)
                     case VisitOver():
                         self._visit_over(now)
+                    case _:
+                        assert_never(effect)
 
     def _greeted(self, challenge: bytes, now: float) -> None:
         self._challenge = challenge
@@ -246,7 +244,7 @@ class PairAttempt(Machine[AttemptEffect]):
         """Go back with the same proof if we had given it; it may have been stored there."""
         if self._state is not _State.CONFIRMING:
             was_asked = self._state is _State.ASKED
-            self._end(AttemptEnd.REJECTED if was_asked else AttemptEnd.UNREACHABLE, now)
+            self._end(AttemptEnd.LOST if was_asked else AttemptEnd.UNREACHABLE, now)
             return
         self._step(_Step.LOSE)
         self._visit = self._visit_for(8)
