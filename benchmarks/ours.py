@@ -17,6 +17,7 @@ __all__ = [
     "BATCH_BYTES",
     "PREFIX",
     "author_of",
+    "document_of",
     "export_all",
     "fill",
     "fold_hash",
@@ -78,6 +79,11 @@ def fill(database: Any, keys: Sequence[str], values: Sequence[Any]) -> None:
     dispatch = database.dispatch
     for path, value in zip(paths_of(keys), values, strict=True):
         dispatch({"action": "Set", "path": path, "payload": value})
+
+
+def document_of(database: Any) -> Any:
+    """Return what stands behind a database: replica and journal."""
+    return piece(database, "_document")
 
 
 def sync_piece(database: Any, name: str) -> Any:

@@ -69,9 +69,10 @@ def main_table(results: Results, workloads: Sequence[str]) -> str:
 
 
 def _row_line(results: Results, row: Row) -> str:
-    mine, best = results.figure(row.key, LIBRARIES[0]), results.best_peer(row)
-    # A difference may come out as zero or below: nothing to divide by.
-    ratio = f"{mine / best:.2f}" if mine is not None and best is not None and best > 0.05 else ""
+    mine = results.figure(row.key, LIBRARIES[0])
+    best = results.best_peer(row) if row.compared else None
+    # A peer's figure may be a difference that comes out as zero: nothing to divide by.
+    ratio = f"{mine / best:.2f}" if mine is not None and best is not None and best > 0 else ""
     name = row.key if row.key == row.workload else ""
     cells = [name, row.what, row.unit]
     cells += [_cell(results, row, library) for library in LIBRARIES]
