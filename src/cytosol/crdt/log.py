@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, Names
@@ -197,6 +198,20 @@ class Log:
         self.payloads.append(payload)
         self.acts.append(act)
         self.undos.append(undo)
+
+    def extend_applied(self, *columns: Sequence[Any]) -> None:
+        """Add rows at the end that were applied already, given as columns."""
+        for column, items in zip(self._columns(), columns, strict=True):
+            column.extend(items)
+
+    def sort_from(self, start: int) -> None:
+        """Bring rows that commute, but stand at the end, into their order."""
+        keys = [self.key(row) for row in range(start, len(self))]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        for column in self._columns():
+            tail = column[start:]
+            del column[start:]
+            column.extend([tail[at] for at in order])
 
     def row(self, row: int) -> Row:
         """Return a row as a tuple."""

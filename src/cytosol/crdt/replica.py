@@ -7,7 +7,7 @@ concurrent and not to the history. State hashes are folded when somebody asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cytosol.crdt.apply import Applier, is_too_large
@@ -172,11 +172,17 @@ class Replica:
         new = self._admit(ops)
         if not new:
             return []
-        for op in new:
-            if op.author != self.author and self._told.get(op.author, 0) < op.index:
-                self._news[op.author] = op.index
+        self.note_merged(self.latest)
         self._insert([self.log.encode_row(op) for op in new])
         return new
+
+    def note_merged(self, latest: dict[PeerId, int]) -> None:
+        """Take over a summary after a merge; the next own op tells what is new in it."""
+        self.latest = latest
+        self.clock = max(self.clock, *latest.values())
+        for author, index in latest.items():
+            if author != self.author and self._told.get(author, 0) < index:
+                self._news[author] = index
 
     def _admit(self, ops: Iterable[Op]) -> list[Op]:
         """Return the new ops whose turn has come, in order, and let the others wait."""
@@ -387,121 +393,23 @@ class Replica:
     def state_hash(self) -> bytes:
         """Return the state hash, folding what is new since somebody last asked."""
         count, state_hash = self.save_points.last
-        log, authors = self.log, self.names.authors
-        start, end = count - self.trimmed_count, len(log)
-        indexes, numbers = log.indexes, log.numbers
-        while start < end:
-            # Save points may lie at every fourth op; the last one is always at the end.
-            stop = min(end, start + 4 - (start + self.trimmed_count) % 4)
-            state_hash = fold_hash(
-                state_hash, ((indexes[row], authors[numbers[row]]) for row in range(start, stop))
-            )
+        start, end = count - self.trimmed_count, len(self.log)
+        for stop in _stops(start, end):
+            state_hash = fold_hash(state_hash, self._ids(start, stop))
+            self.save_points.add(stop + self.trimmed_count, state_hash)
             start = stop
-            self.save_points.add(start + self.trimmed_count, state_hash)
         return state_hash
+
+    def _ids(self, start: int, stop: int) -> Iterator[tuple[int, PeerId]]:
+        """Return index and author of some rows, without a step of Python for each."""
+        authors = map(self.names.authors.__getitem__, self.log.numbers[start:stop])
+        return zip(self.log.indexes[start:stop], authors, strict=True)
 
     def hash_at(self, row: int) -> bytes:
         """Return the state hash before a row of the log."""
         self.state_hash()
         count, state_hash = self.save_points.before(self.trimmed_count + row)
-        log, authors = self.log, self.names.authors
-        return fold_hash(
-            state_hash,
-            (
-                (log.indexes[at], authors[log.numbers[at]])
-                for at in range(count - self.trimmed_count, row)
-            ),
-        )
-
-    def news(self) -> tuple[tuple[PeerId, int], ...]:
-        """Return what the next own op has to tell of what was seen of others."""
-        return tuple(sorted(self._news.items()))
-
-    def told(self) -> None:
-        """Note that an own op has told the news."""
-        self._told.update(self._news)
-        self._news = {}
-
-    def reinsert(self, rows: list[Row]) -> None:
-        """Put rows back that `rewind` has taken out, and apply them."""
-        self._insert(rows)
-
-    # --- forgetting ---------------------------------------------------------------------
-
-    def drop_ops(self, idents: set[tuple[int, PeerId]]) -> None:
-        """Forget ops as if they had never arrived: the newest ones of their authors."""
-        if not idents:
-            return
-        first = min(idents)
-        start = self.log.first_after(first[0] - 1, b"\xff" * 16)
-        kept: list[Row] = []
-        for row in self.rewind(start):
-            author = self.names.authors[row[1]]
-            if (row[0], author) not in idents:
-                kept.append(row)
-                continue
-            code = row[0] << AUTHOR_BITS | row[1]
-            self.log.seen.pop(code, None)
-            self.log.origins.pop(code, None)
-            self.latest[author] = min(self.latest[author], row[2])
-            if not row[2]:
-                del self.latest[author]
-        if kept:
-            self._insert(kept)
-        self.clock = max([*self.latest.values(), 0])
-        self._told.clear()
-        self._news = {a: i for a, i in self.latest.items() if a != self.author}
-
-    def trim_to(self, count: int) -> list[tuple[Op, list[Step], str]]:
-        """Drop the first `count` ops; the document before the next one becomes the base.
-
-        Every later op must have seen all that is dropped (`retention.clean_cut`). Returns the
-        dropped ops that failed, with path and message.
-        """
-        trim_hash = self.hash_at(count)
-        self._note_vectors(count)
-        last = self.log.key(count - 1)
-        rows = self.rewind(count)
-        failed = []
-        for row in range(count):
-            index, author = self.log.key(row)
-            self.trimmed[author] = index
-            failure = self.failures.pop(self.log.op_code(row), None)
-            if failure is not None:
-                failed.append((self.log.op(row), *failure))
-        self.log.drop(count)
-        self.trimmed_count += count
-        self.trim = OpId(*last)
-        self.trim_hash = trim_hash
-        self.save_points = SavePoints(self.trimmed_count, trim_hash)
-        self.tree.forget_history()
-        self.finder.forget_base()
-        if rows:
-            self._insert(rows)
-        return failed
-
-    def _note_vectors(self, count: int) -> None:
-        log, authors = self.log, self.names.authors
-        for row in range(count):
-            author = authors[log.numbers[row]]
-            vector = self.base_vectors.setdefault(author, {})
-            vector.update(log.seen.get(log.op_code(row), ()))
-            vector[author] = log.indexes[row]
-
-    def op_at(self, index: int, author: PeerId) -> Op | None:
-        """Return one op of the log."""
-        number = self.names.known_number(author)
-        if number is None:
-            return None
-        row = self.log.find(index << AUTHOR_BITS | number)
-        return None if row < 0 else self.log.op(row)
-
-    def renew_author(self, author: PeerId) -> None:
-        """Write under another id from now on."""
-        self.author = author
-        self.number = self.names.number(author)
-        self._told.clear()
-        self._news = {a: i for a, i in self.latest.items() if a != author}
+        return fold_hash(state_hash, self._ids(count - self.trimmed_count, row))
 
     def check_invariants(self) -> None:
         """Raise AssertionError if log, tree and counters do not fit together. Slow."""
@@ -524,3 +432,16 @@ class Replica:
     def _slow_hash(self) -> bytes:
         start = self.save_points.points()[0][1] if self.trimmed_count else ZERO_HASH
         return fold_hash(start, (self.log.key(row) for row in range(len(self.log))))
+
+
+def _stops(start: int, end: int) -> list[int]:
+    """Return where to keep save points on the way from one row to another.
+
+    Gaps of about 4, 8, 16, ... backwards from the end, which is always one.
+    """
+    stops, stop, gap = [], end, 4
+    while stop > start:
+        stops.append(stop)
+        stop = (stop - gap) // 4 * 4
+        gap *= 2
+    return stops[::-1]

@@ -4,8 +4,8 @@ What is alike from op to op stands together, so that it compresses: a run of wri
 bytes an op. A name is written once and then repeated by a flag, or told by its distance from the
 op that uses it. The same bytes travel to peers and lie in the save state.
 
-Layout: one byte of version, then a zstandard frame with its content size, in which one MessagePack
-array holds the columns in the order of `_Columns`.
+Layout: one byte that says how, then one MessagePack array with the columns in the order of
+`Columns`, either plain or in a zstandard frame that tells its content size.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["decode_ops", "encode_ops"]
+__all__ = ["Columns", "decode_columns", "decode_ops", "encode_ops", "unpack_columns"]
 
-VERSION = 1
+PLAIN, PACKED = b"\x01", b"\x02"
 LEVEL = 3
+PLAIN_BYTES_MAX = 512  # a few ops are not worth compressing
 
 KEY_AT_ROOT, KEY, PLACE, ELEMENT, BARE = range(5)
 """Forms: a key of the root, a key of a named place, a named place, an element, no path at all."""
@@ -47,7 +48,7 @@ SAME, OWN, OTHER, COPIED = range(4)
 _ints = msgspec.msgpack.Encoder()
 
 
-class _Columns(msgspec.Struct, array_like=True):
+class Columns(msgspec.Struct, array_like=True):
     """Everything in a batch; lists of the same group run in step."""
 
     authors: list[bytes]
@@ -72,7 +73,7 @@ class _Columns(msgspec.Struct, array_like=True):
     what: list[list[int]]
 
 
-_decoder = msgspec.msgpack.Decoder(_Columns)
+_decoder = msgspec.msgpack.Decoder(Columns)
 
 NAME, BESIDE, SOURCE, ORIGIN = range(4)
 _VALUES = frozenset(
@@ -199,7 +200,7 @@ class _Encoder:
             what += (self._number(name.author), op.index - name.index, name.offset)
 
     def finish(self) -> bytes:
-        columns = _Columns(
+        columns = Columns(
             list(self.numbers),
             self.author,
             self.index,
@@ -218,7 +219,10 @@ class _Encoder:
             [bytes(how) for how in self.how],
             self.what,
         )
-        return bytes((VERSION,)) + zstd.compress(_ints.encode(columns), LEVEL)
+        plain = _ints.encode(columns)
+        if len(plain) <= PLAIN_BYTES_MAX:
+            return PLAIN + plain
+        return PACKED + zstd.compress(plain, LEVEL)
 
 
 def _damaged(what: str) -> ActionError:
@@ -230,9 +234,19 @@ def decode_ops(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> list[Op]:
 
     The content may take at most `unpacked_max` bytes.
     """
-    if data[:1] != bytes((VERSION,)):
-        raise _damaged("its version is unknown")
+    return decode_columns(unpack_columns(data, unpacked_max))
+
+
+def unpack_columns(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> Columns:
+    """Return the columns of a batch, of which nothing but the types is checked.
+
+    Raises ActionError for anything that has no such columns.
+    """
     try:
+        if data[:1] == PLAIN:
+            return _decoder.decode(memoryview(data)[1:])
+        if data[:1] != PACKED:
+            raise _damaged("its version is unknown")
         size = zstd.get_frame_info(data[1:]).decompressed_size
         if size is None or size > unpacked_max:
             raise _damaged("it is too large or does not say how large")
@@ -240,11 +254,15 @@ def decode_ops(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> list[Op]:
         plain = unpacker.decompress(data[1:], max_length=size + 1)
         if len(plain) != size or not unpacker.eof or unpacker.unused_data:
             raise _damaged("its compressed part has another size than it says")
-        columns = _decoder.decode(plain)
+        return _decoder.decode(plain)
     except (zstd.ZstdError, msgspec.MsgspecError, RecursionError, ValueError) as error:
         if isinstance(error, ActionError):
             raise
         raise _damaged("it cannot be unpacked") from None
+
+
+def decode_columns(columns: Columns) -> list[Op]:
+    """Return the ops in some columns; raises ActionError if they do not fit together."""
     try:
         return list(_Decoder(columns))
     except (IndexError, StopIteration, RuntimeError):
@@ -254,7 +272,7 @@ def decode_ops(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> list[Op]:
 class _Decoder:
     """Walks all columns in step; any that is too short raises StopIteration or IndexError."""
 
-    def __init__(self, columns: _Columns) -> None:
+    def __init__(self, columns: Columns) -> None:
         self.columns = columns
         if any(len(author) != 16 for author in columns.authors):
             raise _damaged("an author is not 16 bytes")
