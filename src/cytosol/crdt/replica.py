@@ -411,6 +411,96 @@ class Replica:
         count, state_hash = self.save_points.before(self.trimmed_count + row)
         return fold_hash(state_hash, self._ids(count - self.trimmed_count, row))
 
+    def news(self) -> tuple[tuple[PeerId, int], ...]:
+        """Return what the next own op has to tell of what was seen of others."""
+        return tuple(sorted(self._news.items()))
+
+    def told(self) -> None:
+        """Note that an own op has told the news."""
+        self._told.update(self._news)
+        self._news = {}
+
+    def reinsert(self, rows: list[Row]) -> None:
+        """Put rows back that `rewind` has taken out, and apply them."""
+        self._insert(rows)
+
+    # --- forgetting ---------------------------------------------------------------------
+
+    def drop_ops(self, idents: set[tuple[int, PeerId]]) -> None:
+        """Forget ops as if they had never arrived: the newest ones of their authors."""
+        if not idents:
+            return
+        first = min(idents)
+        start = self.log.first_after(first[0] - 1, b"\xff" * 16)
+        kept: list[Row] = []
+        for row in self.rewind(start):
+            author = self.names.authors[row[1]]
+            if (row[0], author) not in idents:
+                kept.append(row)
+                continue
+            code = row[0] << AUTHOR_BITS | row[1]
+            self.log.seen.pop(code, None)
+            self.log.origins.pop(code, None)
+            self.latest[author] = min(self.latest[author], row[2])
+            if not row[2]:
+                del self.latest[author]
+        if kept:
+            self._insert(kept)
+        self.clock = max([*self.latest.values(), 0])
+        self._told.clear()
+        self._news = {a: i for a, i in self.latest.items() if a != self.author}
+
+    def trim_to(self, count: int) -> list[tuple[Op, list[Step], str]]:
+        """Drop the first `count` ops; the document before the next one becomes the base.
+
+        Every later op must have seen all that is dropped (`retention.clean_cut`). Returns the
+        dropped ops that failed, with path and message.
+        """
+        trim_hash = self.hash_at(count)
+        self._note_vectors(count)
+        last = self.log.key(count - 1)
+        rows = self.rewind(count)
+        failed = []
+        for row in range(count):
+            index, author = self.log.key(row)
+            self.trimmed[author] = index
+            failure = self.failures.pop(self.log.op_code(row), None)
+            if failure is not None:
+                failed.append((self.log.op(row), *failure))
+        self.log.drop(count)
+        self.trimmed_count += count
+        self.trim = OpId(*last)
+        self.trim_hash = trim_hash
+        self.save_points = SavePoints(self.trimmed_count, trim_hash)
+        self.tree.forget_history()
+        self.finder.forget_base()
+        if rows:
+            self._insert(rows)
+        return failed
+
+    def _note_vectors(self, count: int) -> None:
+        log, authors = self.log, self.names.authors
+        for row in range(count):
+            author = authors[log.numbers[row]]
+            vector = self.base_vectors.setdefault(author, {})
+            vector.update(log.seen.get(log.op_code(row), ()))
+            vector[author] = log.indexes[row]
+
+    def op_at(self, index: int, author: PeerId) -> Op | None:
+        """Return one op of the log."""
+        number = self.names.known_number(author)
+        if number is None:
+            return None
+        row = self.log.find(index << AUTHOR_BITS | number)
+        return None if row < 0 else self.log.op(row)
+
+    def renew_author(self, author: PeerId) -> None:
+        """Write under another id from now on."""
+        self.author = author
+        self.number = self.names.number(author)
+        self._told.clear()
+        self._news = {a: i for a, i in self.latest.items() if a != author}
+
     def check_invariants(self) -> None:
         """Raise AssertionError if log, tree and counters do not fit together. Slow."""
         self.tree.check_invariants()
