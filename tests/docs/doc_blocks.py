@@ -33,7 +33,7 @@ _BLOCK = re.compile(
     r"^```python\n(?P<shown>.*?)^```$|^<!-- test\n(?P<hidden>.*?)^-->$", re.MULTILINE | re.DOTALL
 )
 _EXPECTED = re.compile(r"#\s*-> ?(.*)$")
-_ONLY_EXPECTED = re.compile(r"\s*#\s*-> ")
+_ONLY_EXPECTED = re.compile(r"\s*#\s*(?:-> |raises )")
 _RAISES = re.compile(r"#\s*raises (\w+)(?:: (.*))?$")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
