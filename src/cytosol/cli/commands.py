@@ -1,0 +1,185 @@
+"""The commands of `cytosol` and their options; what they do stands in modules of their own."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+import cytosol
+from cytosol.cli.exits import OK, REFUSED, CommandError, Program
+from cytosol.cli.files import find_app_id, open_offline, save_state_for
+from cytosol.cli.prompt import Prompt
+from cytosol.cli.screen import JsonScreen, PlainScreen, Screen, TerminalScreen
+from cytosol.cli.stops import stop_on_signals
+from cytosol.cli.text import json_text, parse_json
+from cytosol.limits import HISTORY_DEFAULT_MAX
+from cytosol.model.json import JsonValue
+
+__all__ = ["program"]
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(cytosol.__version__, prog_name="cytosol")
+def program() -> None:
+    """One JSON document on several devices, without a server.
+
+    Exit codes: 0 done, 1 refused, 2 damaged file, 3 file in use, 4 no such file or the disk
+    refuses, 5 network, 64 wrong usage.
+    """
+
+
+@program.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def demo(file: Path | None) -> int:
+    """Show two devices on this machine that find each other, pair and sync.
+
+    FILE is a JSON file to import instead of the sample. Ends with 0 only if all went well.
+    """
+    from cytosol.cli.demo import run_demo  # asyncio and subprocesses: only this command needs them
+
+    return run_demo(file)
+
+
+@program.command()
+@FILE
+@click.option("--app-id", help="The app, a UUID; a file that exists knows its own.")
+@click.option("--new", is_flag=True, help="Begin a new app, and print its id.")
+@click.option("--name", help="What other devices show; the host's name if not given.")
+@click.option("--loopback", is_flag=True, help="Also find devices on this machine.")
+@click.option("--no-sync", is_flag=True, help="Begin with sync switched off.")
+@click.option("--hidden", is_flag=True, help="Begin invisible to devices that are not paired.")
+@click.option("--min-history", default=0, show_default=True, help="Changes to keep; -1: all.")
+@click.option(
+    "--max-history",
+    default=HISTORY_DEFAULT_MAX,
+    show_default=True,
+    help="Changes to keep for devices that are away; -1: no limit.",
+)
+@click.option("--relaxed", is_flag=True, help="Faster: a power cut may lose the last moments.")
+@click.option("--json", "as_json", is_flag=True, help="Speak JSON lines, for programs.")
+def run(
+    file: Path,
+    app_id: str | None,
+    new: bool,
+    name: str | None,
+    loopback: bool,
+    no_sync: bool,
+    hidden: bool,
+    min_history: int,
+    max_history: int,
+    relaxed: bool,
+    as_json: bool,
+) -> int:
+    """Run a device in the terminal, with a prompt: type help there."""
+    found = find_app_id(file)
+    if new and found is not None:
+        raise CommandError(f"'{file}' belongs to the app {found} already; leave --new away")
+    chosen = app_id or found or (str(uuid.uuid4()) if new else None)
+    if chosen is None:
+        raise CommandError(
+            f"'{file}' knows no app yet; give --app-id with the app's UUID, or --new for a new app"
+        )
+    screen: Screen
+    if as_json:
+        screen = JsonScreen()
+    elif sys.stdin.isatty() and sys.stdout.isatty():
+        screen = TerminalScreen()
+    else:
+        screen = PlainScreen()
+    state = save_state_for(file)
+    if relaxed and isinstance(state, cytosol.SqliteSaveState):
+        state = cytosol.SqliteSaveState(file, durability="relaxed")
+    with (
+        stop_on_signals(),
+        cytosol.open(
+            state,
+            app_id=chosen,
+            peer_name=name,
+            loopback=loopback,
+            sync_enabled=not no_sync,
+            visible_to_peers=not hidden,
+            min_history=min_history,
+            max_history=max_history,
+        ) as database,
+    ):
+        own_name = database.query_once_meta("$.config.peerName")[0]
+        ready = {"peerId": database.peer_id, "peerName": own_name, "appId": chosen}
+        screen.event("ready", f"{own_name!r} {database.peer_id} of the app {chosen}", ready)
+        is_good = Prompt(database, screen).run(screen.lines())
+    return OK if is_good or isinstance(screen, TerminalScreen) else REFUSED
+
+
+@program.command()
+@FILE
+@click.argument("path")
+@click.option("--var", "variables", multiple=True, metavar="NAME=JSON", help="For {NAME} in PATH.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array of all values.")
+@click.option("--meta", is_flag=True, help="Query the metadata: $.actions, $.failures ...")
+def query(file: Path, path: str, variables: tuple[str, ...], as_json: bool, meta: bool) -> None:
+    """Print what the JSONPath PATH selects in the database FILE, one value a line."""
+    named = dict(map(_variable, variables))
+    with open_offline(file) as database:
+        ask: Callable[..., list[JsonValue]]
+        ask = database.query_once_meta if meta else database.query_once
+        values = ask(path, named)
+    if as_json:
+        click.echo(json_text(values))
+        return
+    for value in values:
+        click.echo(json_text(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def _variable(text: str) -> tuple[str, JsonValue]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise click.UsageError(f"--var is NAME=JSON, such as --var year=1999, not {text!r}")
+    return name, parse_json(value, f"the variable {name}")
+
+
+def _stdin_text() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CommandError("the action on stdin is no UTF-8 text") from None
+
+
+@program.command()
+@FILE
+@click.argument("action")
+@click.option("--json", "as_json", is_flag=True, help="Print what happened as JSON.")
+def dispatch(file: Path, action: str, as_json: bool) -> int:
+    """Do the action ACTION, a JSON object (or - for stdin), in the database FILE.
+
+    Other devices get it when the app, or `cytosol run`, is connected next.
+    """
+    message = parse_json(_stdin_text() if action == "-" else action, "the action")
+    with open_offline(file) as database:
+        before = database.state_hash()
+        failures = database.dispatch(message, return_failures=True) or []
+        is_changed = database.state_hash() != before
+    if as_json:
+        click.echo(json_text({"changed": is_changed, "failures": failures}))
+    if failures:
+        raise cytosol.FailureError(failures)
+    if not as_json:
+        click.echo("done" if is_changed else "there was nothing to do", err=True)
+    return OK
+
+
+@program.command()
+@FILE
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def check(file: Path, as_json: bool) -> int:
+    """Check the database FILE and tell what is in it.
+
+    Exit codes: 0 all is well, 2 damaged, 3 in use, 4 no such file.
+    """
+    from cytosol.cli.checking import check_file
+
+    return check_file(file, as_json)

@@ -1,0 +1,117 @@
+"""Exit codes, and how every error becomes one sentence on stderr and one of them.
+
+The codes are documented in docs/how-to/command-line.md and are a promise to scripts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from cytosol.errors import (
+    CytosolError,
+    DatabaseCorruptError,
+    DatabaseLockedError,
+    NetworkError,
+    PathLimitError,
+    SaveError,
+)
+
+__all__ = [
+    "DAMAGED",
+    "INTERRUPTED",
+    "LOCKED",
+    "NETWORK",
+    "NO_FILE",
+    "OK",
+    "REFUSED",
+    "USAGE",
+    "CommandError",
+    "Program",
+    "exit_code",
+    "sentence",
+]
+
+OK: Final = 0
+REFUSED: Final = 1  # a bad action, path or value; or the demo did not succeed
+DAMAGED: Final = 2  # the file is damaged, or is no Cytosol file
+LOCKED: Final = 3  # another program has the file open
+NO_FILE: Final = 4  # the file is not there, or the disk refuses
+NETWORK: Final = 5  # no socket, or pairing was refused
+USAGE: Final = 64  # the command line itself is wrong (2 would be usual, and means damage here)
+INTERRUPTED: Final = 130  # as shells do for Ctrl-C
+
+
+class CommandError(Exception):
+    """Say in one sentence why a command cannot do what it was asked; `code` is the exit code."""
+
+    def __init__(self, message: str, code: int = REFUSED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def exit_code(error: Exception) -> int:
+    """Return the exit code for an error."""
+    match error:
+        case CommandError():
+            return error.code
+        case DatabaseLockedError():
+            return LOCKED
+        case DatabaseCorruptError():
+            return DAMAGED
+        case SaveError():
+            return NO_FILE
+        case NetworkError():
+            return NETWORK
+        case click.UsageError():
+            return USAGE
+        case click.ClickException():
+            return error.exit_code
+    return REFUSED
+
+
+def sentence(error: Exception) -> str:
+    """Return what an error tells the user, on one line."""
+    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    if isinstance(error, PathLimitError) and not text:
+        text = "the path takes too many steps; narrow it"
+    return " ".join(text.split())
+
+
+class Program(click.Group):
+    """A group of commands whose errors are sentences and whose exit codes are ours."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run and exit, as click's own `main` does, with our exit codes."""
+
+        def run() -> Any:
+            return super(Program, self).main(args, prog_name, complete_var, False, **extra)
+
+        if not standalone_mode:
+            return run()
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a character that a terminal lacks is no crash
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            code = run()
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
+        except click.UsageError as error:
+            click.echo(f"cytosol: {sentence(error)}", err=True)
+            where = error.ctx.command_path if error.ctx else "cytosol"
+            click.echo(f"'{where} --help' tells how to use it.", err=True)
+            sys.exit(USAGE)
+        except (CommandError, CytosolError, click.ClickException) as error:
+            click.echo(f"cytosol: {sentence(error)}", err=True)
+            sys.exit(exit_code(error))
+        sys.exit(code if isinstance(code, int) else OK)

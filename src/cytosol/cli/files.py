@@ -1,0 +1,62 @@
+"""Open the database files that are named on the command line.
+
+A tool must not create what it was asked to look at, and it finds the app id in the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cytosol
+from cytosol.cli.exits import NO_FILE, CommandError
+from cytosol.database.report import stored_app_id
+from cytosol.savestates import JsonFileSaveState, SaveState, SqliteSaveState
+
+__all__ = ["existing_save_state", "find_app_id", "open_offline", "save_state_for"]
+
+_SQLITE_HEAD = b"SQLite format 3\0"
+
+
+def save_state_for(file: Path) -> SaveState:
+    """Return a closed save state: readable JSON for a name in .json, else SQLite."""
+    return JsonFileSaveState(file) if _is_json(file) else SqliteSaveState(file)
+
+
+def _is_json(file: Path) -> bool:
+    if file.suffix.lower() != ".json":
+        return False
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(_SQLITE_HEAD)) != _SQLITE_HEAD
+    except OSError:
+        return True  # opening it says what is wrong
+
+
+def existing_save_state(file: Path) -> SaveState:
+    """Return a closed save state of a file that is there; CommandError if it is not."""
+    if not file.exists() and not file.is_symlink():
+        raise CommandError(f"there is no file '{file}'", NO_FILE)
+    return save_state_for(file)
+
+
+def find_app_id(file: Path) -> str | None:
+    """Return the app id in a file, None if there is no file or no database in it yet."""
+    if not file.exists() and not file.is_symlink():
+        return None
+    return stored_app_id(save_state_for(file))
+
+
+def open_offline(file: Path) -> cytosol.Database:
+    """Open an existing file without the network, and without ever trimming its history.
+
+    Raises CommandError if it is not there or empty, and what `cytosol.open` raises.
+    """
+    app_id = stored_app_id(existing_save_state(file))
+    if app_id is None:
+        raise CommandError(
+            f"'{file}' holds no document yet; an app, or `cytosol run`, has to begin it"
+        )
+    # How much history to keep is for the app to say: a tool keeps all.
+    return cytosol.open(
+        save_state_for(file), app_id=app_id, network=False, min_history=-1, max_history=-1
+    )
