@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from cytosol.crdt.actions import DataAction, ParsedAction, parse_action
+from cytosol.crdt.actions import DataAction, ParsedAction, Set, parse_action
 from cytosol.crdt.apply import INTO_ITSELF, NOT_A_NUMBER, NOT_AN_ARRAY
 from cytosol.crdt.log import NO_INDEX, Act, Coded
 from cytosol.crdt.mutate import PATH_MISSING, Failed
@@ -68,12 +68,12 @@ class Compiler:
         Raises ActionError when it is malformed and FailureError when it cannot be applied;
         nothing has changed then.
         """
+        if self._is_set_fast(action, now_ms):
+            return 1
         kind, path, payload, variables = parse_action(action)
-        if type(payload) in PRIMITIVES and type(path) is str and not variables:
-            if kind is Kind.SET and self._set_fast(path, payload, now_ms):
-                return 1
-            if kind in _QUICK and self._quickly(kind, path, payload, now_ms):
-                return 1
+        plain = type(payload) in PRIMITIVES and type(path) is str and not variables
+        if plain and kind in _QUICK and self._quickly(kind, path, payload, now_ms):
+            return 1
         if kind is Kind.TRANSACTION:
             return self._transaction(payload, now_ms)
         replica = self._replica
@@ -117,9 +117,22 @@ class Compiler:
         body = self._body(kind, aim, payload)
         return quick_insert(self._replica, body, container, now_ms)
 
-    def _set_fast(self, path: str, payload: JsonValue, now_ms: int) -> bool:
+    def _is_set_fast(self, action: DataAction | Mapping[str, Any], now_ms: int) -> bool:
         """Do the most frequent action, a primitive at a key of a known object, in few steps."""
+        path: Any
+        if type(action) is dict:
+            if len(action) != 3 or action.get("action") != "Set":
+                return False
+            path, payload = action.get("path"), action.get("payload", self)
+        elif type(action) is Set:
+            path, payload = action.path, action.payload
+            if action.vars:
+                return False
+        else:
+            return False
         kind = type(payload)
+        if type(path) is not str or kind not in PRIMITIVES:
+            return False
         if kind is str:
             if len(payload) > QUICK_TEXT_MAX or not payload.isascii():
                 return False

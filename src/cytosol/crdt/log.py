@@ -269,6 +269,13 @@ class Log:
             return op.index, number, op.previous, op.timestamp, name, body.key, body.payload
         return op.index, number, op.previous, op.timestamp, 0, None, code_body(body, table)
 
+    def has_extras(self, index: int, number: int) -> bool:
+        """Tell whether an op carries `seen` or `origin`."""
+        if not self.seen and not self.origins:
+            return False
+        code = index << AUTHOR_BITS | number
+        return code in self.seen or code in self.origins
+
     def body(self, row: int) -> Body:
         """Return the body of a row."""
         key = self.steps[row]

@@ -138,8 +138,17 @@ class Replica:
         )
         self.latest[self.author] = self.clock = clock
         if self._news:
-            self.log.seen[clock << AUTHOR_BITS | self.number] = self.news()
-            self.told()
+            self.tell_news(clock)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the next own op has to tell what was seen of others."""
+        return bool(self._news)
+
+    def tell_news(self, clock: int) -> None:
+        """Let the own op with this index tell what was seen of others."""
+        self.log.seen[clock << AUTHOR_BITS | self.number] = self.news()
+        self.told()
 
     def take_back(self, row: int) -> None:
         """Take back own ops from `row` to the end, as if they had never been dispatched."""

@@ -12,9 +12,12 @@ from typing import Any
 
 import msgspec
 
+from cytosol.crdt.contents import DIGEST_BYTES, Contents
+from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.savepoints import SavePoints
 from cytosol.crdt.sequence import Sequence
+from cytosol.crdt.touches import Touches
 from cytosol.crdt.tree import Place
 from cytosol.errors import ActionError
 from cytosol.limits import COPY_CHAIN_MAX, DOCUMENT_PLACES_MAX, LAMPORT_MAX
@@ -27,7 +30,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["BASE_BYTES_MAX", "export_base", "load_base"]
+__all__ = ["BASE_BYTES_MAX", "Notes", "export_base", "load_base"]
 
 VERSION = 1
 LEVEL = 3
@@ -50,7 +53,26 @@ class _Base(msgspec.Struct, array_like=True):
     latest: list[tuple[bytes, int]]
     vectors: list[tuple[bytes, list[tuple[bytes, int]]]]
     origins: list[tuple[list[int], list[int]]]
+    contents: list[tuple[bytes, bytes]]
+    written: dict[int, list[int]]  # author and index of the op, by number of the place
+    moved: dict[int, list[int]]
     failures: list[Any]
+
+
+class Notes:
+    """What goes with a base, beside the replica that stands at it."""
+
+    __slots__ = ("contents", "failures", "touches")
+
+    def __init__(
+        self,
+        failures: list[JsonValue] | None = None,
+        contents: Contents | None = None,
+        touches: Touches | None = None,
+    ) -> None:
+        self.failures: list[JsonValue] = [] if failures is None else failures
+        self.contents = Contents() if contents is None else contents
+        self.touches = Touches() if touches is None else touches
 
 
 _decoder = msgspec.msgpack.Decoder(_Base)
@@ -58,9 +80,12 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class _Writer:
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, touches: Touches) -> None:
         self.names = replica.names
         self.tree = replica.tree
+        self.touches = touches
+        self.written: dict[int, list[int]] = {}
+        self.moved: dict[int, list[int]] = {}
         self.numbers: dict[PeerId, int] = {}
         self.author: list[int] = []
         self.index: list[int] = []
@@ -93,8 +118,16 @@ class _Writer:
             if place.places is not None and position in place.places:
                 self.walk(place.places[position])
 
+    def op(self, code: int) -> list[int]:
+        author = self.names.authors[code & AUTHOR_MASK]
+        return [self.numbers.setdefault(author, len(self.numbers)), code >> AUTHOR_BITS]
+
     def one(self, code: int) -> None:
         name = self.names.name(code)
+        if code in self.touches.written:
+            self.written[len(self.author)] = self.op(self.touches.written[code])
+        if code in self.touches.moved:
+            self.moved[len(self.author)] = self.op(self.touches.moved[code])
         if name.of:
             self.chain[len(self.author)] = self.flat(name)[3:]
         number, index, offset = self.link((name.author, name.index, name.offset))
@@ -104,11 +137,11 @@ class _Writer:
         self.last = index, offset
 
 
-def export_base(replica: Replica, failures: list[JsonValue]) -> bytes:
-    """Return the base of a replica whose log is empty; `failures` are carried along."""
+def export_base(replica: Replica, notes: Notes) -> bytes:
+    """Return the base of a replica whose log is empty, with what is noted beside it."""
     assert not len(replica.log), "a base has no ops"
     assert replica.trim is not None, "only trimmed histories have a base"
-    writer = _Writer(replica)
+    writer = _Writer(replica, notes.touches)
     writer.walk(replica.tree.root)
     names = replica.names
     origins = [
@@ -129,7 +162,10 @@ def export_base(replica: Replica, failures: list[JsonValue]) -> bytes:
         sorted(replica.trimmed.items()),
         [(author, sorted(seen.items())) for author, seen in sorted(replica.base_vectors.items())],
         origins,
-        failures,
+        sorted(notes.contents.base.items()),
+        writer.written,
+        writer.moved,
+        notes.failures,
     )
     base.authors = list(writer.numbers)
     return bytes((VERSION,)) + zstd.compress(_encoder.encode(base), LEVEL)
@@ -139,8 +175,8 @@ def _damaged(what: str) -> ActionError:
     return ActionError(f"a snapshot is damaged: {what}")
 
 
-def load_base(data: bytes, author: PeerId, places_max: int) -> tuple[Replica, list[JsonValue]]:
-    """Return a replica that stands at a base, and the failures that came with it.
+def load_base(data: bytes, author: PeerId, places_max: int) -> tuple[Replica, Notes]:
+    """Return a replica that stands at a base, and what came with it.
 
     Raises ActionError for anything that is no base.
     """
@@ -154,13 +190,15 @@ def load_base(data: bytes, author: PeerId, places_max: int) -> tuple[Replica, li
     for who, index in base.latest:
         if len(who) != 16 or not 0 < index <= base.trim[0]:
             raise _damaged("its summary is out of range")
+    if any(len(who) != 16 or len(digest) != DIGEST_BYTES for who, digest in base.contents):
+        raise _damaged("a digest has a wrong size")
     replica = Replica(author, places_max)
     reader = _Reader(base, replica)
     try:
         reader.walk(replica.tree.root, copy_json(base.document))
         for origin, first in base.origins:
             replica.tree.origins[reader.code(origin)] = reader.code(first)
-    except (IndexError, ValueError) as error:
+    except (IndexError, TypeError, ValueError) as error:
         raise _damaged(f"its names do not fit its document ({error})") from None
     if reader.at != len(base.author):
         raise _damaged("it has names for no places")
@@ -174,7 +212,7 @@ def load_base(data: bytes, author: PeerId, places_max: int) -> tuple[Replica, li
     replica.clock = base.trim[0]
     replica.save_points = SavePoints(base.count, base.trim_hash)
     replica.renew_author(author)
-    return replica, base.failures
+    return replica, Notes(base.failures, Contents(dict(base.contents)), reader.touches)
 
 
 def _unpack(data: bytes) -> _Base:
@@ -198,9 +236,14 @@ class _Reader:
         self.base = base
         self.names = replica.names
         self.tree = replica.tree
+        self.touches = Touches()
         self.at = 0
         self.index = 0
         self.offset = 0
+
+    def op(self, flat: list[int]) -> int:
+        author, index, _ = self.link(*flat, 0)
+        return self.names.op_code(index, author)
 
     def code(self, flat: list[int]) -> int:
         if len(flat) % 3 or not 0 < len(flat) <= 3 * (COPY_CHAIN_MAX + 1):
@@ -220,6 +263,10 @@ class _Reader:
         self.offset += base.offset[at]
         self.at += 1
         code = self.code([base.author[at], self.index, self.offset, *base.chain.get(at, ())])
+        if at in base.written:
+            self.touches.written[code] = self.op(base.written[at])
+        if at in base.moved:
+            self.touches.moved[code] = self.op(base.moved[at])
         position = base.position.get(at)
         return code, code if position is None else self.code(position)
 

@@ -33,7 +33,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ["Columns", "decode_columns", "decode_ops", "encode_ops", "unpack_columns"]
+__all__ = ["Columns", "Encoder", "decode_columns", "decode_ops", "encode_ops", "unpack_columns"]
 
 PLAIN, PACKED = b"\x01", b"\x02"
 LEVEL = 3
@@ -106,11 +106,16 @@ _FORMS: dict[Kind, frozenset[int]] = {
 
 def encode_ops(ops: Iterable[Op]) -> bytes:
     """Return the bytes of some ops, in the order given."""
-    return _Encoder(ops).finish()
+    encoder = Encoder()
+    for op in ops:
+        encoder.add(op)
+    return encoder.finish()
 
 
-class _Encoder:
-    def __init__(self, ops: Iterable[Op]) -> None:
+class Encoder:
+    """Collects ops and returns them as one batch."""
+
+    def __init__(self) -> None:
         self.numbers: dict[PeerId, int] = {}
         self.kind = bytearray()
         self.form = bytearray()
@@ -129,40 +134,73 @@ class _Encoder:
         self.time: list[int] = []
         self.seen: list[int] = []
         self.origin: list[int] = []
-        last_index = last_time = 0
-        for number, op in enumerate(ops):
-            index = op.index
-            self.author.append(self._number(op.author))
-            self.index.append(index - last_index)
-            self.previous.append(index - op.previous)
-            self.time.append(op.timestamp - last_time)
-            last_index, last_time = index, op.timestamp
-            if op.seen:
-                self.seen += (number, len(op.seen))
-                for author, seen in op.seen:
-                    self.seen += (self._number(author), index - seen)
-            if op.origin is not None:
-                self.origin.append(number)
-                self._name(ORIGIN, op.origin, op)
-            self._body(op.body, op)
+        self._last_index = 0
+        self._last_time = 0
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def add(self, op: Op) -> None:
+        """Add an op."""
+        number = len(self.index)
+        self._head(op.author, op.index, op.previous, op.timestamp)
+        if op.seen:
+            self.seen += (number, len(op.seen))
+            for author, seen in op.seen:
+                self.seen += (self._number(author), op.index - seen)
+        if op.origin is not None:
+            self.origin.append(number)
+            self._name(ORIGIN, op.origin, op.author, op.index)
+        self._body(op.body, op.author, op.index)
+
+    def add_set(
+        self,
+        author: PeerId,
+        index: int,
+        previous: int,
+        timestamp: int,
+        name: Name | None,
+        key: str,
+        payload: Any,
+    ) -> None:
+        """Add a `Set` at a key that has neither `seen` nor `origin`, without an Op for it."""
+        self._head(author, index, previous, timestamp)
+        self.kind.append(Kind.SET)
+        if name is None:
+            self.form.append(KEY_AT_ROOT)
+        else:
+            self.form.append(KEY)
+            if name is self.last[NAME]:
+                self.how[NAME].append(SAME)
+            else:
+                self._name(NAME, name, author, index)
+        self.key.append(key)
+        self.payload.append(payload)
+
+    def _head(self, author: PeerId, index: int, previous: int, timestamp: int) -> None:
+        self.author.append(self._number(author))
+        self.index.append(index - self._last_index)
+        self.previous.append(index - previous)
+        self.time.append(timestamp - self._last_time)
+        self._last_index, self._last_time = index, timestamp
 
     def _number(self, author: PeerId) -> int:
         return self.numbers.setdefault(author, len(self.numbers))
 
-    def _body(self, body: Body, op: Op) -> None:
+    def _body(self, body: Body, author: PeerId, index: int) -> None:
         kind = body.kind
         self.kind.append(kind)
         if kind is Kind.TRANSACTION:
             self.form.append(BARE)
             self.count.append(len(body.payload))
             for inner in body.payload:
-                self._body(inner, op)
+                self._body(inner, author, index)
             return
         if body.name is None:
             self.form.append(KEY_AT_ROOT)
             self.key.append(body.key or "")
         else:
-            self._name(NAME, body.name, op)
+            self._name(NAME, body.name, author, index)
             if body.key is not None:
                 self.form.append(KEY)
                 self.key.append(body.key)
@@ -170,18 +208,18 @@ class _Encoder:
                 self.form.append(PLACE)
             else:
                 self.form.append(ELEMENT)
-                index, beside, side, fill = body.spot
+                at, beside, side, fill = body.spot
                 self.side.append(side)
                 self.fill.append(fill)
-                self.spot.append(index)
+                self.spot.append(at)
                 if beside is not None:
-                    self._name(BESIDE, beside, op)
+                    self._name(BESIDE, beside, author, index)
         if kind in _VALUES:
             self.payload.append(body.payload)
         elif body.source is not None:
-            self._name(SOURCE, body.source, op)
+            self._name(SOURCE, body.source, author, index)
 
-    def _name(self, column: int, name: Name, op: Op) -> None:
+    def _name(self, column: int, name: Name, author: PeerId, index: int) -> None:
         how, what = self.how[column], self.what[column]
         if name == self.last[column]:
             how.append(SAME)
@@ -191,13 +229,13 @@ class _Encoder:
             how.append(COPIED)
             what.append(len(name.of))
             for link in ((name.author, name.index, name.offset), *name.of):
-                what += (self._number(link[0]), op.index - link[1], link[2])
-        elif name.author == op.author:
+                what += (self._number(link[0]), index - link[1], link[2])
+        elif name.author == author:
             how.append(OWN)
-            what += (op.index - name.index, name.offset)
+            what += (index - name.index, name.offset)
         else:
             how.append(OTHER)
-            what += (self._number(name.author), op.index - name.index, name.offset)
+            what += (self._number(name.author), index - name.index, name.offset)
 
     def finish(self) -> bytes:
         columns = Columns(

@@ -1,0 +1,70 @@
+"""Digests of what ops say, beside the state hash, which covers their ids only.
+
+Every author's ops form a chain, so one digest an author tells two histories that share ids but not
+contents: a restored backup, or a clone, that wrote under its old id (spec: document, State hash).
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import msgspec
+
+from cytosol.crdt.names import AUTHOR_BITS
+from cytosol.crdt.replica import Replica
+from cytosol.model.ids import PeerId
+from cytosol.model.op import Op
+
+__all__ = ["Contents", "digest_of"]
+
+DIGEST_BYTES = 32
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+def digest_of(op: Op, before: bytes = b"") -> bytes:
+    """Return the digest after an op, given the one before it in its author's chain."""
+    return blake2b(before + _encode(op), digest_size=DIGEST_BYTES).digest()
+
+
+class Contents:
+    """One digest an author, folded when somebody asks; `base` holds those at the trim point."""
+
+    __slots__ = ("_known", "base")
+
+    def __init__(self, base: dict[PeerId, bytes] | None = None) -> None:
+        self.base: dict[PeerId, bytes] = {} if base is None else base
+        self._known: dict[PeerId, tuple[int, bytes]] = {}
+
+    def digest(self, replica: Replica, author: PeerId) -> bytes:
+        """Return the digest over all ops of an author that the replica holds."""
+        latest = replica.latest[author]
+        trimmed = replica.trimmed.get(author, 0)
+        since, digest = self._known.get(author, (0, b""))
+        if since == latest:
+            return digest
+        if since < trimmed or since > latest:
+            since, digest = trimmed, self.base.get(author, b"")
+        log = replica.log
+        number = replica.names.number(author)
+        rows = []
+        index = latest
+        while index > since:
+            row = log.find(index << AUTHOR_BITS | number)
+            rows.append(row)
+            index = log.previous[row]
+        for row in reversed(rows):
+            digest = digest_of(log.op(row), digest)
+        self._known[author] = latest, digest
+        return digest
+
+    def forget(self) -> None:
+        """Fold anew next time, because ops were taken back."""
+        self._known.clear()
+
+    def advance(self, replica: Replica, count: int) -> None:
+        """Make the point before row `count` the base; call while the replica stands there."""
+        log, authors = replica.log, replica.names.authors
+        for row in range(count):
+            author = authors[log.numbers[row]]
+            self.base[author] = digest_of(log.op(row), self.base.get(author, b""))
