@@ -89,7 +89,10 @@ def _cell(results: Results, row: Row, library: str) -> str:
     reason = results.reasons.get((row.workload, library), "")
     if row.key != row.workload or reason in ("", "–", "not installed"):
         return "–"
-    return "not yet" if reason.startswith("not yet") else "no"
+    for word in ("not yet", "failed"):
+        if reason.startswith(word):
+            return word
+    return "no"
 
 
 def number(value: float) -> str:
