@@ -25,6 +25,7 @@ from cytosol.model.opcodec import COPIED, KEY, KEY_AT_ROOT, OTHER, OWN, SAME, Co
 __all__ = ["merge_bulk"]
 
 TEXT_MAX = 100_000
+OPS_MIN = 4  # fewer are merged as fast one by one
 FORMS = bytes((KEY_AT_ROOT, KEY))
 
 
@@ -33,7 +34,7 @@ def merge_bulk(replica: Replica, columns: Columns) -> bool:
 
     Then nothing has changed.
     """
-    if not _is_plain(columns) or replica.waiting:
+    if len(columns.index) < OPS_MIN or replica.waiting or not _is_plain(columns):
         return False
     batch = _Batch(replica, columns)
     if not (batch.read_numbers() and batch.read_places() and batch.fits()):

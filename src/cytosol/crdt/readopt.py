@@ -2,66 +2,102 @@
 
 Ops keep their content and carry `origin`, the id under which they were first known, so that of
 several peers that re-issue one op only the first has an effect. What the old history had trimmed
-comes as initialisations, sets and inserts (spec: document, Adoption).
+comes as deletions, moves, initialisations, sets and inserts (spec: document, Adoption).
+
+Ops that share their id with other ones (a restored backup wrote on) get an origin under an author
+that follows from what they say: whoever holds them calls them alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from cytosol.crdt.contents import digest_of
+from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, OFFSET_BITS
 from cytosol.crdt.replica import Replica
-from cytosol.crdt.tree import Place
+from cytosol.crdt.touches import Touches
+from cytosol.crdt.tree import Place, Slot, Step
 from cytosol.model.ids import PeerId
+from cytosol.model.json import JsonValue
 from cytosol.model.op import Body, Kind, Name, Op, Side, Spot, map_names
 
 __all__ = ["reissue"]
 
+Piece = tuple[Body, Name | None]
+"""What makes a part of a base, and its origin."""
 
-def reissue(old: Replica, new: Replica, digest: Callable[[Op], bytes]) -> int:
-    """Merge into `new` what only `old` has, as ops of `new`'s author; return how many."""
-    rows = old.rewind(0)
-    content = _content(old, new.latest) if old.trim is not None else []
-    if rows:
-        old.reinsert(rows)
-    renamed: dict[tuple[PeerId, int], tuple[PeerId, int]] = {}
+
+def reissue(
+    old: Replica,
+    old_touches: Touches,
+    new: Replica,
+    new_touches: Touches,
+    unknown_since: int | None = None,
+) -> int:
+    """Merge into `new` what only `old` has, as ops of `new`'s author; return how many.
+
+    `unknown_since`, if given, says that our history and the new one diverged under `old`'s author,
+    and after which index nobody else can know what `old` wrote.
+    """
+    pieces: list[Piece] = []
+    if old.trim is not None and _lacks(new, old.trimmed):
+        rows = old.rewind(0)
+        base = _Base(old, old_touches, new, new_touches)
+        pieces = [*base.deletions(), *base.contents()]
+        if rows:
+            old.reinsert(rows)
+    for body, origin in pieces:
+        _issue(new, body, 0, origin)
+    return len(pieces) + _reissue_ops(old, new, unknown_since)
+
+
+def _lacks(new: Replica, trimmed: dict[PeerId, int]) -> bool:
+    return any(new.latest.get(author, 0) < index for author, index in trimmed.items())
+
+
+def _reissue_ops(old: Replica, new: Replica, unknown_since: int | None) -> int:
+    forks: dict[PeerId, PeerId] = {}
+    forked: set[tuple[PeerId, int]] = set()
+
+    def link(author: PeerId, index: int) -> PeerId:
+        return forks[author] if (author, index) in forked else author
+
+    def rename(name: Name) -> Name:
+        of = tuple((link(author, index), index, offset) for author, index, offset in name.of)
+        return Name(link(name.author, name.index), name.index, name.offset, of)
+
     count = 0
-    for body, made_as in content:
-        _issue(new, body, 0, made_as)
-        count += 1
+    known = dict(new.latest)
     for row in range(len(old.log)):
         op = old.log.op(row)
-        origin: Name | None = op.origin or Name(op.author, op.index)
-        if op.index <= new.latest.get(op.author, 0) and op.author != new.author:
-            theirs = new.op_at(op.index, op.author)
-            if op.index <= new.trimmed.get(op.author, 0):
+        origin = op.origin
+        if op.index <= known.get(op.author, 0):
+            if not _is_fork(op, old, new, unknown_since):
                 continue
-            if theirs is not None and digest(theirs) == digest(op):
-                continue
-            origin = None  # the id belongs to another content now
-
-        def rename(name: Name) -> Name:
-            moved = renamed.get((name.author, name.index))
-            of = tuple(
-                (*renamed.get((author, index), (author, index)), offset)
-                for author, index, offset in name.of
-            )
-            if moved is None and of == name.of:
-                return name
-            author, index = moved or (name.author, name.index)
-            return Name(author, index, name.offset, of)
-
-        index = _issue(new, map_names(op.body, rename), op.timestamp, origin)
+            if op.author not in forks:
+                forks[op.author] = digest_of(op)[:16]
+            forked.add((op.author, op.index))
         if origin is None:
-            renamed[op.author, op.index] = (new.author, index)
+            origin = Name(link(op.author, op.index), op.index)
+        body = map_names(op.body, rename) if forked else op.body
+        _issue(new, body, op.timestamp, origin)
         count += 1
     return count
 
 
-def _issue(replica: Replica, body: Body, timestamp: int, origin: Name | None) -> int:
+def _is_fork(op: Op, old: Replica, new: Replica, unknown_since: int | None) -> bool:
+    """Tell whether the new history has another op under this id."""
+    if op.index <= new.trimmed.get(op.author, 0):
+        ours = op.author == old.author and unknown_since is not None
+        return ours and op.index > (unknown_since or 0)
+    theirs = new.op_at(op.index, op.author)
+    return theirs is None or digest_of(theirs) != digest_of(op)
+
+
+def _issue(replica: Replica, body: Body, timestamp: int, origin: Name | None) -> None:
     """Append an op of the replica's author, whether it succeeds or becomes a failure."""
-    index = replica.clock + 1
     op = Op(
-        index,
+        replica.clock + 1,
         replica.author,
         replica.latest.get(replica.author, 0),
         timestamp,
@@ -71,46 +107,154 @@ def _issue(replica: Replica, body: Body, timestamp: int, origin: Name | None) ->
     )
     replica.merge([op])
     replica.told()
-    return index
 
 
-def _content(old: Replica, seen: dict[PeerId, int]) -> list[tuple[Body, Name]]:
-    """Return bodies that make those places of a base that `seen` does not cover."""
-    bodies: list[tuple[Body, Name]] = []
-    names, tree = old.names, old.tree
-    todo: list[tuple[Place, Name | None]] = [(tree.root, None)]
-    while todo:
-        place, parent = todo.pop()
-        value = place.value
-        last: Name | None = None
-        if type(value) is dict:
-            slots: list[tuple[str | int, object, int]] = [
-                (key, value[key], tree.code_at(place, key)) for key in sorted(value)
-            ]
-        else:
-            assert place.sequence is not None
-            positions = place.sequence.shown_codes()
-            slots = [
-                (position, item, tree.code_at(place, position))
-                for position, item in zip(positions, value, strict=True)
-            ]
-        for index, (step, item, code) in enumerate(slots):
+class _Base:
+    """The base of an old history, compared with the new one."""
+
+    def __init__(
+        self, old: Replica, old_touches: Touches, new: Replica, new_touches: Touches
+    ) -> None:
+        self.old = old
+        self.old_touches = old_touches
+        self.new = new
+        self.new_touches = new_touches
+
+    # --- what was deleted ----------------------------------------------------------------
+
+    def deletions(self) -> list[Piece]:
+        """Return what deletes the places of the new history that the old base had removed."""
+        held = self._held_names()
+        touched = self._touched_names()
+        pieces: list[Piece] = []
+        self._delete_below(self.new.tree.root, held, touched, pieces)
+        return pieces
+
+    def _held_names(self) -> set[Name]:
+        """Return the names of all places of the old base."""
+        names, tree = self.old.names, self.old.tree
+        return {names.name(tree.name_at(place, step)) for place, step, _ in _slots(self.old)}
+
+    def _touched_names(self) -> set[int]:
+        """Return the names in those ops of the new log that the old history had not seen."""
+        log, authors = self.new.log, self.new.names.authors
+        touched: set[int] = set()
+        for row in range(len(log)):
+            if log.indexes[row] <= self.old.trimmed.get(authors[log.numbers[row]], 0):
+                continue
+            if log.steps[row] is not None:
+                touched.add(log.names[row])
+                continue
+            body = log.payloads[row]
+            for inner in body.payload if body.kind is Kind.TRANSACTION else (body,):
+                touched.update((inner.name, inner.beside, inner.source))
+        return touched
+
+    def _delete_below(
+        self, place: Place, held: set[Name], touched: set[int], pieces: list[Piece]
+    ) -> bool:
+        """Add deletions for what is below a place; tell whether all of it goes."""
+        all_go = True
+        for step in _steps(place):
+            code = self.new.tree.name_at(place, step)
+            below = None if place.places is None else place.places.get(step)
+            mark = len(pieces)
+            goes = code not in touched and self._was_seen(code)
+            name = self.new.names.name(code)
+            goes = goes and name not in held
+            if below is not None and below.value is not None:
+                goes = self._delete_below(below, held, touched, pieces) and goes
+            if goes:
+                del pieces[mark:]
+                pieces.append((Body(Kind.DELETE, name), None))
+            all_go = all_go and goes
+        return all_go
+
+    def _was_seen(self, code: int) -> bool:
+        """Tell whether the old base knew of a place of the new history, as it is there."""
+        ops = [self.new_touches.written.get(code), self.new_touches.moved.get(code)]
+        while code < 0:
+            code = self.new.names.pairs[~code][0]
+        ops.append(code >> OFFSET_BITS)
+        for op in ops:
+            if op is not None:
+                author = self.new.names.authors[op & AUTHOR_MASK]
+                if op >> AUTHOR_BITS > self.old.trimmed.get(author, 0):
+                    return False
+        return True
+
+    # --- what is there -------------------------------------------------------------------
+
+    def contents(self) -> list[Piece]:
+        """Return what makes, writes and moves those places that the new history does not know."""
+        pieces: list[Piece] = []
+        names, tree = self.old.names, self.old.tree
+        last: dict[int, Name] = {}
+        for place, step, item in _slots(self.old):
+            code = tree.name_at(place, step)
             name = names.name(code)
-            below = place.places.get(step) if place.places is not None else None
-            if seen.get(name.author, 0) < name.index:
-                kind, payload = Kind.SET, item
-                if type(item) is dict:
-                    kind, payload = Kind.INIT_OBJECT, None
-                elif type(item) is list:
-                    kind, payload = Kind.INIT_ARRAY, None
-                if isinstance(step, str):
-                    bodies.append((Body(kind, parent, step, payload=payload), name))
-                else:
-                    side = Side.END if last is None else Side.AFTER
-                    spot = Spot(index, last, side)
-                    bodies.append((Body(kind, parent, None, spot, payload), name))
-            if below is not None:
-                todo.append((below, name))
-            if not isinstance(step, str):
-                last = names.name(step)
-    return bodies
+            parent = None if place.up is None else names.name(tree.name_of(place))
+            if isinstance(step, str):
+                target = Body(Kind.SET, parent, step)
+            else:
+                beside = last.get(id(place))
+                side = Side.END if beside is None else Side.AFTER
+                target = Body(Kind.SET, parent, spot=Spot(0, beside, side))
+                last[id(place)] = name
+            if self._is_news(name.author, name.index):
+                pieces.append((_with_value(target, item), name))
+                continue
+            moved = self._news_of(self.old_touches.moved, code, name)
+            if moved is not None:
+                pieces.append((target._replace(kind=Kind.MOVE, source=name), moved))
+            written = self._news_of(self.old_touches.written, code, name)
+            if written is not None:
+                pieces.append((_with_value(Body(Kind.SET, name), item), written))
+        return pieces
+
+    def _is_news(self, author: PeerId, index: int) -> bool:
+        return self.new.latest.get(author, 0) < index
+
+    def _news_of(self, table: dict[int, int], code: int, name: Name) -> Name | None:
+        """Return the origin for what an op did to an older place, if the new history lacks it."""
+        op = table.get(code)
+        if op is None:
+            return None
+        author, index = self.old.names.authors[op & AUTHOR_MASK], op >> AUTHOR_BITS
+        if not self._is_news(author, index):
+            return None
+        offset = 0 if table is self.old_touches.written else 1
+        return Name(author, index, offset, ((name.author, name.index, name.offset), *name.of))
+
+
+def _steps(place: Place) -> list[Step]:
+    """Return the keys or positions that a container shows, in order."""
+    if type(place.value) is dict:
+        return list(sorted(place.value))
+    assert place.sequence is not None, "an array has its positions"
+    return list(place.sequence.shown_codes())
+
+
+def _slots(replica: Replica) -> list[tuple[Place, Step, JsonValue]]:
+    """Return all slots that are shown, with their contents, parents before what is in them."""
+    slots: list[tuple[Place, Step, JsonValue]] = []
+    todo = [replica.tree.root]
+    while todo:
+        place = todo.pop()
+        steps = _steps(place)
+        items = [place.value[step] for step in steps] if type(place.value) is dict else place.value
+        for step, item in zip(steps, items, strict=True):
+            slots.append((place, step, item))
+            if type(item) is dict or type(item) is list:
+                assert place.places is not None, "containers have places"
+                todo.append(place.places[step])
+    return slots
+
+
+def _with_value(body: Body, item: JsonValue) -> Body:
+    """Return a body that puts a primitive, or an empty container that others fill."""
+    if type(item) is dict:
+        return body._replace(kind=Kind.INIT_OBJECT)
+    if type(item) is list:
+        return body._replace(kind=Kind.INIT_ARRAY)
+    return body._replace(payload=item)

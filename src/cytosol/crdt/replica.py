@@ -196,34 +196,51 @@ class Replica:
     def _admit(self, ops: Iterable[Op]) -> list[Op]:
         """Return the new ops whose turn has come, in order, and let the others wait."""
         latest = dict(self.latest)
-        clock = self.clock
-        waiting = dict(self.waiting)
-        for op in ops:
-            if op.index > latest.get(op.author, 0):
-                waiting[op.index, op.author] = op
         ready: list[Op] = []
-        again = bool(waiting)
+        early: list[Op] = []
+        clock = self.clock
+        last = (0, b"")
+        for op in ops:
+            ident = (op.index, op.author)
+            if op.index <= latest.get(op.author, 0):
+                continue
+            if early or ident < last or self.waiting or not self._is_ready(op, latest):
+                early.append(op)
+                continue
+            clock = self._check_index(op, clock)
+            latest[op.author] = op.index
+            ready.append(op)
+            last = ident
+        if early:
+            waiting = {**self.waiting, **{(op.index, op.author): op for op in early}}
+            ready += self._admit_waiting(waiting, latest, clock)
+            ready.sort(key=lambda op: (op.index, op.author))
+            self.waiting = waiting
+        self.latest = latest
+        return ready
+
+    def _admit_waiting(
+        self, waiting: dict[tuple[int, PeerId], Op], latest: dict[PeerId, int], clock: int
+    ) -> list[Op]:
+        """Take out of `waiting` what is ready, until nothing is; raise the summary."""
+        ready: list[Op] = []
+        again = True
         while again:
             again = False
             for ident in sorted(waiting):
                 op = waiting[ident]
-                if not self._is_ready(op, latest):
-                    continue
-                del waiting[ident]
-                self._check_index(op, clock)
-                latest[op.author] = op.index
-                clock = max(clock, op.index)
-                ready.append(op)
-                again = True
-            again = again and bool(waiting)
+                if op.index <= latest.get(op.author, 0):
+                    del waiting[ident]
+                elif self._is_ready(op, latest):
+                    clock = self._check_index(op, clock)
+                    del waiting[ident]
+                    latest[op.author] = op.index
+                    ready.append(op)
+                    again = True
         if len(waiting) > WAITING_OPS_MAX:
             raise RemoteProtocolError(
                 f"more than {WAITING_OPS_MAX} ops wait for earlier ones that were not sent"
             )
-        self.waiting = waiting
-        ready.sort(key=lambda op: (op.index, op.author))
-        self.latest = latest
-        self.clock = clock
         return ready
 
     def _is_ready(self, op: Op, latest: Mapping[PeerId, int]) -> bool:
@@ -236,13 +253,15 @@ class Replica:
             )
         return all(latest.get(author, 0) >= index for author, index in op.seen)
 
-    def _check_index(self, op: Op, clock: int) -> None:
+    def _check_index(self, op: Op, clock: int) -> int:
+        """Return the clock after an op; raises RemoteProtocolError for a number out of bounds."""
         if op.index > min(clock + LAMPORT_LEAP_MAX, LAMPORT_MAX):
             raise RemoteProtocolError(
                 f"the Lamport number {op.index} is more than {LAMPORT_LEAP_MAX} above {clock}"
             )
         if self.trim is not None and op.id <= self.trim:
             raise RemoteProtocolError(f"the op {op.index} lies below the trim point")
+        return max(clock, op.index)
 
     def _insert(self, rows: list[Row]) -> None:
         """Put new rows, sorted, into the log and apply what follows from them."""

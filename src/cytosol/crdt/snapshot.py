@@ -242,7 +242,8 @@ class _Reader:
         self.offset = 0
 
     def op(self, flat: list[int]) -> int:
-        author, index, _ = self.link(*flat, 0)
+        number, index = flat
+        author, index, _ = self.link(number, index, 0)
         return self.names.op_code(index, author)
 
     def code(self, flat: list[int]) -> int:
