@@ -7,150 +7,50 @@ network's thread never waits for one.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
-import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 from cytosol.crdt.actions import DataAction
-from cytosol.database.identity import Identity, PairingStore, open_identity
+from cytosol.database.identity import Identity, note_home, open_identity
 from cytosol.database.joins import PeerReplica
+from cytosol.database.listeners import Listener, Listeners
 from cytosol.database.network_actions import NetworkAction, network_command
+from cytosol.database.pairings import PairingStore
+from cytosol.database.transaction import TransactionContext
+from cytosol.database.waiting import Closing, wait_for, watch
 from cytosol.document.document import Document
-from cytosol.document.events import CallbackError, HistoryAdopted, IdentityRenewed
+from cytosol.document.events import CallbackError, IdentityRenewed
 from cytosol.document.subscriptions import Subscription
-from cytosol.errors import (
-    ActionError,
-    FailureError,
-    NetworkError,
-    PeerTimeoutError,
-)
-from cytosol.limits import HISTORY_DEFAULT_MAX
+from cytosol.errors import FailureError, NetworkError
 from cytosol.model.ids import PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
 from cytosol.net.service import NetworkService
 from cytosol.net.worker import Worker
-from cytosol.path import Variables
-from cytosol.protocol.events import (
-    PairCancelled,
-    PairRequest,
-    PairResponse,
-    PeerConnected,
-    PeerDisconnected,
-    PeersChanged,
-    Unpaired,
-)
+from cytosol.path import Variables, parse_path
+from cytosol.protocol.events import PeerConnected, PeerDisconnected, PeersChanged
 from cytosol.protocol.seams import ReplicaSeam
 from cytosol.protocol.sync import SyncMachine
-from cytosol.savestates import SaveState, SqliteSaveState
+from cytosol.savestates import SaveState
 
-__all__ = ["Database", "Listener", "TransactionContext", "open"]
-
-EVENTS: Final[dict[str, type]] = {
-    "pair_request": PairRequest,
-    "pair_response": PairResponse,
-    "pair_cancelled": PairCancelled,
-    "unpaired": Unpaired,
-    "peer_connected": PeerConnected,
-    "peer_disconnected": PeerDisconnected,
-    "identity_renewed": IdentityRenewed,
-    "history_adopted": HistoryAdopted,
-    "callback_error": CallbackError,
-}
-EVENT_NAMES = {kind: name for name, kind in EVENTS.items()}
-DURABILITIES = ("full", "relaxed")
+__all__ = ["Database", "NetworkOptions"]
 
 Action = DataAction | NetworkAction | Mapping[str, Any]
 
 
-def open(  # `cytosol.open` is the name users expect, as in gzip.open
-    save_state: SaveState | str | os.PathLike[str] | None = None,
-    *,
-    app_id: str,
-    peer_name: str | None = None,
-    min_history: int = 0,
-    max_history: int = HISTORY_DEFAULT_MAX,
-    visible_to_peers: bool = True,
-    sync_enabled: bool = True,
-    network: bool = True,
-    trust_shared_peers: bool = True,
-    loopback: bool = False,
-    durability: str = "full",
-) -> Database:
-    """Open a database, making it if it is not there.
+@dataclass(slots=True)
+class NetworkOptions:
+    """What `cytosol.open` says about the network; two of them change by dispatching."""
 
-    `save_state` is a path (SQLite), a SaveState, or None (in memory). `app_id` is a UUID: only
-    devices of the same app find each other. `peer_name` is what other devices show (default: the
-    host's name). `min_history` and `max_history` count the ops that are kept (-1: no limit).
-    `network=False` opens no socket and starts no thread. `loopback=True` also finds peers on this
-    machine. `trust_shared_peers=False` only lists devices that a paired device is
-    paired with. `durability="relaxed"` lets SQLite lose the last moments (never more) in a power
-    cut.
-
-    Raises ActionError for wrong arguments, DatabaseLockedError, DatabaseCorruptError, SaveError,
-    and NetworkUnavailableError when no socket can be opened.
-    """
-    if type(app_id) is not str:
-        raise ActionError(f"app_id is a UUID as a string, not {app_id!r}")
-    app = parse_id(app_id)
-    for name, number in (("min_history", min_history), ("max_history", max_history)):
-        if type(number) is not int or number < -1:
-            raise ActionError(f"{name} is a count of ops, or -1 for no limit, not {number!r}")
-    if durability not in DURABILITIES:
-        raise ActionError(f"durability is 'full' or 'relaxed', not {durability!r}")
-    if isinstance(save_state, (str, os.PathLike)):
-        save_state = SqliteSaveState(Path(save_state), durability=durability)  # type: ignore[arg-type]  # checked above
-    elif save_state is not None and not isinstance(save_state, SaveState):
-        raise ActionError(f"save_state is a path, a SaveState or None, not {save_state!r}")
-    database = Database(save_state, app, min_history, max_history)
-    try:
-        if network:
-            database._start_network(
-                peer_name=_peer_name(peer_name),
-                visible_to_peers=bool(visible_to_peers),
-                sync_enabled=bool(sync_enabled),
-                trust_shared_peers=bool(trust_shared_peers),
-                loopback=bool(loopback),
-            )
-        else:
-            database._options.update(
-                peerName=_peer_name(peer_name),
-                visibleToPeers=bool(visible_to_peers),
-                syncEnabled=bool(sync_enabled),
-            )
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _peer_name(peer_name: str | None) -> str:
-    if peer_name is None:
-        return socket.gethostname() or "A device"
-    if not isinstance(peer_name, str):
-        raise ActionError(f"peer_name is a string, not {peer_name!r}")
-    return peer_name
-
-
-class Listener:
-    """Something that listens for events until `cancel` is called."""
-
-    __slots__ = ("_callbacks", "callback")
-
-    def __init__(self, callbacks: list[Listener], callback: Callable[[Any], None]) -> None:
-        self._callbacks = callbacks
-        self.callback = callback
-
-    def cancel(self) -> None:
-        """Stop listening; again is harmless."""
-        if self in self._callbacks:
-            self._callbacks.remove(self)
+    peer_name: str
+    visible_to_peers: bool
+    sync_enabled: bool
+    trust_shared_peers: bool
+    loopback: bool
 
 
 class Database:
@@ -160,24 +60,27 @@ class Database:
     """
 
     def __init__(
-        self, save_state: SaveState | None, app: bytes, min_history: int, max_history: int
+        self,
+        save_state: SaveState | None,
+        app: bytes,
+        options: NetworkOptions,
+        *,
+        min_history: int,
+        max_history: int,
     ) -> None:
-        self._listeners: dict[str, list[Listener]] = {name: [] for name in EVENTS}
+        self._listeners = Listeners()
+        self._closing = Closing()
         self._worker: Worker | None = None
         self._network: NetworkService | None = None
-        self._connected = threading.Condition()
-        self._options: dict[str, JsonValue] = {
-            "appId": format_id(app),
-            "minHistory": min_history,
-            "maxHistory": max_history,
-        }
+        self._options = options
+        self._history_limits = min_history, max_history
         self._app = app
         self._document = Document(
             save_state,
             now_ms=lambda: time.time_ns() // 1_000_000,
             random_bytes=os.urandom,
-            report=lambda error: self._emit(CallbackError(error)),
-            on_event=lambda name, details: None,
+            report=lambda error: self._listeners.emit(CallbackError(error)),
+            after_write=self._tell_network,
             min_history=min_history,
             max_history=max_history,
         )
@@ -187,97 +90,91 @@ class Database:
             self._identity: Identity = open_identity(journal, format_id(app), os.urandom)
             self._pairings = PairingStore(journal, self._pairings_changed)
             self._pairings.load()
+            self._document.set_sources(
+                {"config": self._config, "pairings": self._pairings.listed, "peers": self._peers}
+            )
             self._document.load(self._identity.author)
-            if self._identity.is_copied:
-                with self._document.lock:
-                    self._identity.author = self._document.history.renew_author()
             with self._document.lock:
                 self._document.history.set_paired(set(self._pairings.paired()))
-            self._document.set_sources(
-                {
-                    "config": self._config,
-                    "pairings": self._pairings.listed,
-                    "peers": self._peers,
-                }
-            )
+            self._settle_in()
         except BaseException:
             journal.close()
             raise
 
+    def _settle_in(self) -> None:
+        """Write under another author id if the original of this file may be in use, too."""
+        if self._identity.is_copied:
+            with self._document.lock:
+                author = self._document.history.renew_author()
+            reason = "this file is a copy of the one that it was made in"
+            self._listeners.emit(IdentityRenewed(format_id(author), reason))
+        note_home(self._document.journal)
+
     # --- the network --------------------------------------------------------------------
 
-    def _start_network(
-        self,
-        *,
-        peer_name: str,
-        visible_to_peers: bool,
-        sync_enabled: bool,
-        trust_shared_peers: bool,
-        loopback: bool,
-    ) -> None:
-        self._options.update(
-            peerName=peer_name, visibleToPeers=visible_to_peers, syncEnabled=sync_enabled
-        )
+    def _start_network(self) -> None:
+        options = self._options
         self._worker = Worker("cytosol-callbacks")
         self._network = NetworkService(
             app_id=self._app,
             peer_id=self._identity.peer_id,
-            peer_name=peer_name,
+            peer_name=options.peer_name,
             key_pair=self._identity.key_pair,
             replica=self._peer_replica(bytes(16)),
             pairings=self._pairings,
-            emit=self._emit_from_network,
-            visible_to_peers=visible_to_peers,
-            sync_enabled=sync_enabled,
-            trust_shared_peers=trust_shared_peers,
-            loopback=loopback,
+            emit=self._emit,
+            visible_to_peers=options.visible_to_peers,
+            sync_enabled=options.sync_enabled,
+            trust_shared_peers=options.trust_shared_peers,
+            loopback=options.loopback,
             sync_factory=self._make_sync,
         )
         self._network.start()
 
     def _peer_replica(self, peer_id: PeerId) -> PeerReplica:
-        return PeerReplica(self._document, peer_id, self._merged, self._emit_from_network)
+        return PeerReplica(self._document, peer_id, self._merged, self._emit)
 
     def _make_sync(
         self, replica: ReplicaSeam, own_id: PeerId, their_id: PeerId, *rest: Any
     ) -> SyncMachine:
         return SyncMachine(self._peer_replica(their_id), own_id, their_id, *rest)
 
+    def _tell_network(self) -> None:
+        network = self._network
+        if network is not None:
+            network.local_changes()
+
     def _merged(self) -> None:
-        """Have subscribers called after a merge, from the callbacks' thread."""
-        if self._worker is not None:
-            self._worker.post(self._document.deliver)
-
-    def _emit_from_network(self, event: object) -> None:
-        if self._worker is not None:
-            self._worker.post(lambda: self._emit(event))
-        else:
-            self._emit(event)
-
-    def _pairings_changed(self) -> None:
-        document = self._document
-        with document.lock:
-            document.history.set_paired(set(self._pairings.paired()))
-            document.meta_subscriptions.touch([("pairings",), ("peers",)])
-        self._merged()
+        """Have subscribers called after a merge."""
+        self._post(self._document.deliver)
 
     def _emit(self, event: object) -> None:
-        """Call the listeners of an event; what they raise becomes a callback_error."""
+        """Have the listeners of an event of the network called."""
+        self._post(lambda: self._announce(event))
+
+    def _post(self, call: Callable[[], None]) -> None:
+        """Have something done in the callbacks' thread; without one there is no network."""
+        worker = self._worker
+        if worker is not None:
+            worker.post(call)
+
+    def _announce(self, event: object) -> None:
         if isinstance(event, (PeersChanged, PeerConnected, PeerDisconnected)):
-            with self._document.lock:
-                self._document.meta_subscriptions.touch([("peers",)])
-            self._document.deliver()
-            with self._connected:
-                self._connected.notify_all()
-        name = EVENT_NAMES.get(type(event))
-        if name is None:
-            return
-        for listener in list(self._listeners[name]):
-            try:
-                listener.callback(event)
-            except Exception as error:
-                if name != "callback_error":
-                    self._emit(CallbackError(error))
+            self._touch("peers")
+        elif isinstance(event, IdentityRenewed):
+            self._touch("config")
+        self._listeners.emit(event)
+
+    def _pairings_changed(self) -> None:
+        with self._document.lock:
+            self._document.history.set_paired(set(self._pairings.paired()))
+        self._post(lambda: self._touch("pairings", "peers"))
+
+    def _touch(self, *names: str) -> None:
+        """Call the subscribers of metadata that has changed."""
+        with self._document.lock:
+            self._document.meta_subscriptions.touch([(name,) for name in names])
+        self._document.deliver()
 
     # --- writing ------------------------------------------------------------------------
 
@@ -295,46 +192,44 @@ class Database:
         raised. Raises ActionError for a malformed action, FailureError for one that cannot
         be applied, SaveError when the disk refuses, PairingError from network actions.
         """
-        if not isinstance(action, DataAction):
-            command = network_command(action)
+        command = None if isinstance(action, DataAction) else network_command(action)
+        try:
             if command is not None:
                 self._command(*command)
-                return [] if return_failures else None
-        try:
-            self._document.dispatch(action)  # type: ignore[arg-type]  # it checks what it gets
+            else:
+                self._document.dispatch(action)  # type: ignore[arg-type]  # it checks what it gets
         except FailureError as error:
-            if return_failures:
-                return error.failures
-            raise
-        network = self._network
-        if network is not None:
-            network.local_changes()
+            if not return_failures:
+                raise
+            return error.failures
         return [] if return_failures else None
 
     def _command(self, name: str, arguments: tuple[Any, ...]) -> None:
         self._document.check_open()
-        if name in ("set_visible", "set_sync_enabled"):
-            key = "visibleToPeers" if name == "set_visible" else "syncEnabled"
-            if self._network is not None:
-                self._network.command(name, *arguments)
-            with self._document.lock:
-                self._options[key] = arguments[0]
-                self._document.meta_subscriptions.touch([("config",)])
-            self._document.deliver()
-            return
-        if self._network is None:
+        network, options = self._network, self._options
+        if network is not None:
+            network.command(name, *arguments)
+        elif name not in ("set_visible", "set_sync_enabled"):
             raise NetworkError(
                 "this database was opened with network=False; open it with the network to pair"
             )
-        self._network.command(name, *arguments)
+        if name == "set_visible":
+            options.visible_to_peers = arguments[0]
+        elif name == "set_sync_enabled":
+            options.sync_enabled = arguments[0]
+        else:
+            return
+        self._touch("config")
 
     def transaction(self) -> TransactionContext:
         """Return a context manager that collects actions into one Transaction.
 
-        Inside, `dispatch` collects, and `query_once` and `get` of the context see the changes
-        collected so far. At the end all are done as one; if the block raises, none is.
+        Inside, `dispatch` of the context collects data actions, and its `query_once` and `get`
+        see the changes collected so far. At the end all are done as one, which may raise
+        FailureError; if the block raises, none is.
         """
-        return TransactionContext(self)
+        self._document.check_open()
+        return TransactionContext(self._document, self.dispatch)
 
     # --- reading ------------------------------------------------------------------------
 
@@ -379,65 +274,53 @@ class Database:
         """Call back with what a JSONPath selects of the metadata, as `subscribe` does."""
         return self._document.subscribe_meta(path, callback, variables, deltas)
 
-    async def watch(self, path: str, variables: Variables = ()) -> AsyncIterator[list[JsonValue]]:
+    def watch(self, path: str, variables: Variables = ()) -> AsyncIterator[list[JsonValue]]:
         """Yield the list that a JSONPath selects, now and whenever it changes, in this loop.
 
-        A slow reader gets every list, in order.
+        A slow reader gets every list, in order. Ends when the database is closed.
         """
-        loop = asyncio.get_running_loop()
-        lists: asyncio.Queue[list[JsonValue]] = asyncio.Queue()
-
-        def put(values: list[JsonValue]) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(lists.put_nowait, values)
-
-        subscription = self.subscribe(path, put, variables=variables)
-        try:
-            while True:
-                yield await lists.get()
-        finally:
-            subscription.cancel()
+        self._document.check_open()
+        parse_path(path).bind(variables)  # what is wrong is said here, not at the first step
+        return watch(lambda put: self.subscribe(path, put, variables=variables), self._closing)
 
     async def wait_for_peer(self, peer_id: str, timeout: float | None = None) -> None:
-        """Return as soon as the peer is connected; raises PeerTimeoutError after `timeout` s."""
+        """Return as soon as the peer is connected.
+
+        Raises PeerTimeoutError after `timeout` s, DatabaseClosedError when the database is closed
+        meanwhile, NetworkError if it was opened without the network.
+        """
+        self._document.check_open()
         wanted = format_id(parse_id(peer_id))
-        loop = asyncio.get_running_loop()
-        here = asyncio.Event()
-
-        def look(connected: list[JsonValue]) -> None:
-            if wanted in connected and not loop.is_closed():
-                loop.call_soon_threadsafe(here.set)
-
-        subscription = self.subscribe_meta("$.peers[?@.connected == true].id", look)
-        try:
-            await asyncio.wait_for(here.wait(), timeout)
-        except TimeoutError:
-            raise PeerTimeoutError(
-                f"the peer {wanted} was not connected within {timeout} s"
-            ) from None
-        finally:
-            subscription.cancel()
+        if self._network is None:
+            raise NetworkError(
+                "this database was opened with network=False, so no peer will ever be connected"
+            )
+        path = "$.peers[?@.connected == true].id"
+        await wait_for(wanted, lambda look: self.subscribe_meta(path, look), self._closing, timeout)
 
     def on(self, event: str, callback: Callable[[Any], None]) -> Listener:
         """Call back for every event of a kind; returns an object with `cancel()`.
 
-        Raises ActionError for an unknown event.
+        An `identity_renewed` or `history_adopted` that nobody has heard of yet, because it
+        happened while opening, is told at once. Raises ActionError for an unknown event.
         """
-        listeners = self._listeners.get(event)
-        if listeners is None:
-            raise ActionError(f"{event!r} is not an event; there are {', '.join(EVENTS)}")
-        listener = Listener(listeners, callback)
-        listeners.append(listener)
-        return listener
+        self._document.check_open()
+        return self._listeners.add(event, callback)
 
     # --- metadata -----------------------------------------------------------------------
 
     def _config(self) -> JsonValue:
+        options = self._options
         return {
-            **self._options,
+            "appId": format_id(self._app),
+            "peerName": options.peer_name,
+            "minHistory": self._history_limits[0],
+            "maxHistory": self._history_limits[1],
+            "visibleToPeers": options.visible_to_peers,
+            "syncEnabled": options.sync_enabled,
             "peerId": self.peer_id,
             "author": format_id(self._document.replica.author),
-            "publicKey": _base64(self._identity.key_pair.public),
+            "publicKey": base64.b64encode(self._identity.key_pair.public).decode("ascii"),
         }
 
     def _peers(self) -> JsonValue:
@@ -449,8 +332,7 @@ class Database:
         with self._document.lock:
             self._document.check_open()
             self._document.history.dismiss(ids)
-            self._document.meta_subscriptions.touch([("failures",)])
-        self._document.deliver()
+        self._touch("failures")
 
     def state_hash(self) -> str:
         """Return the state hash in hex: peers that hold the same history have the same one."""
@@ -468,16 +350,21 @@ class Database:
         self._document.check()
 
     def close(self) -> None:
-        """Say goodbye to peers and release the file; closing twice is harmless."""
+        """Say goodbye to peers and release the file; closing twice is harmless.
+
+        Callbacks that are due are called before, with the database still open. Called from inside
+        of a callback that came from a peer, it does not wait for the others.
+        """
+        self._closing.close()
         network, self._network = self._network, None
-        if network is not None:
-            network.stop()
+        worker, self._worker = self._worker, None
         try:
-            self._document.close()
+            if network is not None:
+                network.stop()
         finally:
-            worker, self._worker = self._worker, None
             if worker is not None:
                 worker.stop()
+            self._document.close()
 
     def __enter__(self) -> Database:
         return self
@@ -493,41 +380,3 @@ class Database:
     def __repr__(self) -> str:
         path = self._document.journal.path
         return f"<cytosol.Database {path or 'in memory'} of peer {self.peer_id}>"
-
-
-class TransactionContext:
-    """Collects data actions; see `Database.transaction`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._actions: list[Any] = []
-
-    def dispatch(self, action: DataAction | Mapping[str, Any]) -> None:
-        """Add an action; raises ActionError and FailureError as `Database.dispatch` does."""
-        message = action.to_message() if isinstance(action, DataAction) else action
-        self._database._document.preview([*self._actions, message], lambda document: None)
-        self._actions.append(message)
-
-    def query_once(self, path: str, variables: Variables = ()) -> list[JsonValue]:
-        """Query the document as it would be after the actions so far."""
-        return self._database._document.preview_query(self._actions, path, variables)
-
-    def get(self, *steps: str | int, default: Any = None) -> JsonValue:
-        """Read one place as it would be after the actions so far."""
-        return self._database._document.preview_get(self._actions, steps, default)
-
-    def __enter__(self) -> TransactionContext:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None and self._actions:
-            self._database.dispatch({"action": "Transaction", "payload": self._actions})
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

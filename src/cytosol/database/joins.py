@@ -41,7 +41,7 @@ class PeerReplica:
     def latest(self) -> Mapping[PeerId, int]:
         """Return the newest index held of every author."""
         with self._document.lock:
-            return dict(self._document.replica.latest)
+            return self._document.history.latest()
 
     def relation(self, theirs: StateSummary) -> Relation:
         """Tell what has to happen between us and the peer."""
@@ -83,11 +83,12 @@ class PeerReplica:
                 document.history.refuse_stale(self._peer_id)
         if stale:
             raise RemoteProtocolError("ops were made without knowing our history's base")
-        new = document.merge(ops)
-        if new:
+        try:
+            new = document.merge(ops)
             author = document.replica.author
             if any(op.author == author for op in new):
                 self._renew()
+        finally:  # if the disk refuses, subscribers hear that the ops are gone again
             self._changed()
 
     def _renew(self) -> None:

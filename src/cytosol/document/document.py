@@ -6,20 +6,22 @@ callback is waited for. What a method returns is the caller's own.
 
 from __future__ import annotations
 
-import marshal
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from cytosol.crdt.actions import DataAction
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Step
+from cytosol.document.checking import check_document
+from cytosol.document.frozen import freeze, thaw
 from cytosol.document.history import History
-from cytosol.document.journal import Journal
+from cytosol.document.journal import Journal, Ticket
 from cytosol.document.metadata import Metadata
 from cytosol.document.subscriptions import Subscription, Subscriptions
-from cytosol.errors import DatabaseClosedError
+from cytosol.errors import ActionError, DatabaseClosedError, DatabaseError
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op
 from cytosol.path import Query, Variables, parse_path
@@ -33,8 +35,9 @@ Sources = Mapping[str, Callable[[], JsonValue]]
 class Document:
     """One replicated JSON object on this device.
 
-    `author` is the id under which new ops are written, `now_ms` the wall clock in milliseconds,
-    `random_bytes` the system's generator, `report` hears of exceptions in callbacks.
+    `now_ms` is the wall clock in milliseconds, `random_bytes` the system's generator, `report`
+    hears of exceptions in callbacks, and `after_write` is called after each dispatch that changed
+    something, once it is durable and before any callback: whoever it tells need not wait for those.
     """
 
     def __init__(
@@ -44,15 +47,15 @@ class Document:
         now_ms: Callable[[], int],
         random_bytes: Callable[[int], bytes],
         report: Callable[[Exception], None],
-        on_event: Callable[[str, dict[str, Any]], None],
+        after_write: Callable[[], None] = lambda: None,
         min_history: int = 0,
         max_history: int = 32_768,
     ) -> None:
         self.lock = threading.RLock()
-        self.journal = Journal(state, self._take_back)
+        self.journal = Journal(state, self.lock, self._take_back)
         self._now_ms = now_ms
         self._random_bytes = random_bytes
-        self._on_event = on_event
+        self._after_write = after_write
         self.replica = Replica(bytes(16))
         self.history = History(self, min_history, max_history)
         self._compiler = Compiler(self.replica)
@@ -86,11 +89,8 @@ class Document:
         with self.lock:
             if self._closed:
                 return
-            ticket = self.journal.add(())
-        try:
-            self.journal.flush(ticket)
-        finally:
             self._closed = True
+            self.journal.drain()
             self.journal.close()
 
     def check_open(self) -> None:
@@ -106,49 +106,56 @@ class Document:
         Durable on return as the save state promises. Raises ActionError, FailureError,
         SaveError (nothing has changed then), DatabaseClosedError.
         """
-        if not self.journal.is_kept and not self._is_watched():
-            with self.lock:
-                self.check_open()
-                count = self._compiler.dispatch(action, self._now_ms())
-                self.replica.applier.mutator.touched.clear()
-                if self.history.is_due():
-                    self.history.trim()
-            return count
         with self.lock:
             self.check_open()
             replica = self.replica
             start = len(replica.log)
-            count = self._compiler.dispatch(action, self._now_ms())
+            try:
+                count = self._compiler.dispatch(action, self._now_ms())
+            except BaseException:
+                replica.applier.mutator.touched.clear()  # all of it was undone
+                raise
             if not count:
                 return 0
-            ops = [replica.log.op(row) for row in range(start, len(replica.log))]
-            ticket = self.journal.add(ops) if self.journal.is_kept else 0
+            ticket = self._queue_own(start) if self.journal.is_kept else None
             self.changed()
-        if ticket:
-            self.journal.flush(ticket)
-            if self.history.is_due():
-                with self.lock:
-                    self.history.trim()
-        elif self.history.is_due():
-            with self.lock:
-                self.history.trim()
+        if ticket is not None:
+            try:
+                self.journal.flush(ticket)
+            except DatabaseError:
+                self.deliver()  # others may have been told of what was taken back
+                raise
+        self._after_write()
+        self._trim_if_due()
         self.deliver()
         return count
 
-    def _is_watched(self) -> bool:
-        return bool(len(self.subscriptions) or len(self.meta_subscriptions))
+    def _queue_own(self, start: int) -> Ticket:
+        """Queue the own ops from a row on; call with the lock held."""
+        replica = self.replica
+        try:
+            return self.journal.add([replica.log.op(row) for row in range(start, len(replica.log))])
+        except BaseException:  # Ctrl-C: what is not queued must not be there, either
+            replica.take_back(start)
+            raise
+
+    def _trim_if_due(self) -> None:
+        if self.history.is_due():
+            # What asked for it is durable already. A history that the disk does not let us
+            # shorten there is only longer, and it is tried again later.
+            with self.lock, suppress(DatabaseError):
+                self.history.trim()
 
     def _take_back(self, ops: list[Op]) -> None:
-        """Forget ops that the disk refused, and those queued behind them."""
-        with self.lock:
-            ops = [*ops, *self.journal.take_unsaved()]
-            self.replica.drop_ops({(op.index, op.author) for op in ops})
-            self.changed()
+        """Forget ops that the disk refused; called with the lock held."""
+        self.replica.drop_ops({(op.index, op.author) for op in ops})
+        self.history.took_back()
+        self.changed()
 
     def changed(self) -> None:
         """Queue deliveries for what the replica has touched; call with the lock held."""
         touched = self.replica.applier.mutator.touched
-        if len(self.subscriptions) and touched:
+        if touched and len(self.subscriptions):
             self.subscriptions.touch(self._locations(touched))
         touched.clear()
         if len(self.meta_subscriptions):
@@ -193,12 +200,11 @@ class Document:
             new = self.replica.merge(ops)
             if not new:
                 return []
-            ticket = self.journal.add(new)
+            ticket = self.journal.add(new) if self.journal.is_kept else None
             self.changed()
-        self.journal.flush(ticket)
-        if self.history.is_due():
-            with self.lock:
-                self.history.trim()
+        if ticket is not None:
+            self.journal.flush(ticket)
+        self._trim_if_due()
         return new
 
     # --- reading ------------------------------------------------------------------------
@@ -211,28 +217,36 @@ class Document:
             values = query.values(self.replica.document)
             if len(values) == 1 and type(values[0]) not in _CONTAINERS:
                 return values
-            copied: list[JsonValue] = _copy(values)
+            copied: list[JsonValue] = thaw(freeze(values))
             return copied
 
     def get(self, steps: tuple[Step, ...], default: Any) -> JsonValue:
-        """Return a copy of the value at some keys and indexes, or `default`."""
+        """Return a copy of the value at some keys and indexes, or `default`.
+
+        Raises ActionError for a step that is neither.
+        """
+        for step in steps:
+            if type(step) is not str and type(step) is not int:
+                raise ActionError(f"a step is a key (str) or an index (int), not {step!r}")
         with self.lock:
             self.check_open()
-            return _copy(_pick(self.replica.document, steps, default))
+            found = _copy(_pick(self.replica.document, steps))
+        return default if found is _NOTHING else found
 
     def query_meta(self, path: str, variables: Variables = ()) -> list[JsonValue]:
         """Return what a path selects of the metadata."""
         query = parse_path(path).bind(variables)
         with self.lock:
             self.check_open()
-            return self.metadata.read(query)
+            copied: list[JsonValue] = thaw(freeze(self.metadata.read(query)))
+            return copied
 
     def preview(
-        self, actions: list[Any], read: Callable[[dict[str, JsonValue]], JsonValue]
+        self, actions: list[JsonValue], read: Callable[[dict[str, JsonValue]], JsonValue]
     ) -> JsonValue:
-        """Return what `read` makes of the document as it would be after some actions.
+        """Return a copy of what `read` finds in the document as it would be after some actions.
 
-        Nothing is logged. `read` gets the document itself and must copy what it keeps.
+        Nothing is logged. Raises ActionError and FailureError as a dispatch would.
         """
         with self.lock:
             self.check_open()
@@ -242,23 +256,26 @@ class Document:
                 if actions:
                     message = {"action": "Transaction", "payload": actions}
                     self._compiler.dispatch(message, self._now_ms())
-                return read(replica.document)
+                return _copy(read(replica.document))
             finally:
                 if len(replica.log) > start:
                     replica.take_back(start)
                 replica.applier.mutator.touched.clear()
 
-    def preview_query(self, actions: list[Any], path: str, variables: Variables) -> list[JsonValue]:
+    def preview_query(
+        self, actions: list[JsonValue], path: str, variables: Variables
+    ) -> list[JsonValue]:
         """Query the document as it would be after some actions."""
         query = parse_path(path).bind(variables)
-        found: list[JsonValue] = self.preview(
-            actions, lambda document: _copy(query.values(document))
-        )
+        found: list[JsonValue] = self.preview(actions, query.values)
         return found
 
-    def preview_get(self, actions: list[Any], steps: tuple[Step, ...], default: Any) -> JsonValue:
+    def preview_get(
+        self, actions: list[JsonValue], steps: tuple[Step, ...], default: Any
+    ) -> JsonValue:
         """Read one place of the document as it would be after some actions."""
-        return self.preview(actions, lambda document: _copy(_pick(document, steps, default)))
+        found = self.preview(actions, lambda document: _pick(document, steps))
+        return default if found is _NOTHING else found
 
     def _read(self, query: Query) -> list[JsonValue]:
         return query.values(self.replica.document)
@@ -291,33 +308,34 @@ class Document:
         value[8] = value[8] & 0x3F | 0x80
         return bytes(value)
 
-    def tell(self, event: str, **details: Any) -> None:
-        """Tell the app of an event."""
-        self._on_event(event, details)
-
     def check(self) -> None:
-        """Raise AssertionError or DatabaseCorruptError if anything does not fit together."""
+        """Check the document against itself and against its file; slow.
+
+        Raises DatabaseCorruptError that says what does not fit.
+        """
         with self.lock:
             self.check_open()
-            self.replica.check_invariants()
+            self.journal.drain()
             self.journal.check()
+            check_document(self.replica, self.journal)
 
 
 _CONTAINERS = frozenset({dict, list})
+_NOTHING: Any = object()
 
 
 def _copy(value: Any) -> Any:
-    """Return a deep copy of plain JSON, at C speed."""
-    return marshal.loads(marshal.dumps(value)) if type(value) in _CONTAINERS else value
+    """Return a deep copy of plain JSON, in which no container stands twice."""
+    return thaw(freeze(value)) if type(value) in _CONTAINERS else value
 
 
-def _pick(value: Any, steps: tuple[Step, ...], default: Any) -> Any:
-    """Return what stands at some keys and indexes, or `default`."""
+def _pick(value: Any, steps: tuple[Step, ...]) -> Any:
+    """Return what stands at some keys and indexes, or `_NOTHING`."""
     for step in steps:
         if type(value) is not (dict if isinstance(step, str) else list):
-            return default
+            return _NOTHING
         try:
             value = value[step]  # type: ignore[index]  # the kind of container fits the step
-        except (KeyError, IndexError, TypeError):
-            return default
+        except (KeyError, IndexError):
+            return _NOTHING
     return value

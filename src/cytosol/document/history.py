@@ -42,6 +42,7 @@ class History:
         self._min = min_history
         self._max = max_history
         self._acks: dict[PeerId, dict[PeerId, int]] = {}
+        self._claims: dict[PeerId, dict[PeerId, int]] = {}  # what we have to catch up with first
         self._paired: set[PeerId] = set()
         self._kept: list[dict[str, JsonValue]] = []
         self._forgotten = 0
@@ -86,14 +87,21 @@ class History:
         replica.renew_author(author)
         replica.applier.mutator.touched.clear()
         self._snapshot = base
-        for index, who in journal.get_meta("dismissed") or []:
-            self._dismissed.add((index, who))
+        try:
+            self._dismissed = {(index, who) for index, who in journal.get_meta("dismissed") or []}
+        except (TypeError, ValueError):
+            raise DatabaseCorruptError(
+                f"{journal.path} is damaged: the ids of dismissed failures cannot be read; "
+                "nothing was changed"
+            ) from None
+        self._kept = [record for record in self._kept if not self._is_dismissed(record)]
         self._document.use(replica)
+        journal.compact(ops)
 
     def renew_author(self) -> bytes:
         """Write under a fresh author id from now on, which is saved first."""
         author = self._document.random_id()
-        self._document.journal.put_meta("author", format_id(author))
+        self._document.journal.put_meta(author=format_id(author))
         self._replica.renew_author(author)
         return author
 
@@ -127,17 +135,21 @@ class History:
 
     def dismiss(self, ids: Sequence[Mapping[str, Any]]) -> None:
         """Stop listing the failures of these ops; raises ActionError for what is no id."""
+        dismissed = set(self._dismissed)
         for ident in ids:
             try:
                 index, author = ident["index"], format_id(parse_id(ident["author"]))
-            except (KeyError, TypeError):
+            except (KeyError, TypeError, ActionError):
+                index, author = None, ""
+            if type(index) is not int:
                 raise ActionError(
                     f"{ident!r} is not the id of a failure; "
                     "pass the `id` members of the failures to dismiss"
-                ) from None
-            self._dismissed.add((index, author))
+                )
+            dismissed.add((index, author))
+        self._document.journal.put_meta(dismissed=[list(item) for item in sorted(dismissed)])
+        self._dismissed = dismissed
         self._kept = [record for record in self._kept if not self._is_dismissed(record)]
-        self._document.journal.put_meta("dismissed", [list(item) for item in self._dismissed])
 
     def _keep(self, failed: Sequence[tuple[Op, list[Any], str]]) -> None:
         for op, path, message in failed:
@@ -161,13 +173,29 @@ class History:
     def set_paired(self, peers: set[PeerId]) -> None:
         """Say which devices are paired: ops wait for all of them."""
         self._paired = set(peers)
-        for gone in self._acks.keys() - self._paired:
-            del self._acks[gone]
+        for known in (self._acks, self._claims):
+            for gone in known.keys() - self._paired:
+                del known[gone]
         self._check_at = 0
 
     def note_latest(self, peer: PeerId, latest: Mapping[PeerId, int]) -> None:
-        """Note what a paired device says that it holds."""
-        self._acks[peer] = dict(latest)
+        """Note what a paired device says that it holds.
+
+        It counts once we hold all of it, too: ops that the peer had and we still lack may have
+        been made without knowing ours, and could not be merged if ours were trimmed.
+        """
+        if retention.lacks(latest, self._acks.get(peer, {})):
+            self._acks[peer] = {}  # an older copy of its file was put back
+        self._count_claim(peer)
+        if retention.lacks(latest, self._claims.setdefault(peer, dict(latest))):
+            self._claims[peer] = dict(latest)
+        self._count_claim(peer)
+
+    def _count_claim(self, peer: PeerId) -> None:
+        """Count what a peer said earlier, if we have caught up with it."""
+        claim = self._claims.get(peer)
+        if claim is not None and not retention.lacks(self._replica.latest, claim):
+            self._acks[peer] = self._claims.pop(peer)
 
     def is_due(self) -> bool:
         """Tell whether it is worth looking whether ops can go."""
@@ -181,12 +209,15 @@ class History:
         if self._min == -1 or (self._max == -1 and not self._paired):
             self._check_at = 1 << 62
             return
+        self._document.journal.drain()  # an op that may still be taken back cannot be trimmed
+        length = len(replica.log)
         count = 0
         if self._max != -1 and length > self._max + min(slack, self._max // 4):
             count = length - max(self._max, self._min)
         if self._paired and length - self._min > slack:
             stable = length - self._min
             for peer in self._paired:
+                self._count_claim(peer)
                 stable = min(stable, retention.known_rows(replica, self._acks.get(peer, {})))
             count = max(count, stable if stable > slack else 0)
         count = retention.clean_cut(replica, min(count, length - max(self._min, 0)))
@@ -220,23 +251,49 @@ class History:
 
     # --- what peers need ----------------------------------------------------------------
 
-    def summary(self) -> StateSummary:
-        """Return what we hold now."""
+    def _settled(self) -> int:
+        """Return how many rows of the log peers may know of: the disk can still refuse the rest.
+
+        Numbers of ops that were refused are used again, so no peer may have heard of them.
+        """
+        first = self._document.journal.first_unsaved()
+        log = self._replica.log
+        return len(log) if first is None else log.first_after(first[0] - 1, b"\xff" * 16)
+
+    def latest(self) -> dict[PeerId, int]:
+        """Return the newest durable index of every author."""
         replica = self._replica
+        log, authors = replica.log, replica.names.authors
+        latest = dict(replica.latest)
+        for row in range(len(log) - 1, self._settled() - 1, -1):
+            author = authors[log.numbers[row]]
+            latest[author] = log.previous[row]
+            if not latest[author]:
+                del latest[author]
+        return latest
+
+    def took_back(self) -> None:
+        """Forget what was remembered of ops that are gone: their numbers are used again."""
+        self._digests.clear()
+
+    def summary(self) -> StateSummary:
+        """Return what we hold now, as far as it is durable."""
+        replica = self._replica
+        latest = self.latest()
         return StateSummary(
-            replica.state_hash(),
-            dict(replica.latest),
+            replica.hash_at(self._settled()),
+            latest,
             replica.trim,
             replica.trim_hash,
             dict(replica.trimmed),
             dict(replica.trimmed),
-            self._contents(),
+            self._contents(latest),
         )
 
-    def _contents(self) -> dict[PeerId, bytes]:
+    def _contents(self, latest: Mapping[PeerId, int]) -> dict[PeerId, bytes]:
         """Return a digest of each author's newest op, for those that are in the log."""
         contents = {}
-        for author, index in self._replica.latest.items():
+        for author, index in latest.items():
             known = self._digests.get(author)
             if known is None or known[0] != index:
                 digest = self._digest(index, author)
@@ -292,7 +349,7 @@ class History:
         replica = self._replica
         missing = [
             latest.get(author, 0)
-            for author, index in replica.latest.items()
+            for author, index in self.latest().items()
             if index > latest.get(author, 0)
         ]
         if not missing:
@@ -301,7 +358,7 @@ class History:
         after = dict(latest)
         ops: list[Op] = []
         size = 0
-        for row in range(log.first_after(min(missing), b"\xff" * 16), len(log)):
+        for row in range(log.first_after(min(missing), b"\xff" * 16), self._settled()):
             author, index = authors[log.numbers[row]], log.indexes[row]
             if index <= after.get(author, 0):
                 continue
@@ -323,7 +380,7 @@ class History:
         start = 0 if shared is None else log.first_after(*shared)
         ops: list[Op] = []
         size = 0
-        for row in range(start + skip, len(log)):
+        for row in range(start + skip, self._settled()):
             ops.append(log.op(row))
             size += 24 + _size(ops[-1])
             if size >= max_bytes or len(ops) >= BATCH_OPS_MAX:
@@ -335,8 +392,11 @@ class History:
         replica = self._replica
         replica.state_hash()
         points = []
+        end = self._settled()
         for count, state_hash in replica.save_points.points():
             row = count - replica.trimmed_count - 1
+            if row >= end:
+                break
             if row >= 0:
                 points.append((OpId(*replica.log.key(row)), state_hash))
             elif replica.trim is not None:
@@ -363,7 +423,7 @@ class History:
         """Return our base and the ops on top of it, for a peer that has to adopt them."""
         base = self._snapshot or b""
         log = self._replica.log
-        ops = encode_ops([log.op(row) for row in range(len(log))])
+        ops = encode_ops([log.op(row) for row in range(self._settled())])
         return struct.pack(">I", len(base)) + base + ops
 
     def adopt(self, snapshot: bytes) -> tuple[int, int]:
@@ -377,6 +437,7 @@ class History:
         length = struct.unpack(">I", snapshot[:4])[0]
         base = snapshot[4 : 4 + length]
         ops = decode_ops(snapshot[4 + length :])
+        self._document.journal.drain()
         old = self._replica
         author = self._document.random_id()
         failures: list[Any] = []
@@ -394,13 +455,14 @@ class History:
             replica.renew_author(old.author)
             author = old.author
         own = [record for record in self._kept if record not in failures]
+        all_ops = [replica.log.op(row) for row in range(len(replica.log))]
+        self._document.journal.rewrite(base or None, all_ops, None, {"author": format_id(author)})
+        # Nothing before has changed anything here, so that a full disk leaves us as we were.
         self._set_kept([*failures, *own])
         self._snapshot = base or None
         self._digests.clear()
         self._must_adopt.clear()
         self._check_at = 0
-        all_ops = [replica.log.op(row) for row in range(len(replica.log))]
-        self._document.journal.rewrite(base or None, all_ops, None, {"author": format_id(author)})
         self._document.use(replica)
         failed = sum(1 for code in replica.failures if code & 0xFFFF == replica.number)
         return count, failed

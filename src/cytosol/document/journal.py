@@ -1,24 +1,29 @@
 """How a document lies in a save state: which records there are, and in which order they change.
 
 Records: `meta/NAME` holds JSON (who we are, pairings, settings); `base` holds the trimmed part
-of history as a snapshot; `op/NUMBER` hold batches of ops in the order in which they came. A batch
-of ops is one record, so it is there whole or not at all; a new base replaces all batches in one
-commit. Where the save state is text, ops are the JSON that `$.actions` shows.
+of history as a snapshot; `op/NUMBER` hold batches of ops in the order in which they came, numbered
+from 1 without gaps, so that a lost one is noticed. A batch of ops is one record, so it is there
+whole or not at all; a new base replaces all batches in one commit. Where the save state is text,
+ops are the JSON that `$.actions` shows.
 
-Writers queue their records under the document's lock, so that the file has them in that order, and
-wait for the disk without it: whoever comes first writes for all that wait (group commit).
+Writers queue their ops under the document's lock, so that the file has them in that order, and
+wait for the disk without it: whoever comes first writes for all that wait (group commit). What the
+disk refuses is taken back together with everything queued behind it, which may build on it, before
+anything else is written.
 """
 
 from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Final
 
 import msgspec
 
-from cytosol.errors import ActionError, DatabaseCorruptError, DatabaseError
+from cytosol.document.frozen import freeze, thaw
+from cytosol.errors import ActionError, DatabaseCorruptError, DatabaseError, SaveError
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op, op_from_json, op_to_json
 from cytosol.model.opcodec import decode_ops, encode_ops
@@ -26,37 +31,59 @@ from cytosol.savestates import SaveState
 
 __all__ = ["Journal", "Ticket"]
 
-FORMAT = 1
-BATCH_OPS = 4096
-SMALL_BATCHES_MAX = 256  # more than this many records of ops are put together when opened
+FORMAT: Final = 1
+BATCH_OPS: Final = 4096
+SMALL_BATCHES_MAX: Final = 256  # more than this many records of ops are put together when opened
 
-Ticket = int
+
+class Ticket:
+    """One batch of ops on its way to the disk: `is_done` once it is there, or refused."""
+
+    __slots__ = ("error", "is_done", "ops", "value")
+
+    def __init__(self, ops: Sequence[Op], value: Any) -> None:
+        self.ops = ops
+        self.value = value
+        self.is_done = False
+        self.error: DatabaseError | None = None
 
 
 class Journal:
-    """Reads and writes one save state; without one it keeps nothing and never fails."""
+    """Reads and writes one save state; without one it keeps nothing and never fails.
 
-    def __init__(self, state: SaveState | None, on_failure: Callable[[list[Op]], None]) -> None:
+    `lock` is the document's, which must be re-entrant. `take_back` is called with it held, and
+    makes the document forget ops that the disk refused.
+    """
+
+    def __init__(
+        self,
+        state: SaveState | None,
+        lock: AbstractContextManager[Any],
+        take_back: Callable[[list[Op]], None],
+    ) -> None:
         self._state = state
-        self._on_failure = on_failure
-        self._condition = threading.Condition()
-        self._pending: list[tuple[Ticket, str, Any, Sequence[Op]]] = []
-        self._last: Ticket = 0
-        self._durable: Ticket = 0
-        self._failed: tuple[Ticket, DatabaseError] | None = None
-        self._writing = False
-        self._number = 0
-
-    @property
-    def is_kept(self) -> bool:
+        self._document_lock = lock
+        self._on_refusal = take_back
+        self._turn = threading.Condition()  # taken after the document's lock, never before it
+        self._queue: list[Ticket] = []
+        self._group: list[Ticket] = []  # what is being written, or was refused just now
+        self._refusal: DatabaseError | None = None
+        self._is_writing = False
+        self._number = 0  # of the last record of ops that is durable
+        self._small_batches = 0
+        self.is_kept: Final = state is not None
         """Whether there is a save state at all."""
-        return self._state is not None
 
     @property
     def path(self) -> str | None:
         """The file, if there is one."""
         path = None if self._state is None else self._state.path
         return None if path is None else str(path)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether people can read, and change, the file."""
+        return self._state is not None and self._state.text
 
     # --- opening ------------------------------------------------------------------------
 
@@ -65,14 +92,30 @@ class Journal:
         if self._state is None:
             return
         self._state.open()
+        try:
+            self._check_format(self._state)
+        except BaseException:
+            self._state.close()
+            raise
+
+    def _check_format(self, state: SaveState) -> None:
         found = self.get_meta("format")
         if found is None:
-            self.put_meta("format", FORMAT)
-        elif found != FORMAT:
+            if next(iter(state.scan("")), None) is not None:
+                raise self._corrupt("meta/format", "it is missing")
+            self.put_meta(format=FORMAT)
+        elif found != FORMAT or type(found) is not int:
             raise DatabaseCorruptError(
-                f"{self.path} has format {found!r} and this program reads format {FORMAT}; "
+                f"{self._name} has format {found!r} and this program reads format {FORMAT}; "
                 "use a newer version of Cytosol"
             )
+
+    def is_empty(self) -> bool:
+        """Tell whether there are neither ops nor a base."""
+        state = self._state
+        return state is None or (
+            state.get("base") is None and next(iter(state.scan("op/")), None) is None
+        )
 
     def load_base(self) -> bytes | None:
         """Return the snapshot that history starts from, None if nothing was trimmed yet."""
@@ -87,28 +130,40 @@ class Journal:
             raise self._corrupt("base", "it holds no snapshot") from None
 
     def load_ops(self) -> list[Op]:
-        """Return all ops, in the order in which they came."""
+        """Return all ops, in the order in which they came; raises DatabaseCorruptError."""
         if self._state is None:
             return []
         ops: list[Op] = []
-        batches = 0
+        number = 0
         for key, value in self._state.scan("op/"):
+            number += 1
+            if key != _op_key(number):
+                raise self._corrupt(_op_key(number), f"it is missing: the next one is {key}")
             try:
                 if self._state.text:
                     ops += [op_from_json(item) for item in value]
                 else:
                     ops += decode_ops(value)
-                self._number = int(key[3:])
             except (ActionError, TypeError, ValueError) as error:
                 raise self._corrupt(key, str(error)) from None
-            batches += 1
-        if batches > SMALL_BATCHES_MAX and batches > len(ops) // 64:
-            self.rewrite(None, ops)
+        self._number = number
+        self._small_batches = number if number > len(ops) // 64 else 0
         return ops
+
+    def compact(self, ops: Sequence[Op]) -> None:
+        """Put many small records of the ops just loaded together, if the disk lets us."""
+        if self._small_batches > SMALL_BATCHES_MAX:
+            with suppress(DatabaseError):  # a full disk must not keep anybody from reading
+                self.rewrite(None, ops)
+
+    @property
+    def _name(self) -> str:
+        path = self.path
+        return "the save state" if path is None else f"'{path}'"
 
     def _corrupt(self, key: str, why: str) -> DatabaseCorruptError:
         return DatabaseCorruptError(
-            f"{self.path or 'the save state'} is damaged: the record {key} cannot be read "
+            f"{self._name} is damaged: the record {key} cannot be read "
             f"({why}); nothing was changed. Restore a copy, or let another device sync a new file"
         )
 
@@ -126,89 +181,140 @@ class Journal:
         except msgspec.DecodeError:
             raise self._corrupt(f"meta/{name}", "it is not JSON") from None
 
-    def put_meta(self, name: str, value: JsonValue) -> None:
-        """Put JSON under a name, durable on return; raises SaveError."""
+    def put_meta(self, **metas: JsonValue) -> None:
+        """Put JSON under names, all or none, durable on return; raises SaveError."""
         if self._state is not None:
-            stored = value if self._state.text else msgspec.json.encode(value)
-            self._state.commit([(f"meta/{name}", stored)])
+            self._state.commit(self._meta_records(metas))
+
+    def _meta_records(self, metas: Mapping[str, JsonValue]) -> list[tuple[str, Any]]:
+        text = self.is_text
+        return [
+            (f"meta/{name}", value if text else msgspec.json.encode(value))
+            for name, value in metas.items()
+        ]
 
     # --- ops ----------------------------------------------------------------------------
 
     def add(self, ops: Sequence[Op]) -> Ticket:
         """Queue ops for writing; call with the document's lock held, then `flush` without it."""
-        if self._state is None or not ops:
-            return self._last
-        key, value = self._record(ops)
-        with self._condition:
-            self._last += 1
-            self._pending.append((self._last, key, value, ops))
-            return self._last
+        ticket = Ticket(ops, self._encode(ops))
+        with self._turn:
+            self._queue.append(ticket)
+        return ticket
 
-    def _record(self, ops: Sequence[Op]) -> tuple[str, Any]:
-        assert self._state is not None
-        self._number += 1
-        value: Any = [op_to_json(op) for op in ops] if self._state.text else encode_ops(ops)
-        return f"op/{self._number:016d}", value
+    def _encode(self, ops: Sequence[Op]) -> Any:
+        if self.is_text:
+            # The payloads belong to the log, and the file is written later.
+            return thaw(freeze([op_to_json(op) for op in ops]))
+        return encode_ops(ops)
 
     def flush(self, ticket: Ticket) -> None:
-        """Return when everything up to the ticket is durable; raises SaveError if it is not.
+        """Return when the ticket's ops are durable; raises SaveError when the disk refused them.
 
-        Then the ops concerned, and all queued after them, have been taken back.
+        Then they, and all queued after them, have been taken back. Raises what the save state
+        raised: beside SaveError that is DatabaseClosedError and DatabaseLockedError.
         """
-        with self._condition:
-            while ticket > self._durable:
-                if self._failed is not None and ticket <= self._failed[0]:
-                    raise self._failed[1]
-                if not self._writing:
-                    self._writing = True
-                    batch, self._pending = self._pending, []
-                    break
-                self._condition.wait()
-            else:
-                return
-        self._write(batch)
-        self.flush(ticket)
+        while not ticket.is_done:
+            with self._turn:
+                while self._is_writing and not ticket.is_done:
+                    self._turn.wait()
+                leads = not ticket.is_done and self._refusal is None
+                if leads:
+                    self._is_writing = True
+                    self._group, self._queue = self._queue, []
+            if leads:
+                self._write()
+            elif not ticket.is_done:
+                # The leader does it as well, unless it waits for the lock that we hold.
+                self._take_back()
+        if ticket.error is not None:
+            # A fresh exception for each thread: a traceback belongs to one.
+            raise type(ticket.error)(*ticket.error.args) from ticket.error.__cause__
 
-    def _write(self, batch: list[tuple[Ticket, str, Any, Sequence[Op]]]) -> None:
-        assert self._state is not None
-        error: DatabaseError | None = None
+    def _write(self) -> None:
+        """Write the group as one commit, or take it back."""
+        assert self._state is not None, "without a save state nothing is queued"
+        error: DatabaseError | None = SaveError(
+            "saving was interrupted, so the change was taken back; try again"
+        )
         try:
-            self._state.commit([(key, value) for _, key, value, _ in batch])
-        except DatabaseError as raised:
-            error = raised
-            self._on_failure([op for _, _, _, ops in batch for op in ops])
+            puts = self._numbered([ticket.value for ticket in self._group])
+            self._state.commit(puts)
+            self._number += len(puts)
+            error = None
+        except DatabaseError as refusal:
+            error = refusal
         finally:
-            with self._condition:
-                self._writing = False
+            with self._turn:
+                self._is_writing = False
                 if error is None:
-                    self._durable = batch[-1][0]
+                    self._finish(self._group, None)
                 else:
-                    self._failed = batch[-1][0], error
-                    self._durable = min(self._durable, batch[0][0] - 1)
-                self._condition.notify_all()
+                    self._refusal = error
+                    self._turn.notify_all()
+            if error is not None:
+                self._take_back()
 
-    def take_unsaved(self) -> list[Op]:
-        """Give up all ops that are queued; call with the document's lock held after a failure."""
-        with self._condition:
-            ops = [op for _, _, _, batch in self._pending for op in batch]
-            if self._pending:
-                # They follow ops that were taken back, so they fail with them.
-                for waiting in self._pending:
-                    self._last = max(self._last, waiting[0])
-                self._pending = []
-            return ops
+    def _numbered(self, values: Iterable[Any], after: int | None = None) -> list[tuple[str, Any]]:
+        start = (self._number if after is None else after) + 1
+        return [(_op_key(number), value) for number, value in enumerate(values, start)]
+
+    def _finish(self, tickets: Iterable[Ticket], error: DatabaseError | None) -> None:
+        self._group = []
+        for ticket in tickets:
+            ticket.error = error
+            ticket.is_done = True
+        self._turn.notify_all()
+
+    def _take_back(self) -> None:
+        """Have the document forget what was refused; does nothing if another thread has."""
+        with self._document_lock:
+            with self._turn:
+                error = self._refusal
+                if error is None:
+                    return
+                tickets = [*self._group, *self._queue]
+            try:
+                self._on_refusal([op for ticket in tickets for op in ticket.ops])
+            finally:
+                with self._turn:
+                    self._refusal = None
+                    self._queue = []
+                    self._finish(tickets, error)
+
+    def first_unsaved(self) -> tuple[int, bytes] | None:
+        """Return the least id among the ops that are not durable; call with the lock held."""
+        with self._turn:
+            tickets = [*self._group, *self._queue]
+        return min(((op.index, op.author) for ticket in tickets for op in ticket.ops), default=None)
+
+    def drain(self) -> None:
+        """Wait until nothing is queued any more: all is durable, or was taken back.
+
+        Call it with the document's lock held, so that nothing new comes. Only what replaces the
+        whole history does this.
+        """
+        with self._turn:
+            waiting = [*self._group, *self._queue]
+        for ticket in waiting:
+            with suppress(DatabaseError):  # whoever waits for this ticket hears of it
+                self.flush(ticket)
 
     def rewrite(
         self,
         base: bytes | None,
         ops: Sequence[Op],
         document: JsonValue = None,
-        metas: dict[str, JsonValue] | None = None,
+        metas: Mapping[str, JsonValue] | None = None,
     ) -> None:
-        """Replace all batches (and the base, if one is given) in one commit; raises SaveError."""
+        """Replace all batches (and the base, if one is given) in one commit; raises SaveError.
+
+        Call it with the document's lock held and after `drain`.
+        """
         state = self._state
         if state is None:
             return
+        assert not (self._queue or self._group), "drained before"
         puts: list[tuple[str, Any]] = []
         if base is not None:
             if state.text:
@@ -216,11 +322,13 @@ class Journal:
                 puts.append(("base", {"document": document, "snapshot": text}))
             else:
                 puts.append(("base", base))
-        for name, value in (metas or {}).items():
-            puts.append((f"meta/{name}", value if state.text else msgspec.json.encode(value)))
-        for start in range(0, len(ops), BATCH_OPS):
-            puts.append(self._record(ops[start : start + BATCH_OPS]))
+        puts += self._meta_records(metas or {})
+        parts = [ops[start : start + BATCH_OPS] for start in range(0, len(ops), BATCH_OPS)]
+        puts += self._numbered(map(self._encode, parts), after=0)
         state.commit(puts, delete_prefixes=["op/"])
+        self._number = len(parts)
+
+    # --- the file -----------------------------------------------------------------------
 
     def check(self) -> None:
         """Read everything; raises DatabaseCorruptError at the first damage found."""
@@ -232,6 +340,10 @@ class Journal:
         return 0 if self._state is None else self._state.size_bytes()
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the file; only after `open` has succeeded, else it belongs to somebody else."""
         if self._state is not None:
             self._state.close()
+
+
+def _op_key(number: int) -> str:
+    return f"op/{number:016d}"
