@@ -20,6 +20,8 @@ from tests.simulation.peer_world import End, PeerWorld, SimPeer
 class RawStream:
     """One stream to a peer, with the keys to speak on it."""
 
+    moment_s = 0.05  # what the other side needs to react
+
     def __init__(
         self, world: PeerWorld, end: End, key: bytes, limits: FramingLimits, prefix: bytes
     ) -> None:
@@ -65,9 +67,9 @@ class RawStream:
                 return message
         return None
 
-    def settle(self, seconds: float = 0.05) -> None:
+    def settle(self, seconds: float | None = None) -> None:
         """Let a moment pass and read what has come."""
-        self.world.run(seconds)
+        self.world.run(self.moment_s if seconds is None else seconds)
         data = bytes(self.end.received[self._read :])
         self._read += len(data)
         for frame in self._reader.feed(data):

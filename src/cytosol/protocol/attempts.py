@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from cytosol.crypto.keys import KeyPair
 from cytosol.errors import PairingError
@@ -158,3 +158,5 @@ class Attempts(Machine[AttemptsEffect]):
                     self._do(effect)
                 case Send() | Ping():
                     self._do(effect)
+                case _:
+                    assert_never(effect)

@@ -467,8 +467,6 @@ class Link(Machine[LinkEffect]):
                         self._opened(connection, now)
                     case Ended():
                         self._ended(connection, effect.reason, now)
-                    case _ if connection is not self._connection:
-                        pass  # it was replaced, or is being left
                     case Emit():
                         self._do(effect)
                     case PeersShared() | TheyUnpaired() | OpsArrived():

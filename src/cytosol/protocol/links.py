@@ -91,11 +91,10 @@ class Links(Machine[LinksEffect]):
 
     def drop(self, peer_id: PeerId, reason: str, now: float) -> None:
         """Close a link for good without telling the device: it told us."""
-        link = self._links.get(peer_id)
-        if link is not None:
-            link.stop(reason, now)
-            self._pump(link)
-            self._forget(link)
+        link = self._links[peer_id]
+        link.stop(reason, now)
+        self._pump(link)
+        self._forget(link)
 
     def stop(self, reason: str, now: float) -> None:
         """Close all connections and call nobody."""
@@ -183,9 +182,8 @@ class Links(Machine[LinksEffect]):
                 case StopListening():
                     self._by_listener.pop(effect.listener_id, None)
             self._do((peer_id, effect))
+        assert self._links[peer_id] is link  # a link that was dropped has closed everything
         deadline = link.next_deadline()
-        if self._links.get(peer_id) is not link:
-            return
         if deadline is None:
             self._deadlines.pop(peer_id, None)
         else:
@@ -197,6 +195,5 @@ class Links(Machine[LinksEffect]):
             self._forget(link)
 
     def _forget(self, link: Link) -> None:
-        if self._links.get(link.peer.peer_id) is link:
-            del self._links[link.peer.peer_id]
-            self._deadlines.pop(link.peer.peer_id, None)
+        del self._links[link.peer.peer_id]
+        self._deadlines.pop(link.peer.peer_id, None)

@@ -53,7 +53,7 @@ from cytosol.protocol.link import (
     NOT_NOW,
     UNPAIRED,
     FromPeer,
-    Reached,
+    LinkEffect,
     TheyRefuse,
 )
 from cytosol.protocol.machine import Machine, earliest
@@ -356,7 +356,7 @@ class PeerMachine(Machine[Effect]):
                         self._begin_link(wanted.peer_id, CALL_AFTER_PAIRING_S, now)
                     case GatewayAnswer() | GatewayRefusal():
                         self._obey_gateway(wanted, now)
-                    case Emit():
+                    case _:
                         self._do(wanted)
             for done in self._attempts.take_effects():
                 is_busy = True
@@ -386,6 +386,8 @@ class PeerMachine(Machine[Effect]):
                 if paired is not None and self._sync_enabled and self._is_running:
                     self._links.add(paired, now)
                     self._links.heard(effect.peer_id, effect.is_new, now)
+            case _:
+                assert_never(effect)
 
     def _obey_gateway(self, effect: GatewayAnswer | GatewayRefusal, now: float) -> None:
         if isinstance(effect, GatewayAnswer):
@@ -395,7 +397,7 @@ class PeerMachine(Machine[Effect]):
         if effect.close:
             self._gateway.close(effect.request_id.connection_id, effect.message, now)
 
-    def _obey_link(self, peer_id: PeerId, effect: Any, now: float) -> None:
+    def _obey_link(self, peer_id: PeerId, effect: LinkEffect, now: float) -> None:
         match effect:
             case Connect() | Listen() | StopListening() | Send() | Close():
                 self._do(effect)
@@ -407,7 +409,7 @@ class PeerMachine(Machine[Effect]):
                 self._discovery.ping(effect.ip_address, effect.udp_port)
             case GatewayAnswer() | GatewayRefusal():
                 self._obey_gateway(effect, now)
-            case FromPeer() if peer_id not in self._pairings.paired():
+            case FromPeer() | TheyRefuse() if peer_id not in self._pairings.paired():
                 pass  # it was unpaired a moment ago
             case FromPeer(what=PeersShared(params=params)):
                 wall_s = self._lockout.wall(now)
@@ -423,9 +425,10 @@ class PeerMachine(Machine[Effect]):
                     self._links.share_peers(now, sender=peer_id)
             case FromPeer(what=TheyUnpaired()) | TheyRefuse():
                 self._ended_by_peer(peer_id, now)
-            case FromPeer(what=OpsArrived()):
+            case FromPeer():
+                assert isinstance(effect.what, OpsArrived)
                 self._links.local_changes(now, sender=peer_id)
-            case Reached():
+            case _:
                 reached = (effect.ip_address, effect.port)
                 if next(iter(self._pairings.addresses(peer_id)), None) != reached:
                     self._pairings.remember_address(peer_id, *reached)
@@ -439,6 +442,8 @@ class PeerMachine(Machine[Effect]):
                 self._prompt.receive_confirm(request, now)
             case ConnectParams():
                 self._receive_connect(request, now)
+            case _:
+                assert_never(request.params)
 
     def _receive_connect(self, request: GatewayRequest, now: float) -> None:
         """Let paired devices connect; say to all others why not."""
@@ -498,11 +503,10 @@ class PeerMachine(Machine[Effect]):
 
     def _ended_by_peer(self, peer_id: PeerId, now: float) -> None:
         """Unpair a device because it has unpaired us."""
-        peer = self._pairings.paired().get(peer_id)
-        if peer is not None:
-            self._sharing.ended_by_peer(peer_id)
-            self._links.drop(peer_id, "the peer has unpaired us", now)
-            self._no_longer_paired(peer, now, sender=peer_id)
+        peer = self._pairings.paired()[peer_id]
+        self._sharing.ended_by_peer(peer_id)
+        self._links.drop(peer_id, "the peer has unpaired us", now)
+        self._no_longer_paired(peer, now, sender=peer_id)
 
     def _no_longer_paired(
         self, peer: PairedPeer, now: float, *, sender: PeerId | None = None

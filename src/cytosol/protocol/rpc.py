@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from cytosol.errors import LocalProtocolError, RemoteProtocolError
 from cytosol.limits import CALLS_WAITING_MAX
@@ -166,6 +166,8 @@ class RpcMachine(Machine[RpcEffect]):
             case ErrorResponse():
                 if (call_id := self._settle(message.id)) is not None:
                     self._do(CallFailed(call_id, message.code, message.message))
+            case _:
+                assert_never(message)
 
     def _receive_request(self, request: Request) -> None:
         if request.id in self._asked:

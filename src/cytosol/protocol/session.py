@@ -160,8 +160,6 @@ class Session(Machine[SessionEffect]):
                     self._do(Authenticated(channel.peer_id))
                 self._rpc.receive(message)
                 self._pump()
-                if self.is_closed:
-                    return
         except RemoteProtocolError as error:
             # Only who has proved to be the peer is told what was wrong: no byte to others.
             if error.code is not None and self._was_authentic:

@@ -48,8 +48,7 @@ class Sharing:
     def ended_by_peer(self, peer_id: PeerId) -> None:
         """Take note that a device has unpaired us; others must not pair us with it again."""
         self._pairings.forget(peer_id)
-        if len(self._ended_by_peer) < PAIRINGS_MAX:
-            self._ended_by_peer.add(peer_id)
+        self._ended_by_peer.add(peer_id)
 
     # --- From and to others ------------------------------------------------------------
 
