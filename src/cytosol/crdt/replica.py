@@ -470,8 +470,7 @@ class Replica:
             self.log.seen.pop(code, None)
             self.log.origins.pop(code, None)
             self.latest[author] = min(self.latest[author], row[2])
-            if not row[2]:
-                del self.latest[author]
+        self.latest = {author: index for author, index in self.latest.items() if index}
         if kept:
             self._insert(kept)
         self.clock = max([*self.latest.values(), 0])
