@@ -1,0 +1,143 @@
+"""Fast paths repeat rules that stand elsewhere: here both are held against each other."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from cytosol.crdt import compile as compile_module
+from cytosol.crdt.actions import Add, DataAction, InsertAfter, InsertBefore, Multiply, Set
+from cytosol.crdt.bulk import merge_bulk
+from cytosol.crdt.compile import Compiler
+from cytosol.crdt.export import encode_rows
+from cytosol.crdt.replica import Replica
+from cytosol.model.json import canonical_bytes
+from cytosol.model.op import op_to_json
+from cytosol.model.opcodec import decode_columns, decode_ops, encode_ops, unpack_columns
+from tests.oracle.fold import fold
+from tests.property.histories import History, Peer
+
+PRIMITIVES: list[Any] = [0, 1, -7, 2**63, 1.5, -0.0, True, False, None, "", "x", "ü", "x" * 2000]
+
+
+def plain_set(chance: random.Random) -> DataAction:
+    """Return a Set of a primitive at one of a few keys."""
+    parent = chance.choice(["$.a", "$.b", "$", "$.a.inner"])
+    return Set(f"{parent}.k{chance.randrange(30)}", chance.choice(PRIMITIVES))
+
+
+class PlainHistory(History):
+    """A history of mostly plain writes, whose peers send batches of columns."""
+
+    def __init__(self, seed: int, plain: float) -> None:
+        super().__init__(seed, 3)
+        self.plain = plain
+        self.in_bulk = 0
+
+    def action(self, document: Any, nested: bool = False) -> DataAction:
+        """Return a plain write, or now and then anything."""
+        if self.random.random() < self.plain:
+            return plain_set(self.random)
+        return super().action(document, nested)
+
+    def send(self, source: Peer, target: Peer) -> None:
+        """Send a prefix of what is missing, as one batch."""
+        latest = target.replica.latest
+        missing = [op for op in source.ops() if op.index > latest.get(op.author, 0)]
+        if self.random.random() < 0.5:
+            missing = missing[: self.random.randrange(len(missing) + 1)]
+        columns = unpack_columns(encode_ops(missing))
+        if merge_bulk(target.replica, columns):
+            self.in_bulk += 1
+        else:
+            target.replica.merge(decode_columns(columns))
+
+
+def play(seed: int, plain: float, steps: int = 70) -> PlainHistory:
+    """Return a history in which everybody has heard of everything."""
+    history = PlainHistory(seed, plain)
+    first = history.peers[0].compiler
+    first.dispatch(Set("$.a", {"inner": {}}), 1)
+    first.dispatch(Set("$.b", {}), 1)
+    for _ in range(steps):
+        history.step()
+    history.settle()
+    return history
+
+
+@pytest.mark.parametrize("plain", [0.5, 0.9, 0.97, 1.0])
+def test_merging_in_bulk_gives_what_the_oracle_says(plain: float) -> None:
+    """Batches merged column by column leave the same document, hash and way back."""
+    in_bulk = 0
+    for seed in range(40):
+        history = play(seed, plain)
+        in_bulk += history.in_bulk
+        folded = fold([op_to_json(op) for op in history.peers[0].ops()])
+        for peer in history.peers:
+            replica = peer.replica
+            expected = canonical_bytes(folded.document), folded.state_hash
+            assert expected == (canonical_bytes(replica.document), replica.state_hash()), seed
+            replica.check_invariants()
+            rows = replica.rewind(0)
+            assert replica.document == {}, seed
+            replica.reinsert(rows)
+            assert expected[0] == canonical_bytes(replica.document), seed
+            replica.check_invariants()
+    assert in_bulk > (20 if plain > 0.9 else 0), "the fast way was hardly taken"
+
+
+def test_quick_writes_log_and_do_what_the_general_way_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same actions with and without the quick ways give the same ops and documents."""
+    for seed in range(60):
+        chance = random.Random(seed)
+        actions: list[DataAction] = [Set("$.a", {"inner": {}, "n": 1}), Set("$.list", [1, 2])]
+        for _ in range(60):
+            index = chance.randrange(12)
+            value = chance.choice(PRIMITIVES)
+            number = chance.choice([1, -3, 0.5, 2**62])
+            actions.append(
+                chance.choice(
+                    [
+                        plain_set(chance),
+                        Add(chance.choice(["$.a.n", "$.list[0]", "$.a.k1"]), number),
+                        Multiply(chance.choice(["$.a.n", "$.a.k2"]), number),
+                        Set(f"$.list[{index}]", value),
+                        InsertBefore(f"$.list[{index}]", value),
+                        InsertAfter(f"$.list[{index}]", value),
+                    ]
+                )
+            )
+        quick, slow = Replica(b"a" * 16), Replica(b"a" * 16)
+        ways = [Compiler(quick), Compiler(slow)]
+        refusals: list[list[str]] = [[], []]
+        for now, action in enumerate(actions):
+            for way, (compiler, refused) in enumerate(zip(ways, refusals, strict=True)):
+                with monkeypatch.context() as patch:
+                    if way:
+                        patch.setattr(compile_module, "_QUICK", frozenset())
+                        patch.setattr(Compiler, "_is_set_fast", lambda *_: False)
+                    try:
+                        compiler.dispatch(action, now)
+                    except ValueError as error:
+                        refused.append(str(error))
+                    except Exception as error:
+                        refused.append(f"{type(error).__name__}: {error}")
+        assert refusals[0] == refusals[1], seed
+        ops = [[r.log.op(row) for row in range(len(r.log))] for r in (quick, slow)]
+        assert ops[0] == ops[1], seed
+        assert canonical_bytes(quick.document) == canonical_bytes(slow.document), seed
+        quick.check_invariants()
+        quick.take_back(0)
+        assert quick.document == {}, seed
+
+
+def test_rows_are_exported_as_their_ops_are_encoded() -> None:
+    """Columns of the log and the ops they stand for give one batch."""
+    for seed in range(30):
+        peer = play(seed, 0.6).peers[0]
+        rows = range(len(peer.replica.log))
+        assert peer.ops() == decode_ops(encode_rows(peer.replica.log, rows))
