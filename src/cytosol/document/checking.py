@@ -21,7 +21,8 @@ def check_document(replica: Replica, journal: Journal) -> None:
     try:
         replica.check_invariants()
     except AssertionError as error:
-        raise _misfit(journal, str(error) or "an inner invariant is broken") from error
+        # An assertion says what ought to be true.
+        raise _misfit(journal, f"it does not hold that {error}") from error
     if not journal.is_kept:
         return
     read = _read_anew(journal, replica.author)

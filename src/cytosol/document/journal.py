@@ -314,7 +314,7 @@ class Journal:
         state = self._state
         if state is None:
             return
-        assert not (self._queue or self._group), "drained before"
+        assert not [*self._queue, *self._group], "drained before"
         puts: list[tuple[str, Any]] = []
         if base is not None:
             if state.text:
