@@ -115,7 +115,7 @@ class Compiler:
         if type(payload) is str and len(payload) > QUICK_TEXT_MAX:
             return False
         body = self._body(kind, aim, payload)
-        return quick_insert(self._replica, body, container, now_ms)
+        return quick_insert(self._replica, body, container, body.index, now_ms)
 
     def _is_set_fast(self, action: DataAction | Mapping[str, Any], now_ms: int) -> bool:
         """Do the most frequent action, a primitive at a key of a known object, in few steps."""

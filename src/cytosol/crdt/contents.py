@@ -36,9 +36,8 @@ class Contents:
         self.base: dict[PeerId, bytes] = {} if base is None else base
         self._known: dict[PeerId, tuple[int, bytes]] = {}
 
-    def digest(self, replica: Replica, author: PeerId) -> bytes:
-        """Return the digest over all ops of an author that the replica holds."""
-        latest = replica.latest[author]
+    def digest(self, replica: Replica, author: PeerId, latest: int) -> bytes:
+        """Return the digest over the ops of an author up to `latest`, which the replica holds."""
         trimmed = replica.trimmed.get(author, 0)
         since, digest = self._known.get(author, (0, b""))
         if since == latest:

@@ -85,8 +85,8 @@ def quick_add(replica: Replica, body: Coded, up: Place, step: Step, now_ms: int)
     return True
 
 
-def quick_insert(replica: Replica, body: Coded, array: Place, now_ms: int) -> bool:
-    """Log and apply an own insert of one primitive into a present array."""
+def quick_insert(replica: Replica, body: Coded, array: Place, index: int, now_ms: int) -> bool:
+    """Log and apply an own insert of one primitive into a present array, at an index."""
     sequence = array.sequence
     tree = replica.tree
     if body.fill or sequence is None or tree.made >= replica.applier.places_max:
@@ -95,7 +95,10 @@ def quick_insert(replica: Replica, body: Coded, array: Place, now_ms: int) -> bo
     code = (clock << AUTHOR_BITS | replica.number) << OFFSET_BITS
     codes = (code,)
     value = array.value
-    index = sequence.insert(codes, body.beside or None, body.side is Side.AFTER)
+    if sequence.hidden:
+        index = sequence.insert(codes, body.beside or None, body.side is Side.AFTER)
+    else:
+        sequence.insert_at(index, code)
     value.insert(index, body.payload)
     tree.made += 1
     touched = replica.applier.mutator.touched

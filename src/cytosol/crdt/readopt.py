@@ -10,16 +10,14 @@ that follows from what they say: whoever holds them calls them alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from cytosol.crdt.contents import digest_of
-from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, OFFSET_BITS
+from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.touches import Touches
-from cytosol.crdt.tree import Place, Slot, Step
+from cytosol.crdt.tree import Place, Step
 from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue
-from cytosol.model.op import Body, Kind, Name, Op, Side, Spot, map_names
+from cytosol.model.op import Body, Kind, Link, Name, Op, Side, Spot, map_names
 
 __all__ = ["reissue"]
 
@@ -56,31 +54,24 @@ def _lacks(new: Replica, trimmed: dict[PeerId, int]) -> bool:
 
 
 def _reissue_ops(old: Replica, new: Replica, unknown_since: int | None) -> int:
+    calls = _Calls(old)
     forks: dict[PeerId, PeerId] = {}
-    forked: set[tuple[PeerId, int]] = set()
-
-    def link(author: PeerId, index: int) -> PeerId:
-        return forks[author] if (author, index) in forked else author
-
-    def rename(name: Name) -> Name:
-        of = tuple((link(author, index), index, offset) for author, index, offset in name.of)
-        return Name(link(name.author, name.index), name.index, name.offset, of)
-
-    count = 0
     known = dict(new.latest)
+    count = 0
     for row in range(len(old.log)):
         op = old.log.op(row)
         origin = op.origin
         if op.index <= known.get(op.author, 0):
             if not _is_fork(op, old, new, unknown_since):
                 continue
-            if op.author not in forks:
-                forks[op.author] = digest_of(op)[:16]
-            forked.add((op.author, op.index))
+            pseudonym = forks.setdefault(op.author, digest_of(op)[:16])
+            if origin is None:
+                origin = Name(pseudonym, op.index)
         if origin is None:
-            origin = Name(link(op.author, op.index), op.index)
-        body = map_names(op.body, rename) if forked else op.body
-        _issue(new, body, op.timestamp, origin)
+            origin = Name(op.author, op.index)
+        else:
+            calls.add(op.author, op.index, origin)
+        _issue(new, map_names(op.body, calls.name), op.timestamp, origin)
         count += 1
     return count
 
@@ -109,6 +100,35 @@ def _issue(replica: Replica, body: Body, timestamp: int, origin: Name | None) ->
     replica.told()
 
 
+class _Calls:
+    """What other histories call the places of this one: by origins, wherever there is one."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._origins: dict[tuple[PeerId, int], Name] = {}
+        names = replica.names
+        for origin, first in replica.tree.origins.items():
+            maker = names.name(first)
+            self.add(maker.author, maker.index, names.name(origin))
+
+    def add(self, author: PeerId, index: int, origin: Name) -> None:
+        """Call what an op made by its origin."""
+        self._origins[author, index] = origin
+
+    def name(self, name: Name) -> Name:
+        """Return the name that other histories know."""
+        if not self._origins:
+            return name
+        links: list[Link] = []
+        for author, index, offset in ((name.author, name.index, name.offset), *name.of):
+            origin = self._origins.get((author, index))
+            if origin is None:
+                links.append((author, index, offset))
+            else:
+                links.append((origin.author, origin.index, origin.offset + offset))
+                links.extend(origin.of)
+        return Name(*links[0], tuple(links[1:]))
+
+
 class _Base:
     """The base of an old history, compared with the new one."""
 
@@ -116,71 +136,79 @@ class _Base:
         self, old: Replica, old_touches: Touches, new: Replica, new_touches: Touches
     ) -> None:
         self.old = old
+        self.old_calls = _Calls(old)
         self.old_touches = old_touches
         self.new = new
+        self.new_calls = _Calls(new)
         self.new_touches = new_touches
+
+    def _old_name(self, place: Place, step: Step) -> Name:
+        return self.old_calls.name(self.old.names.name(self.old.tree.name_at(place, step)))
 
     # --- what was deleted ----------------------------------------------------------------
 
     def deletions(self) -> list[Piece]:
         """Return what deletes the places of the new history that the old base had removed."""
-        held = self._held_names()
-        touched = self._touched_names()
+        held = {self._old_name(place, step) for place, step, _ in _slots(self.old)}
         pieces: list[Piece] = []
-        self._delete_below(self.new.tree.root, held, touched, pieces)
+        self._delete_below(self.new.tree.root, held, self._touched(), pieces)
         return pieces
 
-    def _held_names(self) -> set[Name]:
-        """Return the names of all places of the old base."""
-        names, tree = self.old.names, self.old.tree
-        return {names.name(tree.name_at(place, step)) for place, step, _ in _slots(self.old)}
-
-    def _touched_names(self) -> set[int]:
-        """Return the names in those ops of the new log that the old history had not seen."""
-        log, authors = self.new.log, self.new.names.authors
-        touched: set[int] = set()
+    def _touched(self) -> set[int]:
+        """Return the names of places that ops in the new log concern which are news to us."""
+        replica = self.new
+        log, authors, find = replica.log, replica.names.authors, replica.finder.find
+        slots: list[tuple[Place, Step]] = []
         for row in range(len(log)):
             if log.indexes[row] <= self.old.trimmed.get(authors[log.numbers[row]], 0):
                 continue
-            if log.steps[row] is not None:
-                touched.add(log.names[row])
+            key, acts = log.steps[row], log.acts[row]
+            if key is not None:
+                if type(acts) is Place:
+                    slots.append((acts, key))
                 continue
+            slots += [(act.up, act.step) for act in acts] if type(acts) is list else []
             body = log.payloads[row]
             for inner in body.payload if body.kind is Kind.TRANSACTION else (body,):
-                touched.update((inner.name, inner.beside, inner.source))
-        return touched
+                for code in (inner.name, inner.source):
+                    found = find(code) if code else None
+                    if found is not None:
+                        slots.append(found[:2])
+        return {
+            replica.tree.name_at(place, step)
+            for place, step in slots
+            if type(step) is int or step in place.codes
+        }
 
     def _delete_below(
         self, place: Place, held: set[Name], touched: set[int], pieces: list[Piece]
     ) -> bool:
         """Add deletions for what is below a place; tell whether all of it goes."""
+        tree, names = self.new.tree, self.new.names
         all_go = True
         for step in _steps(place):
-            code = self.new.tree.name_at(place, step)
-            below = None if place.places is None else place.places.get(step)
+            code = tree.name_at(place, step)
+            name = self.new_calls.name(names.name(code))
+            goes = name not in held and code not in touched and self._was_seen(code, name)
+            below = tree.place_at(place, step)
             mark = len(pieces)
-            goes = code not in touched and self._was_seen(code)
-            name = self.new.names.name(code)
-            goes = goes and name not in held
             if below is not None and below.value is not None:
                 goes = self._delete_below(below, held, touched, pieces) and goes
             if goes:
                 del pieces[mark:]
-                pieces.append((Body(Kind.DELETE, name), None))
+                pieces.append((Body(Kind.DELETE, names.name(code)), None))
             all_go = all_go and goes
         return all_go
 
-    def _was_seen(self, code: int) -> bool:
-        """Tell whether the old base knew of a place of the new history, as it is there."""
-        ops = [self.new_touches.written.get(code), self.new_touches.moved.get(code)]
-        while code < 0:
-            code = self.new.names.pairs[~code][0]
-        ops.append(code >> OFFSET_BITS)
-        for op in ops:
-            if op is not None:
-                author = self.new.names.authors[op & AUTHOR_MASK]
-                if op >> AUTHOR_BITS > self.old.trimmed.get(author, 0):
-                    return False
+    def _was_seen(self, code: int, name: Name) -> bool:
+        """Tell whether the old base knew a place of the new history, as it is there."""
+        if name.index > self.old.trimmed.get(name.author, 0):
+            return False
+        for table in (self.new_touches.written, self.new_touches.moved):
+            op = table.get(code, 0)
+            author = self.new.names.authors[op & AUTHOR_MASK]
+            if op >> AUTHOR_BITS > self.old.trimmed.get(author, 0):
+                return False
         return True
 
     # --- what is there -------------------------------------------------------------------
@@ -188,12 +216,12 @@ class _Base:
     def contents(self) -> list[Piece]:
         """Return what makes, writes and moves those places that the new history does not know."""
         pieces: list[Piece] = []
-        names, tree = self.old.names, self.old.tree
+        tree = self.old.tree
         last: dict[int, Name] = {}
         for place, step, item in _slots(self.old):
             code = tree.name_at(place, step)
-            name = names.name(code)
-            parent = None if place.up is None else names.name(tree.name_of(place))
+            name = self._old_name(place, step)
+            parent = None if place.up is None else self._old_name(place.up, place.step)
             if isinstance(step, str):
                 target = Body(Kind.SET, parent, step)
             else:
@@ -230,7 +258,7 @@ class _Base:
 def _steps(place: Place) -> list[Step]:
     """Return the keys or positions that a container shows, in order."""
     if type(place.value) is dict:
-        return list(sorted(place.value))
+        return sorted(place.value)
     assert place.sequence is not None, "an array has its positions"
     return list(place.sequence.shown_codes())
 

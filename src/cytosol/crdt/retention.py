@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from cytosol.crdt.replica import Replica
-from cytosol.model.ids import OpId, PeerId
-from cytosol.model.version import StateSummary
+from cytosol.model.ids import PeerId
 
-__all__ = ["behind", "clean_cut", "is_stale", "known_rows", "lacks"]
+__all__ = ["clean_cut", "known_rows", "lacks"]
 
 Vector = Mapping[PeerId, int]
 
@@ -80,24 +79,3 @@ def known_rows(replica: Replica, latest: Vector) -> int:
         if latest.get(authors[log.numbers[row]], 0) < log.indexes[row]:
             return row
     return len(log)
-
-
-def is_stale(replica: Replica, their: StateSummary) -> bool:
-    """Tell whether we hold an op that they lack and, because of their base, cannot merge."""
-    if their.trim is None:
-        return False
-    for row, author, vector in vectors(replica):
-        if replica.log.indexes[row] <= their.latest.get(author, 0):
-            continue
-        if replica.log.key(row) <= their.trim or lacks(vector, their.trimmed):
-            return True
-    return False
-
-
-def behind(replica: Replica, trim: OpId | None, their: StateSummary) -> bool:
-    """Tell whether our histories cannot be merged op by op."""
-    if trim is not None and lacks(their.latest, replica.trimmed):
-        return True
-    if their.trim is not None and lacks(replica.latest, their.trimmed):
-        return True
-    return is_stale(replica, their)

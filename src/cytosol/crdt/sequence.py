@@ -170,6 +170,25 @@ class Sequence:
             self._split(home)
         return self.index_of(codes[0])
 
+    def insert_at(self, index: int, code: int) -> None:
+        """Add a shown position with this index, 0 <= index <= shown, while none is hidden."""
+        assert not self.hidden, "else it matters beside which neighbour it stands"
+        if index == self.shown:
+            self.append(code)
+            return
+        for block in self._blocks:
+            if index < block.shown:
+                break
+            index -= block.shown
+        block.codes.insert(index, code)
+        block.shown += 1
+        self.shown += 1
+        self.size += 1
+        if self._home is not None:
+            self._home[code] = block
+        if len(block.codes) > BLOCK_MAX:
+            self._split(block)
+
     def _split(self, block: Block) -> None:
         where = self._blocks.index(block) + 1
         codes, size = block.codes, BLOCK_MAX // 2
