@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
@@ -47,7 +48,7 @@ def check(peer: SimPeer) -> None:
             if isinstance(event, PeerConnected | PeerDisconnected) and event.peer_id == other.id
         ]
         # Connected and disconnected take turns, so there was never a second connection.
-        assert all(one is not two for one, two in zip(told, told[1:], strict=False))
+        assert all(one is not two for one, two in itertools.pairwise(told))
         assert told[:1] in ([], [PeerConnected])
     assert len(peer.ends) <= 64
 

@@ -50,6 +50,7 @@ RESCAN_S: Final = 10.0  # interfaces come and go; the wall clock is looked at as
 CONNECT_TIMEOUT_S: Final = 10.0  # the machine gives up earlier; this only bounds our tasks
 FAREWELL_S: Final = 1.0
 PROBLEMS_MAX: Final = 100
+PAUSE_AFTER_MISTAKE_S: Final = 1.0  # a timer that fails each time must not keep us busy
 
 
 class Driver:
@@ -77,6 +78,7 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._is_obeying = False
         self._is_closed = False
+        self._not_before = 0.0
         self.peers: list[dict[str, Any]] = []
         self.problems: deque[str] = deque(maxlen=PROBLEMS_MAX)
         """What went wrong lately that ought not to happen, for the doctor."""
@@ -163,6 +165,7 @@ class Driver:
             step(now)
         except Exception as error:
             self.problems.append(f"{type(error).__name__}: {error}")
+            self._not_before = now + PAUSE_AFTER_MISTAKE_S
             if connection_id is not None:
                 reason = "an error inside this program; see the doctor"
                 try:
@@ -206,7 +209,9 @@ class Driver:
             self._timer = None
         deadline = self._machine.next_deadline()
         if deadline is not None and not self._is_closed:
-            self._timer = asyncio.get_running_loop().call_at(deadline, self._due)
+            self._timer = asyncio.get_running_loop().call_at(
+                max(deadline, self._not_before), self._due
+            )
 
     def _due(self) -> None:
         self._timer = None
@@ -239,7 +244,10 @@ class Driver:
         try:
             while effects := self._machine.take_effects():
                 for effect in effects:
-                    self._do(effect)
+                    try:
+                        self._do(effect)
+                    except Exception as error:
+                        self.problems.append(f"{type(error).__name__}: {error}")
         finally:
             self._is_obeying = False
         self._arm()
@@ -265,7 +273,7 @@ class Driver:
                 self._spawn(self._listen(effect.listener_id))
             case StopListening():
                 server = self._listeners.pop(effect.listener_id, None)
-                if server is not None:
+                if server is not None:  # else it is still being opened, or has failed
                     server.close()
             case Emit():
                 self._announce(effect.event)

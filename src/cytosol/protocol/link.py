@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, assert_never
 
 from cytosol.crypto.keys import KeyPair, make_key_pair
@@ -106,7 +106,7 @@ class LinkSurroundings:
     """What all links have in common."""
 
     own_id: PeerId
-    own_secret: bytes
+    own_secret: bytes = field(repr=False)
     candidates: Callable[[PeerId], Sequence[Candidate]]
     share_for: Callable[[PeerId], SharePeersParams]
     make_sync: Callable[[PeerId, dict[Any, Any]], SyncLike]
