@@ -36,7 +36,7 @@ class PeerReplica:
     def summary(self) -> StateSummary:
         """Return what we hold now."""
         with self._document.lock:
-            return self._document.history.summary()
+            return self._document.history.summary(self._peer_id)
 
     def latest(self) -> Mapping[PeerId, int]:
         """Return the newest index held of every author."""
@@ -78,11 +78,10 @@ class PeerReplica:
         except ActionError as error:
             raise RemoteProtocolError(str(error)) from None
         with document.lock:
-            stale = document.history.is_stale(ops)
-            if stale:
-                document.history.refuse_stale(self._peer_id)
-        if stale:
-            raise RemoteProtocolError("ops were made without knowing our history's base")
+            if document.history.is_stale(ops):
+                # No fault of the peer's: the next full sync ends with one of us adopting.
+                document.history.refuse_stale(self._peer_id, ops)
+                return
         try:
             new = document.merge(ops)
             author = document.replica.author

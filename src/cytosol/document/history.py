@@ -10,13 +10,12 @@ from __future__ import annotations
 import marshal
 import struct
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt import retention
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
-from cytosol.crdt.snapshot import export_base, load_base
+from cytosol.crdt.snapshot import Notes, export_base, load_base
 from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
 from cytosol.limits import DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
@@ -45,12 +44,13 @@ class History:
         self._claims: dict[PeerId, dict[PeerId, int]] = {}  # what we have to catch up with first
         self._paired: set[PeerId] = set()
         self._kept: list[dict[str, JsonValue]] = []
+        self._notes = Notes()
         self._forgotten = 0
         self._dismissed: set[tuple[int, str]] = set()
         self._check_at = 0
         self._snapshot: bytes | None = None
-        self._must_adopt: set[PeerId] = set()
-        self._digests: dict[PeerId, tuple[int, bytes]] = {}
+        self._refused: dict[PeerId, tuple[bytes, dict[PeerId, int]]] = {}
+        self._own_since = 0
 
     @property
     def _replica(self) -> Replica:
@@ -66,12 +66,12 @@ class History:
             replica = Replica(author)
         else:
             try:
-                replica, failures = load_base(base, author, DOCUMENT_PLACES_MAX)
+                replica, self._notes = load_base(base, author, DOCUMENT_PLACES_MAX)
             except ActionError as error:
                 raise DatabaseCorruptError(
                     f"{journal.path} is damaged: {error}; nothing was changed"
                 ) from None
-            self._set_kept(failures)
+            self._set_kept(self._notes.failures)
         ops = journal.load_ops()
         try:
             replica.merge(ops)
@@ -85,6 +85,7 @@ class History:
                 "nothing was changed. Restore a copy, or let another device sync a new file"
             )
         replica.renew_author(author)
+        self._own_since = replica.latest.get(author, 0)
         replica.applier.mutator.touched.clear()
         self._snapshot = base
         try:
@@ -103,6 +104,7 @@ class History:
         author = self._document.random_id()
         self._document.journal.put_meta(author=format_id(author))
         self._replica.renew_author(author)
+        self._own_since = 0
         return author
 
     # --- metadata -----------------------------------------------------------------------
@@ -215,39 +217,44 @@ class History:
         if self._max != -1 and length > self._max + min(slack, self._max // 4):
             count = length - max(self._max, self._min)
         if self._paired and length - self._min > slack:
-            stable = length - self._min
-            for peer in self._paired:
-                self._count_claim(peer)
-                stable = min(stable, retention.known_rows(replica, self._acks.get(peer, {})))
+            stable = min(self._stable_rows(), length - self._min)
             count = max(count, stable if stable > slack else 0)
         count = retention.clean_cut(replica, min(count, length - max(self._min, 0)))
         # Look again when the log has grown by as much as looking costs.
         self._check_at = length + max(SLACK_MIN, length // 4)
         if count <= 0:
             return
-        if self._paired:
-            count = min(count, retention.clean_cut(replica, count))
         self._trim_to(count)
         self._check_at = len(replica.log) + max(SLACK_MIN, slack // 2)
         if self._max != -1:
             self._check_at = min(self._check_at, self._max + 1 + min(slack, self._max // 4))
 
+    def _stable_rows(self) -> int:
+        """Return how many of the first ops all paired devices have."""
+        replica = self._replica
+        stable = len(replica.log)
+        for peer in self._paired:
+            self._count_claim(peer)
+            stable = min(stable, retention.known_rows(replica, self._acks.get(peer, {})))
+        return stable
+
     def _trim_to(self, count: int) -> None:
         replica = self._replica
         touched = list(replica.applier.mutator.touched)
-        failed = replica.trim_to(count)
-        self._keep(failed)
-        rows = replica.rewind(0)
-        base = export_base(replica, list(self._kept))
-        document = replica.document if self._document.journal.is_kept else None
+        rows = replica.rewind(count)
+        self._notes.touches.note(replica, count)
+        self._notes.contents.advance(replica, count)
+        self._keep(replica.trim_to(count))
+        self._notes.failures = list(self._kept)
+        base = export_base(replica, self._notes)
+        journal = self._document.journal
+        # The text journal shows the base's document, and the one in memory goes on.
+        document = _copied(replica.document) if journal.is_text else None
         if rows:
-            # The text journal shows the base's document, so write before going on.
-            document = _copied(document)
             replica.reinsert(rows)
         replica.applier.mutator.touched[:] = touched
         self._snapshot = base
-        ops = [replica.log.op(row) for row in range(len(replica.log))]
-        self._document.journal.rewrite(base, ops, document)
+        journal.rewrite(base, [replica.log.op(row) for row in range(len(replica.log))], document)
 
     # --- what peers need ----------------------------------------------------------------
 
@@ -274,10 +281,10 @@ class History:
 
     def took_back(self) -> None:
         """Forget what was remembered of ops that are gone: their numbers are used again."""
-        self._digests.clear()
+        self._notes.contents.forget()
 
-    def summary(self) -> StateSummary:
-        """Return what we hold now, as far as it is durable."""
+    def summary(self, peer: PeerId | None = None) -> StateSummary:
+        """Return what we hold now, as far as it is durable; `peer` is to read it."""
         replica = self._replica
         latest = self.latest()
         return StateSummary(
@@ -286,61 +293,37 @@ class History:
             replica.trim,
             replica.trim_hash,
             dict(replica.trimmed),
-            dict(replica.trimmed),
-            self._contents(latest),
+            {} if peer is None else self._refused_of(peer),
+            {who: self._notes.contents.digest(replica, who, latest[who]) for who in latest},
         )
-
-    def _contents(self, latest: Mapping[PeerId, int]) -> dict[PeerId, bytes]:
-        """Return a digest of each author's newest op, for those that are in the log."""
-        contents = {}
-        for author, index in latest.items():
-            known = self._digests.get(author)
-            if known is None or known[0] != index:
-                digest = self._digest(index, author)
-                if digest is None:
-                    continue
-                known = self._digests[author] = (index, digest)
-            contents[author] = known[1]
-        return contents
-
-    def _digest(self, index: int, author: PeerId) -> bytes | None:
-        op = self._replica.op_at(index, author)
-        return None if op is None else digest_of(op)
-
-    def forked(self, their: StateSummary) -> bool | None:
-        """Tell whether two contents stand under one id: None if not, else whether ours goes.
-
-        The content with the smaller digest keeps the id (spec: document, State hash).
-        """
-        for author, digest in sorted(their.contents.items()):
-            index = their.latest.get(author, 0)
-            if index > self._replica.latest.get(author, 0):
-                continue
-            ours = self._digest(index, author)
-            if ours is not None and ours != digest:
-                return ours > digest
-            if ours is None and index > self._replica.trimmed.get(author, 0):
-                return format_id(author) < format_id(bytes(16))  # ids that we never saw: they go
-        return None
 
     def must_adopt(self, their: StateSummary, peer: PeerId | None = None) -> bool | None:
         """Tell what a peer with this summary and we have to do: None: merge; else who adopts.
 
-        True: we adopt its base. Of two bases the greater (trim point, state hash) wins.
+        True: we adopt its history. Follows from the two summaries alone, so that both sides decide
+        alike: of two bases the greater (trim point, state hash) wins; of two contents
+        under the same ids the one with the smaller digest.
         """
-        forked = self.forked(their)
-        if forked is not None:
-            return forked
-        replica = self._replica
-        ours = (replica.trim or OpId(0, b""), replica.trim_hash)
-        theirs = (their.trim or OpId(0, b""), their.trim_hash)
-        if ours == theirs:
+        ours = self.summary(peer)
+        forks = [
+            (ours.contents[author], digest)
+            for author, digest in sorted(their.contents.items())
+            if their.latest.get(author) == ours.latest.get(author)
+            and ours.contents.get(author, digest) != digest
+        ]
+        if (
+            not forks
+            and not ours.refused
+            and not their.refused
+            and not retention.lacks(their.latest, ours.trimmed)
+            and not retention.lacks(ours.latest, their.trimmed)
+        ):
             return None
-        if retention.behind(replica, replica.trim, their):
-            return theirs > ours
-        if peer in self._must_adopt and theirs > ours:
-            return True
-        return None
+        our_base = (ours.trim or OpId(0, b""), ours.trim_hash)
+        their_base = (their.trim or OpId(0, b""), their.trim_hash)
+        if our_base != their_base:
+            return our_base < their_base
+        return forks[0][0] > forks[0][1] if forks else None
 
     def export_missing(
         self, latest: Mapping[PeerId, int], max_bytes: int
@@ -440,28 +423,33 @@ class History:
         self._document.journal.drain()
         old = self._replica
         author = self._document.random_id()
-        failures: list[Any] = []
         if base:
-            replica, failures = load_base(base, author, DOCUMENT_PLACES_MAX)
+            replica, notes = load_base(base, author, DOCUMENT_PLACES_MAX)
         else:
-            replica = Replica(author)
+            replica, notes = Replica(author), Notes()
+        document = _copied(replica.document)
         try:
             replica.merge(ops)
         except RemoteProtocolError as error:
             raise ActionError(str(error)) from None
         replica.renew_author(author)
-        count = reissue(old, replica, digest_of)
-        if not count:
+        # Ops under our own id that we never made: this file is a copy, or was restored.
+        is_split = replica.latest.get(old.author, 0) > old.latest.get(old.author, 0)
+        since = self._own_since if is_split else None
+        count = reissue(old, self._notes.touches, replica, notes.touches, since)
+        if not count and not is_split:
             replica.renew_author(old.author)
             author = old.author
-        own = [record for record in self._kept if record not in failures]
+        own = [record for record in self._kept if record not in notes.failures]
         all_ops = [replica.log.op(row) for row in range(len(replica.log))]
-        self._document.journal.rewrite(base or None, all_ops, None, {"author": format_id(author)})
+        metas: dict[str, JsonValue] = {"author": format_id(author)}
+        self._document.journal.rewrite(base or None, all_ops, document, metas)
         # Nothing before has changed anything here, so that a full disk leaves us as we were.
-        self._set_kept([*failures, *own])
+        self._set_kept([*notes.failures, *own])
+        self._notes = notes
         self._snapshot = base or None
-        self._digests.clear()
-        self._must_adopt.clear()
+        self._refused.clear()
+        self._own_since = 0
         self._check_at = 0
         self._document.use(replica)
         failed = sum(1 for code in replica.failures if code & 0xFFFF == replica.number)
@@ -489,9 +477,17 @@ class History:
                 return True
         return False
 
-    def refuse_stale(self, peer: PeerId) -> None:
-        """Note that a peer's ops do not fit our base, so that we adopt its base or it ours."""
-        self._must_adopt.add(peer)
+    def refuse_stale(self, peer: PeerId, ops: Sequence[Op]) -> None:
+        """Note that a peer's ops do not fit our base; our next summary tells it."""
+        newest: dict[PeerId, int] = {}
+        for op in ops:
+            newest[op.author] = max(op.index, newest.get(op.author, 0))
+        self._refused[peer] = (self._replica.trim_hash, newest)
+
+    def _refused_of(self, peer: PeerId) -> dict[PeerId, int]:
+        """Return what we refused of a peer, as long as our base is still the same."""
+        trim_hash, newest = self._refused.get(peer, (b"", {}))
+        return newest if trim_hash == self._replica.trim_hash else {}
 
 
 def _failure(op: Op, path: list[Any], message: str) -> dict[str, JsonValue]:
@@ -503,11 +499,6 @@ def _failure(op: Op, path: list[Any], message: str) -> dict[str, JsonValue]:
         "action": body["action"],
         "payload": body.get("payload"),
     }
-
-
-def digest_of(op: Op) -> bytes:
-    """Return 32 bytes that stand for all that an op says."""
-    return blake2b(canonical_bytes(op_to_json(op)), digest_size=32).digest()
 
 
 def _copied(value: JsonValue) -> JsonValue:

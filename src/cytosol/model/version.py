@@ -31,10 +31,11 @@ class StateSummary:
 
     `latest` maps each author to its newest index here (everything up to it is here too).
     `trim` is the id of the last trimmed op, None before the first trimming, and `trim_hash` the
-    state hash there; ops at or below it can neither be sent nor merged. `known` maps authors
-    to what every op that this replica can still merge has to have seen.
-    `contents` maps authors to a digest over what their ops say, which tells two histories
-    that share ids but not contents.
+    state hash there; ops at or below it can neither be sent nor merged. `trimmed` maps authors to
+    their newest trimmed op: what every op that can still be merged has to have seen.
+    `refused` maps authors to the newest op of the receiver of this summary that was refused,
+    because it had not seen that. `contents` maps authors to a digest over what their ops say,
+    which tells two histories that share ids but not contents.
     """
 
     state_hash: bytes
@@ -42,5 +43,5 @@ class StateSummary:
     trim: OpId | None = None
     trim_hash: bytes = ZERO_HASH
     trimmed: dict[PeerId, int] = field(default_factory=dict)
-    known: dict[PeerId, int] = field(default_factory=dict)
+    refused: dict[PeerId, int] = field(default_factory=dict)
     contents: dict[PeerId, bytes] = field(default_factory=dict)

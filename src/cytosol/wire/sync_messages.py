@@ -60,7 +60,7 @@ class StateSummaryParams:
                 "trim": None if state.trim is None else op_id_json(state.trim),
                 "trimHash": state.trim_hash.hex(),
                 "trimmed": index_map(state.trimmed),
-                "known": index_map(state.known),
+                "refused": index_map(state.refused),
                 "contentHashes": {
                     format_id(author): digest.hex() for author, digest in state.contents.items()
                 },
@@ -79,7 +79,7 @@ class StateSummaryParams:
                 trim=state.fields("trim").op_id() if state.has("trim") else None,
                 trim_hash=state.state_hash("trimHash"),
                 trimmed=state.indexes("trimmed"),
-                known=state.indexes("known"),
+                refused=state.indexes("refused") if state.has("refused") else {},
                 contents=state.digests("contentHashes", _DIGEST_BYTES_MIN, HASH_BYTES),
             ),
         )

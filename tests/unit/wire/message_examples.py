@@ -72,7 +72,7 @@ PARAMS: list[tuple[Any, Any]] = [
                 "trim": {"author": TWO_UUID, "index": 3},
                 "trimHash": HASH_TEXT,
                 "trimmed": {ONE_UUID: 3},
-                "known": {TWO_UUID: 4},
+                "refused": {TWO_UUID: 4},
                 "contentHashes": {ONE_UUID: HASH_TEXT},
             },
         },
