@@ -9,7 +9,7 @@ import pytest
 
 import cytosol
 from cytosol import errors, limits
-from cytosol.database import database
+from cytosol.database.listeners import EVENTS
 from tests.docs.doc_blocks import ROOT, anchors, links, pages
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -94,7 +94,7 @@ def test_the_reference_names_every_public_name() -> None:
 def test_the_reference_names_every_event() -> None:
     """Each event has an entry under the name that `on` takes."""
     text = (REFERENCE / "events.md").read_text(encoding="utf-8")
-    assert [] == [name for name in database.EVENTS if f"`{name}`" not in text]
+    assert [] == [name for name in EVENTS if f"`{name}`" not in text]
 
 
 def test_the_reference_names_every_method_of_the_database() -> None:
@@ -109,3 +109,12 @@ def test_pages_name_no_path_of_one_machine() -> None:
     for page in pages():
         found = re.search(r"(?<![\w.])/(?:tmp|home|root|work)/", page.read_text(encoding="utf-8"))
         assert found is None, f"{page.name}: {found}"
+
+
+def test_the_files_that_internals_names_are_there() -> None:
+    """A module that moves takes its mention along."""
+    explanation = ROOT / "docs" / "explanation"
+    for name in ("internals.md", "architecture.md"):
+        text = (explanation / name).read_text(encoding="utf-8")
+        for path in re.findall(r"`((?:[a-z]+/)+[a-z_]+\.py)`", text):
+            assert (ROOT / "src" / "cytosol" / path).exists(), f"{name} names {path}"
