@@ -17,6 +17,7 @@ __all__ = ["LINES", "SIZES"]
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 SUBSCRIPTIONS_MAX = 100_000
 LIST_MAX = 100_000
+MERGE_MAX = 100_000
 PROBE = 2_000
 REPEATS = 3
 
@@ -75,6 +76,8 @@ def _history(sizes: list[int]) -> Measured:
             set_known(i)
         done = size
         measured[f"history.{size}"] = probe_us(set_known)
+        if size > MERGE_MAX:
+            continue
         ours.import_all(other, ours.export_all(database, latest()), author)
         held = latest()
         batches = []

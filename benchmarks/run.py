@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.catalogue import MODULES
@@ -45,36 +46,47 @@ def run_in_process(
     return answer
 
 
-def run_all(
-    workloads: Sequence[str], rounds: int, scale: float, shape: int, shared: Path
-) -> tuple[Results, bool]:
-    """Run everything; return the results, and whether our side failed anywhere."""
-    results = Results()
-    failed = False
-    for turn in range(rounds):
-        for workload in workloads:
-            if turn and workload in OURS_ONLY:
-                continue
-            # Another library begins in each round.
+@dataclass(slots=True)
+class Run:
+    """One run of the table: what was asked for, and what has come of it so far."""
+
+    workloads: Sequence[str]
+    rounds: int
+    scale: float
+    shape: int
+    results: Results = field(default_factory=Results)
+    failed: bool = False
+    done: int = 0
+
+    def everything(self, shared: Path) -> None:
+        """Do all rounds; another library begins in each of them."""
+        for turn in range(self.rounds):
             first = turn % len(LIBRARIES)
-            turns = LIBRARIES[first:] + LIBRARIES[:first]
-            for library in LIBRARIES[:1] if workload in OURS_ONLY else turns:
-                if (workload, library) in results.reasons:
-                    continue
-                start = time.monotonic()
-                answer = run_in_process(workload, library, scale, shape, shared)
-                took = time.monotonic() - start
-                if "failed" in answer:
-                    why = str(answer["failed"])
-                    print(f"{workload} {library} failed:\n{why}", file=sys.stderr, flush=True)
-                    answer = {"unable": f"failed: {why.splitlines()[-1]}"}
-                    failed = failed or library == LIBRARIES[0]
-                results.add(workload, library, answer)
-                print(f"{turn + 1}/{rounds} {workload} {library}: {took:.1f} s", file=sys.stderr)
-            for library in () if workload in OURS_ONLY else LIBRARIES:
-                unknown = missing_rows(results, workload, library)
-                assert not unknown, f"the catalogue lacks {unknown}"
-    return results, failed
+            for workload in self.workloads:
+                if workload not in OURS_ONLY:
+                    self._take_turns(workload, LIBRARIES[first:] + LIBRARIES[:first], shared)
+                elif turn == 0:
+                    self._take_turns(workload, LIBRARIES[:1], shared)
+            self.done += 1
+
+    def _take_turns(self, workload: str, libraries: Sequence[str], shared: Path) -> None:
+        for library in libraries:
+            if (workload, library) in self.results.reasons:
+                continue  # it will not be able to in another round
+            start = time.monotonic()
+            answer = run_in_process(workload, library, self.scale, self.shape, shared)
+            took = time.monotonic() - start
+            print(
+                f"{self.done + 1}/{self.rounds} {workload} {library}: {took:.1f} s", file=sys.stderr
+            )
+            if "failed" in answer:
+                why = str(answer["failed"])
+                print(f"{workload} {library} failed:\n{why}", file=sys.stderr, flush=True)
+                answer = {"unable": f"failed: {why.splitlines()[-1]}"}
+                self.failed = self.failed or library == LIBRARIES[0]
+            self.results.add(workload, library, answer)
+            unknown = [] if workload in OURS_ONLY else missing_rows(self.results, workload, library)
+            assert not unknown, f"the catalogue lacks {unknown}"
 
 
 def main() -> int:
@@ -93,17 +105,23 @@ def main() -> int:
     rounds, scale = (1, QUICK_SCALE) if chosen.quick else (chosen.rounds, 1.0)
     machine = describe_machine()
     start = time.monotonic()
+    run = Run(workloads, rounds, scale, chosen.shape)
     with tempfile.TemporaryDirectory(prefix="cytosol-bench-") as shared:
-        results, failed = run_all(workloads, rounds, scale, chosen.shape, Path(shared))
+        try:
+            run.everything(Path(shared))
+        except KeyboardInterrupt:
+            print("interrupted: the table shows what there is", file=sys.stderr)
+            run.failed = True
     minutes = (time.monotonic() - start) / 60
     size = "a tenth of the size" if chosen.quick else "full size"
-    head = f"{machine} Medians of {rounds} rounds, shape {chosen.shape}, {size}, {minutes:.0f} min."
-    tables = [main_table(results, workloads), growth_table(results)]
+    head = f"{machine} Medians of {run.done} whole rounds of {rounds}, shape {chosen.shape}, "
+    head += f"{size}, {minutes:.0f} min."
+    tables = [main_table(run.results, workloads), growth_table(run.results)]
     text = "\n".join([head, "", *(table for table in tables if table)])
     print(text)
     if chosen.markdown is not None:
         chosen.markdown.write_text(text, encoding="utf-8")
-    return 1 if failed else 0
+    return 1 if run.failed else 0
 
 
 if __name__ == "__main__":
