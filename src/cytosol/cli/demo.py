@@ -23,6 +23,7 @@ from cytosol.cli.demo_show import DemoShow
 from cytosol.cli.exits import OK, REFUSED, CommandError
 from cytosol.cli.imports import read_json_file
 from cytosol.cli.sample import sample_catalogue
+from cytosol.cli.stops import stop_on_signals
 from cytosol.cli.text import json_text
 from cytosol.errors import CytosolError
 from cytosol.model.json import JsonValue, count_places, equal_json
@@ -45,7 +46,7 @@ def run_demo(file: Path | None) -> int:
     """Run the demo and return its exit code."""
     show = DemoShow(Console(highlight=False))
     try:
-        with tempfile.TemporaryDirectory(prefix="cytosol-demo-") as folder:
+        with stop_on_signals(), tempfile.TemporaryDirectory(prefix="cytosol-demo-") as folder:
             asyncio.run(_Demo(show, Path(folder), file).run())
     except (CommandError, CytosolError) as error:
         show.failed(str(error))
@@ -71,6 +72,8 @@ class _Demo:
                 for name in ("Laptop", "Phone"):
                     file = self._folder / f"{name.lower()}.cytosol"
                     self._peers.append(await DemoPeer.start(name, file, app_id))
+                for peer in self._peers:
+                    await peer.wait_ready()
             await self._meet()
             await self._pair_wrongly()
             await self._pair()
@@ -127,7 +130,9 @@ class _Demo:
         with self._show.step("A wrong code is tried on the phone, and refused") as step:
             code = await self._request()
             wrong = f"{(int(code) + 1) % 1_000_000:06d}"
-            step.detail = f"the laptop shows {code}, the phone tries {wrong}"
+            step.detail = (
+                f"the laptop shows {code}, the phone tries {wrong} and waits for a proof in vain"
+            )
             await phone.ask(f"accept {wrong}")
             for peer in self._peers:
                 response = await peer.event("pair_response")
@@ -197,7 +202,9 @@ class _Demo:
             for peer, actions in edits.items():
                 for action in actions:
                     await peer.ask(f"dispatch {json.dumps(action)}")
-            step.detail = "three inserts into one gap, a deletion, a move, two Adds, one conflict"
+            step.detail = (
+                "inserts into one gap, a deletion, a move, two Adds, and one key set by both"
+            )
             for peer, other in ((laptop, phone), (phone, laptop)):
                 trip = (await peer.query("$.trip"))[0]
                 _check(

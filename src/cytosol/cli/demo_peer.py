@@ -40,7 +40,7 @@ class DemoPeer:
 
     @classmethod
     async def start(cls, name: str, file: Path, app_id: str) -> DemoPeer:
-        """Start the process and return when its database is open."""
+        """Start the process; it is ready after `wait_ready`."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "cytosol.cli", "run", str(file)),
             *("--app-id", app_id, "--name", name, "--loopback", "--json"),
@@ -50,9 +50,11 @@ class DemoPeer:
             limit=LINE_BYTES_MAX,
             env={**os.environ, "PYTHONUTF8": "1"},
         )
-        peer = cls(name, file, process)
-        peer.peer_id = (await peer.event("ready"))["peerId"]
-        return peer
+        return cls(name, file, process)
+
+    async def wait_ready(self) -> None:
+        """Return when the database of the process is open; then `peer_id` is known."""
+        self.peer_id = (await self.event("ready"))["peerId"]
 
     async def _read(self) -> None:
         """Sort the lines of the process into replies and events, until there are no more."""

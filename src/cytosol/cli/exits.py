@@ -102,6 +102,8 @@ class Program(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # a character that a terminal lacks is no crash
                 stream.reconfigure(errors="backslashreplace")
+        if hasattr(sys.stdin, "reconfigure"):  # nor is a byte that is no text
+            sys.stdin.reconfigure(errors="replace")
         try:
             code = run()
         except (click.exceptions.Abort, KeyboardInterrupt):

@@ -22,6 +22,7 @@ __all__ = ["Prompt", "split_path"]
 
 Answer = tuple[list[str], JsonValue]
 
+ID_LENGTH_MIN: Final = 4  # of the beginning of an id: fewer digits are a number
 WAIT_S: Final = 30.0
 WAIT_STEP_S: Final = 0.02
 
@@ -167,11 +168,13 @@ class Prompt:
         """Return the id of a device by its number, its id or the beginning of it, or its name."""
         if not who:
             raise CommandError(f"say which {what}: its number, its id or its name")
-        number = self._happenings.id_of(int(who)) if who.isascii() and who.isdigit() else None
-        if number in known:
-            return str(number)
+        if who.isascii() and who.isdigit() and len(who) < 9:
+            numbered = self._happenings.id_of(int(who))
+            if numbered in known:
+                return str(numbered)
         found = [ident for ident, name in known.items() if name == who]
-        found = found or [ident for ident in known if ident.startswith(who.lower())]
+        if not found and len(who) >= ID_LENGTH_MIN:
+            found = [ident for ident in known if ident.startswith(who.lower())]
         if not found:
             raise CommandError(f"there is no {what} called {printable(who)!r}; see peers")
         if len(found) > 1:

@@ -1,0 +1,59 @@
+"""Text on the terminal is safe, whoever wrote it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cytosol.cli.exits import CommandError
+from cytosol.cli.text import count_of, json_text, parse_json, printable, size_text
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+CONTROLS = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+
+
+@given(st.recursive(TEXTS | st.integers() | st.none(), st.lists))
+def test_json_text_means_the_value(value: object) -> None:
+    """Escapes change how a string looks and not what it is."""
+    assert value == json.loads(json_text(value))
+
+
+@pytest.mark.parametrize("code", CONTROLS)
+def test_no_control_character_reaches_the_terminal(code: int) -> None:
+    """Names and values come from other devices, and a terminal obeys control characters."""
+    character = chr(code)
+    assert character not in json_text({"name": f"a{character}b"})
+    assert f"a\\u{code:04x}b" == printable(f"a{character}b")
+
+
+def test_printable_leaves_ordinary_names_alone() -> None:
+    """Letters of all scripts, and emoji, are shown."""
+    assert "Zoë’s Telefon 電話 📱" == printable("Zoë’s Telefon 電話 📱")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the value is not JSON"),
+        ("hello", 'write a string with double quotes: "like this"'),
+        ("{1: 2}", "line 1, column 2"),
+        ("Infinity", "Infinity is no JSON number"),
+        ("[" * 100_000, "the value is not JSON"),
+    ],
+)
+def test_what_is_not_json_is_told_in_one_sentence(text: str, words: str) -> None:
+    """The sentence says where reading ended, or what to write instead."""
+    with pytest.raises(CommandError) as caught:
+        parse_json(text, "the value")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_counts_and_sizes_are_for_people() -> None:
+    """One is no plural, and large numbers have commas."""
+    assert ["1 op", "0 ops", "12,345 ops"] == [count_of(n, "op") for n in (1, 0, 12_345)]
+    sizes = [size_text(n) for n in (0, 999, 1_024, 1_000_000, 5 * 2**20)]
+    assert ["0 B", "999 B", "1.0 KiB", "976.6 KiB", "5.0 MiB"] == sizes
