@@ -538,12 +538,12 @@ class Replica:
             newest[author] = max(index, newest.get(author, 0))
         assert newest == self.latest, "the summary is that of the log"
         assert self.clock >= max(newest.values(), default=0), "the clock is not behind"
-        rows = [self.log.row(row) for row in range(len(self.log))]
-        for row, (_, number, previous, *_rest) in enumerate(rows):
+        chain = dict(self.trimmed)
+        for row in range(len(self.log)):
+            index, number, previous, *_rest = self.log.row(row)
             author = self.names.authors[number]
-            before = [k for k in keys[:row] if k[1] == author]
-            expected = before[-1][0] if before else self.trimmed.get(author, 0)
-            assert previous == expected, "every author's ops form a chain"
+            assert previous == chain.get(author, 0), "every author's ops form a chain"
+            chain[author] = index
         assert self.state_hash() == self._slow_hash(), "the hash is that of the ids"
 
     def _slow_hash(self) -> bytes:
