@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable
 
 from benchmarks import device, sockets
-from benchmarks.measure import Circumstances, Measured, median_of, percentile, workload
+from benchmarks.measure import Circumstances, Measured, Unable, median_of, percentile, workload
 
 ROUND_TRIPS = 600
 WARM_UP = 100
@@ -32,8 +32,15 @@ def _cytosol_first_sync(run: Circumstances) -> Measured:
     return {"W14": device.first_sync_s(run.count(OPS))}
 
 
+def check_websockets() -> None:
+    """Raise Unable if the peers have nothing to send with."""
+    if importlib.util.find_spec("websockets") is None:
+        raise Unable("the library websockets is not installed")
+
+
 def _peers_round_trips(library: str) -> Callable[[Circumstances], Measured]:
     def side(run: Circumstances) -> Measured:
+        check_websockets()
         count = run.count(ROUND_TRIPS)
         return round_trip_figures(sockets.round_trips_us(library, count, WARM_UP))
 
@@ -41,7 +48,11 @@ def _peers_round_trips(library: str) -> Callable[[Circumstances], Measured]:
 
 
 def _peers_first_sync(library: str) -> Callable[[Circumstances], Measured]:
-    return lambda run: {"W14": sockets.first_sync_s(library, run.count(OPS))}
+    def side(run: Circumstances) -> Measured:
+        check_websockets()
+        return {"W14": sockets.first_sync_s(library, run.count(OPS))}
+
+    return side
 
 
 for _library in sockets.SIDES:

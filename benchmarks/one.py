@@ -21,11 +21,20 @@ from benchmarks.measure import LIBRARIES, Circumstances, NotYet, Unable, find_wo
 __all__ = ["main", "run_one"]
 
 
+def is_installed(library: str) -> bool:
+    """Tell whether a library is there; an abandoned package also goes by automerge's name."""
+    module = {"automerge": "automerge.core"}.get(library, library)
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def run_one(
     name: str, library: str, scale: float = 1.0, shape: int = 1, shared: Path | None = None
 ) -> dict[str, Any]:
     """Run one side of a workload here and return what `main` prints."""
-    if importlib.util.find_spec(library) is None:
+    if not is_installed(library):
         return {"unable": "not installed"}
     importlib.import_module(f"benchmarks.{MODULES[name]}")
     function = find_workload(name, library)
