@@ -15,7 +15,7 @@ from tests.unit.document.making import open_document
 
 PEER = PairedPeer(b"\x07" * 16, "Phone", b"\x01" * 32)
 MISSING = "path does not exist"
-STRANGER = b"\xf9" * 16
+STRANGER = b"\xff" * 16  # after every id that is made here, in the order of ops
 
 
 def failing_ops(db: cytosol.Database, count: int) -> list[Op]:
