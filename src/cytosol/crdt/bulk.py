@@ -29,18 +29,18 @@ OPS_MIN = 4  # fewer are merged as fast one by one
 FORMS = bytes((KEY_AT_ROOT, KEY))
 
 
-def merge_bulk(replica: Replica, columns: Columns) -> bool:
-    """Merge a whole batch the fast way; False if it has to go the general way.
+def merge_bulk(replica: Replica, columns: Columns) -> list[tuple[int, PeerId]]:
+    """Merge a whole batch the fast way and return the ids of its ops, all of them new.
 
-    Then nothing has changed.
+    An empty list says that nothing has changed, and that it has to go the general way.
     """
     if len(columns.index) < OPS_MIN or replica.waiting or not _is_plain(columns):
-        return False
+        return []
     batch = _Batch(replica, columns)
     if not (batch.read_numbers() and batch.read_places() and batch.fits()):
-        return False
+        return []
     batch.apply()
-    return True
+    return list(zip(batch.indexes, batch.authors, strict=True))
 
 
 def _is_plain(columns: Columns) -> bool:

@@ -8,7 +8,7 @@ from cytosol.document.document import Document
 from cytosol.document.events import HistoryAdopted, IdentityRenewed
 from cytosol.errors import ActionError, RemoteProtocolError
 from cytosol.model.ids import OpId, PeerId, format_id
-from cytosol.model.opcodec import decode_ops
+from cytosol.model.opcodec import decode_columns, unpack_columns
 from cytosol.model.version import StateSummary
 from cytosol.protocol.seams import Relation
 
@@ -74,19 +74,20 @@ class PeerReplica:
         """Merge a batch of the peer."""
         document = self._document
         try:
-            ops = decode_ops(data)
+            columns = unpack_columns(data)
+            with document.lock:
+                if document.history.has_base:
+                    ops = decode_columns(columns)
+                    if document.history.is_stale(ops):
+                        # No fault of the peer's: the next full sync ends with an adoption.
+                        document.history.refuse_stale(self._peer_id, ops)
+                        return
+            new = document.merge_batch(columns, data)
+            author = document.replica.author
+            if any(who == author for _, who in new):
+                self._renew()
         except ActionError as error:
             raise RemoteProtocolError(str(error)) from None
-        with document.lock:
-            if document.history.is_stale(ops):
-                # No fault of the peer's: the next full sync ends with one of us adopting.
-                document.history.refuse_stale(self._peer_id, ops)
-                return
-        try:
-            new = document.merge(ops)
-            author = document.replica.author
-            if any(op.author == author for op in new):
-                self._renew()
         finally:  # if the disk refuses, subscribers hear that the ops are gone again
             self._changed()
 

@@ -7,23 +7,25 @@ callback is waited for. What a method returns is the caller's own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from cytosol.crdt.actions import DataAction
+from cytosol.crdt.bulk import merge_bulk
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Step
 from cytosol.document.checking import check_document
 from cytosol.document.frozen import freeze, thaw
 from cytosol.document.history import History
-from cytosol.document.journal import Journal, Ticket
+from cytosol.document.journal import Journal, OpKey, Ticket
 from cytosol.document.metadata import Metadata
 from cytosol.document.subscriptions import Subscription, Subscriptions
 from cytosol.errors import ActionError, DatabaseClosedError, DatabaseError
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op
+from cytosol.model.opcodec import Columns, decode_columns
 from cytosol.path import Query, Variables, parse_path
 from cytosol.savestates import SaveState
 
@@ -146,9 +148,9 @@ class Document:
             with self.lock, suppress(DatabaseError):
                 self.history.trim()
 
-    def _take_back(self, ops: list[Op]) -> None:
+    def _take_back(self, ids: list[OpKey]) -> None:
         """Forget ops that the disk refused; called with the lock held."""
-        self.replica.drop_ops({(op.index, op.author) for op in ops})
+        self.replica.drop_ops(set(ids))
         self.history.took_back()
         self.changed()
 
@@ -189,11 +191,32 @@ class Document:
 
     # --- merging ------------------------------------------------------------------------
 
+    def merge_batch(self, columns: Columns, batch: bytes) -> Sequence[OpKey]:
+        """Merge a batch of ops of other peers, given unpacked and as it came.
+
+        Returns the ids of the new ones, durable on return. Deliveries are queued only: call
+        `deliver` afterwards, from a thread that may wait. Raises ActionError for damage,
+        RemoteProtocolError, SaveError; nothing has changed then.
+        """
+        with self.lock:
+            self.check_open()
+            ids = merge_bulk(self.replica, columns)
+            ticket = None
+            if ids:
+                if self.journal.is_kept:
+                    ticket = self.journal.add_batch(ids, batch)
+                self.changed()
+        if not ids:
+            return [(op.index, op.author) for op in self.merge(decode_columns(columns))]
+        if ticket is not None:
+            self.journal.flush(ticket)
+        self._trim_if_due()
+        return ids
+
     def merge(self, ops: Iterable[Op]) -> list[Op]:
         """Merge ops of other peers; return those that are new, durable on return.
 
-        Deliveries are queued only: call `deliver` afterwards, from a thread that may wait.
-        Raises RemoteProtocolError, SaveError; nothing has changed then.
+        As `merge_batch` does.
         """
         with self.lock:
             self.check_open()

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt import retention
+from cytosol.crdt.bulk import merge_bulk
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import Notes, export_base, load_base
@@ -21,7 +22,7 @@ from cytosol.limits import DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue, canonical_bytes
 from cytosol.model.op import Op, body_to_json, op_to_json
-from cytosol.model.opcodec import decode_ops, encode_ops
+from cytosol.model.opcodec import Columns, decode_columns, decode_ops, encode_ops
 from cytosol.model.version import StateSummary
 
 if TYPE_CHECKING:
@@ -72,13 +73,10 @@ class History:
                     f"{journal.path} is damaged: {error}; nothing was changed"
                 ) from None
             self._set_kept(self._notes.failures)
-        ops = journal.load_ops()
         try:
-            replica.merge(ops)
-        except RemoteProtocolError as error:
-            raise DatabaseCorruptError(
-                f"{journal.path} is damaged: {error}; nothing was changed"
-            ) from None
+            self._merge_all(replica)
+        except (ActionError, RemoteProtocolError) as error:
+            raise journal.damaged(error) from None
         if replica.waiting:
             raise DatabaseCorruptError(
                 f"{journal.path} is damaged: {len(replica.waiting)} ops lack earlier ones; "
@@ -97,7 +95,18 @@ class History:
             ) from None
         self._kept = [record for record in self._kept if not self._is_dismissed(record)]
         self._document.use(replica)
-        journal.compact(ops)
+        if journal.is_scattered:
+            journal.compact([replica.log.op(row) for row in range(len(replica.log))])
+
+    def _merge_all(self, replica: Replica) -> None:
+        """Merge what the journal holds: whole batches as long as they are plain."""
+        rest: list[Op] = []
+        for batch in self._document.journal.load_batches():
+            if not isinstance(batch, Columns):
+                rest += batch
+            elif rest or not merge_bulk(replica, batch):
+                rest += decode_columns(batch)
+        replica.merge(rest)
 
     def renew_author(self) -> bytes:
         """Write under a fresh author id from now on, which is saved first."""
@@ -206,7 +215,6 @@ class History:
     def trim(self) -> None:
         """Drop the ops that nobody needs any more, if they are enough to be worth it."""
         replica = self._replica
-        length = len(replica.log)
         slack = max(SLACK_MIN, replica.tree.made // 64)
         if self._min == -1 or (self._max == -1 and not self._paired):
             self._check_at = 1 << 62
@@ -214,8 +222,10 @@ class History:
         self._document.journal.drain()  # an op that may still be taken back cannot be trimmed
         length = len(replica.log)
         count = 0
-        if self._max != -1 and length > self._max + min(slack, self._max // 4):
-            count = length - max(self._max, self._min)
+        most = max(self._max, self._min)
+        too_many = most + min(slack, most // 4) + 1
+        if self._max != -1 and length >= too_many:
+            count = length - most
         if self._paired and length - self._min > slack:
             stable = min(self._stable_rows(), length - self._min)
             count = max(count, stable if stable > slack else 0)
@@ -226,8 +236,8 @@ class History:
             return
         self._trim_to(count)
         self._check_at = len(replica.log) + max(SLACK_MIN, slack // 2)
-        if self._max != -1:
-            self._check_at = min(self._check_at, self._max + 1 + min(slack, self._max // 4))
+        if self._max != -1 and len(replica.log) < too_many:
+            self._check_at = min(self._check_at, too_many)
 
     def _stable_rows(self) -> int:
         """Return how many of the first ops all paired devices have."""
@@ -454,6 +464,11 @@ class History:
         self._document.use(replica)
         failed = sum(1 for code in replica.failures if code & 0xFFFF == replica.number)
         return count, failed
+
+    @property
+    def has_base(self) -> bool:
+        """Whether something was trimmed, so that not every op can be merged."""
+        return self._replica.trim is not None
 
     def is_stale(self, ops: Sequence[Op]) -> bool:
         """Tell whether a peer's op was made without knowing all of our base."""

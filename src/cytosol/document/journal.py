@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Final
 
@@ -24,9 +24,10 @@ import msgspec
 
 from cytosol.document.frozen import freeze, thaw
 from cytosol.errors import ActionError, DatabaseCorruptError, DatabaseError, SaveError
+from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op, op_from_json, op_to_json
-from cytosol.model.opcodec import decode_ops, encode_ops
+from cytosol.model.opcodec import Columns, decode_columns, decode_ops, encode_ops, unpack_columns
 from cytosol.savestates import SaveState
 
 __all__ = ["Journal", "Ticket"]
@@ -36,13 +37,17 @@ BATCH_OPS: Final = 4096
 SMALL_BATCHES_MAX: Final = 256  # more than this many records of ops are put together when opened
 
 
+OpKey = tuple[int, PeerId]
+"""Index and author of an op."""
+
+
 class Ticket:
     """One batch of ops on its way to the disk: `is_done` once it is there, or refused."""
 
-    __slots__ = ("error", "is_done", "ops", "value")
+    __slots__ = ("error", "ids", "is_done", "value")
 
-    def __init__(self, ops: Sequence[Op], value: Any) -> None:
-        self.ops = ops
+    def __init__(self, ids: Sequence[OpKey], value: Any) -> None:
+        self.ids = ids
         self.value = value
         self.is_done = False
         self.error: DatabaseError | None = None
@@ -59,7 +64,7 @@ class Journal:
         self,
         state: SaveState | None,
         lock: AbstractContextManager[Any],
-        take_back: Callable[[list[Op]], None],
+        take_back: Callable[[list[OpKey]], None],
     ) -> None:
         self._state = state
         self._document_lock = lock
@@ -131,30 +136,50 @@ class Journal:
 
     def load_ops(self) -> list[Op]:
         """Return all ops, in the order in which they came; raises DatabaseCorruptError."""
-        if self._state is None:
-            return []
         ops: list[Op] = []
-        number = 0
+        for batch in self.load_batches():
+            ops += decode_columns(batch) if isinstance(batch, Columns) else batch
+        return ops
+
+    def load_batches(self) -> Iterator[Columns | list[Op]]:
+        """Yield all batches of ops in the order in which they came: columns, or ops from JSON.
+
+        Raises DatabaseCorruptError.
+        """
+        if self._state is None:
+            return
+        number = count = 0
         for key, value in self._state.scan("op/"):
             number += 1
             if key != _op_key(number):
                 raise self._corrupt(_op_key(number), f"it is missing: the next one is {key}")
             try:
-                if self._state.text:
-                    ops += [op_from_json(item) for item in value]
-                else:
-                    ops += decode_ops(value)
+                batch = self._decode(value)
             except (ActionError, TypeError, ValueError) as error:
                 raise self._corrupt(key, str(error)) from None
+            count += len(batch.index) if isinstance(batch, Columns) else len(batch)
+            yield batch
         self._number = number
-        self._small_batches = number if number > len(ops) // 64 else 0
-        return ops
+        self._small_batches = number if number > count // 64 else 0
+
+    def _decode(self, value: Any) -> Columns | list[Op]:
+        if self.is_text:
+            return [op_from_json(item) for item in value]
+        return unpack_columns(value)
+
+    def damaged(self, error: Exception) -> DatabaseCorruptError:
+        """Return the error for ops that cannot be what we have written."""
+        return DatabaseCorruptError(f"{self._name} is damaged: {error}; nothing was changed")
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether the ops just loaded lie in many small records."""
+        return self._small_batches > SMALL_BATCHES_MAX
 
     def compact(self, ops: Sequence[Op]) -> None:
-        """Put many small records of the ops just loaded together, if the disk lets us."""
-        if self._small_batches > SMALL_BATCHES_MAX:
-            with suppress(DatabaseError):  # a full disk must not keep anybody from reading
-                self.rewrite(None, ops)
+        """Put the records of the ops just loaded together, if the disk lets us."""
+        with suppress(DatabaseError):  # a full disk must not keep anybody from reading
+            self.rewrite(None, ops)
 
     @property
     def _name(self) -> str:
@@ -197,7 +222,14 @@ class Journal:
 
     def add(self, ops: Sequence[Op]) -> Ticket:
         """Queue ops for writing; call with the document's lock held, then `flush` without it."""
-        ticket = Ticket(ops, self._encode(ops))
+        return self._enqueue([(op.index, op.author) for op in ops], self._encode(ops))
+
+    def add_batch(self, ids: Sequence[OpKey], batch: bytes) -> Ticket:
+        """Queue a batch as a peer has sent it, all of which is new; as `add` does."""
+        return self._enqueue(ids, self._encode(decode_ops(batch)) if self.is_text else batch)
+
+    def _enqueue(self, ids: Sequence[OpKey], value: Any) -> Ticket:
+        ticket = Ticket(ids, value)
         with self._turn:
             self._queue.append(ticket)
         return ticket
@@ -275,7 +307,7 @@ class Journal:
                     return
                 tickets = [*self._group, *self._queue]
             try:
-                self._on_refusal([op for ticket in tickets for op in ticket.ops])
+                self._on_refusal([key for ticket in tickets for key in ticket.ids])
             finally:
                 with self._turn:
                     self._refusal = None
@@ -286,7 +318,7 @@ class Journal:
         """Return the least id among the ops that are not durable; call with the lock held."""
         with self._turn:
             tickets = [*self._group, *self._queue]
-        return min(((op.index, op.author) for ticket in tickets for op in ticket.ops), default=None)
+        return min((min(ticket.ids) for ticket in tickets), default=None)
 
     def drain(self) -> None:
         """Wait until nothing is queued any more: all is durable, or was taken back.
