@@ -117,10 +117,23 @@ class Device:
             path, lambda values: values and os.kill(os.getpid(), signal.SIGKILL)
         )
 
-    def do_problems(self, ident: int) -> list[str]:
-        """Return what the network noted for the doctor."""
-        network = self._database._network
-        return [] if network is None else network.problems()
+    def do_inside(self, ident: int) -> dict[str, Any]:
+        """Return what tells why a sync does not get on: for people who read a failure."""
+        network, document = self._database._network, self._database._document
+        with document.lock:
+            summary = document.history.summary()
+            return {
+                "problems": [] if network is None else network.problems(),
+                "log": len(document.replica.log),
+                "waiting": len(document.replica.waiting),
+                "latest": {key.hex()[:6]: index for key, index in summary.latest.items()},
+                "trimmed": {key.hex()[:6]: index for key, index in summary.trimmed.items()},
+                "trim": repr(summary.trim),
+                "acknowledged": {
+                    peer.hex()[:6]: {key.hex()[:6]: index for key, index in latest.items()}
+                    for peer, latest in document.history._acks.items()
+                },
+            }
 
     def do_check(self, ident: int) -> None:
         """Check the document and its file."""

@@ -78,6 +78,7 @@ class Cable:
 
     def __init__(self, host: Namespace, interface: str, switch: Switch, address: str) -> None:
         self._switch = switch
+        self._is_isolated = self._is_dropping = False
         self._port = f"port{next(switch.ports)}"
         peer = ("peer", "name", interface, "netns", host.name)
         switch.ip("link", "add", self._port, "type", "veth", *peer)
@@ -88,10 +89,14 @@ class Cable:
     def drop(self) -> None:
         """Drop every packet in both directions; neither side can notice anything but silence."""
         self._switch.ip("link", "set", self._port, "nomaster")
+        self._is_dropping = True
 
     def deliver(self) -> None:
         """Let packets through again."""
         self._switch.ip("link", "set", self._port, "master", "br0")
+        self._is_dropping = False
+        if self._is_isolated:  # the bridge has forgotten it
+            self.isolate()
 
     def pull(self) -> None:
         """Pull the cable out: the host's interface loses its carrier."""
@@ -101,9 +106,13 @@ class Cable:
         """Put the cable in again."""
         self._switch.ip("link", "set", self._port, "up")
 
-    def isolate(self) -> None:
+    def isolate(self, is_isolated: bool = True) -> None:
         """Drop all packets to and from the switch's other isolated ports, and no others."""
-        command = ("bridge", "link", "set", "dev", self._port, "isolated", "on")
+        self._is_isolated = is_isolated
+        if self._is_dropping:
+            return
+        state = "on" if is_isolated else "off"
+        command = ("bridge", "link", "set", "dev", self._port, "isolated", state)
         run(*self._switch.inside(*command))
 
 

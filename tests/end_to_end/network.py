@@ -33,6 +33,10 @@ class Network:
         self._devices.append(device)
         return device.start()
 
+    def tell_failure(self) -> str:
+        """Return what all devices know, to be read after a failure."""
+        return "\n".join(device.tell("at the end") for device in self._devices)
+
     def stop(self) -> None:
         """End what still runs."""
         for device in self._devices:

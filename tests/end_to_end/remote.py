@@ -20,7 +20,7 @@ from tests.end_to_end.lab import Namespace
 
 APP_ID = "82feacaf-3ae0-41c2-9aff-dd7dcb0a2a80"
 PROGRAM = Path(__file__).with_name("device.py")
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 class RefusedError(Exception):
@@ -80,7 +80,7 @@ class Remote:
     def died(self) -> None:
         """Wait until the process was killed by somebody."""
         assert self._process is not None
-        assert self._process.wait(DEADLINE_S) == -signal.SIGKILL, self._told("did not die")
+        assert self._process.wait(DEADLINE_S) == -signal.SIGKILL, self.tell("did not die")
         self._process = None
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class Remote:
             process.kill()
             process.wait()
             raise
-        assert code == 0, self._told(f"ended with exit code {code}")
+        assert code == 0, self.tell(f"ended with exit code {code}")
 
     def stop_anyway(self) -> None:
         """End the process at the end of a test, whatever state it is in."""
@@ -208,16 +208,16 @@ class Remote:
             self._changed.wait_for(lambda: is_true() or self._has_ended, deadline)
             if is_true():
                 return
-        raise AssertionError(self._told(told))
+        raise AssertionError(self.tell(told))
 
-    def _told(self, told: str) -> str:
+    def tell(self, told: str) -> str:
         """Return a failure with everything that the device knows."""
         lines = [f"{self.name} ({self.peer_id}): {told}"]
         lines += [f"  event {event}" for event in self.events[-20:]]
         if self._has_ended or self._process is None:
             lines.append("  the process has ended")
         else:
-            for what, path in (("meta", "$.peers"), ("meta", "$.pairings"), ("problems", None)):
+            for what, path in (("meta", "$.peers"), ("meta", "$.pairings"), ("inside", None)):
                 arguments = {} if path is None else {"path": path}
                 number = self.ask(what, **arguments)
                 with self._changed:
@@ -241,10 +241,18 @@ def wait_equal(*devices: Remote, deadline: float = DEADLINE_S) -> None:
     while states.count(states[0]) != len(states):
         if time.monotonic() > end:
             documents = [device.query("$") for device in devices]
-            told = "\n".join(device._told("differs from the others") for device in devices)
+            told = "\n".join(device.tell("differs from the others") for device in devices)
             raise AssertionError(f"{states}\n{str(documents)[:3000]}\n{told}")
         time.sleep(0.02)
         states = [device.state() for device in devices]
+
+
+def wait_trimmed(device: Remote, deadline: float = DEADLINE_S) -> None:
+    """Wait until a device has dropped a part of its history."""
+    end = time.monotonic() + deadline
+    while device.call("inside")["trim"] == "None":
+        assert time.monotonic() < end, device.tell("has not trimmed anything")
+        time.sleep(0.02)
 
 
 def pair(first: Remote, second: Remote, code: str = "123456") -> None:
