@@ -156,7 +156,9 @@ REQUIRED = [
 
 
 @pytest.mark.parametrize(("method", "path"), REQUIRED)
-@pytest.mark.parametrize("wrong", [ABSENT, None, 1.5, {"": 0}, -1], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [ABSENT, None, 1.5, {"": 0}, -1], ids=["absent", "null", "float", "object", "negative"]
+)
 def test_a_field_that_is_missing_or_of_another_type_is_named(
     method: str, path: tuple[Any, ...], wrong: Any
 ) -> None:
