@@ -29,7 +29,7 @@ VALUES = st.recursive(
 
 def imported(path: str, value: Any) -> tuple[Any, int]:
     """Return the document after an import, and how many Transactions it took."""
-    with cytosol.open(app_id=APP_ID, network=False) as database:
+    with cytosol.open(None, app_id=APP_ID, network=False) as database:
         count = 0
         for actions, _ in imports.batches(path, value):
             database.dispatch(cytosol.Transaction(actions))
@@ -70,7 +70,7 @@ def test_a_large_file_takes_several_transactions_and_adds_up() -> None:
 
 def test_importing_again_replaces_what_was_there(tmp_path: Path) -> None:
     """Rows that a new version of the file has not are gone."""
-    with cytosol.open(app_id=APP_ID, network=False) as database:
+    with cytosol.open(None, app_id=APP_ID, network=False) as database:
         for rows in (2_000, 1_000):
             for actions, _ in imports.batches("$.rows", list(range(rows))):
                 database.dispatch(cytosol.Transaction(actions))

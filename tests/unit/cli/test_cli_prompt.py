@@ -45,7 +45,7 @@ class Recorder:
 
 @pytest.fixture
 def database() -> Iterator[cytosol.Database]:
-    with cytosol.open(app_id=APP_ID, network=False) as opened:
+    with cytosol.open(None, app_id=APP_ID, network=False) as opened:
         yield opened
 
 
@@ -216,45 +216,83 @@ def test_devices_are_named_in_several_ways(database: cytosol.Database) -> None:
         prompt._find("1", {THIRD: "Tablet"}, "device")
 
 
-def test_events_are_told_in_sentences(database: cytosol.Database) -> None:
+class Announcer:
+    """Stands in for a database whose network has news."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[str, Any] = {}
+        self._tell_peers: Any = None
+
+    def on(self, name: str, callback: Any) -> None:
+        self._callbacks[name] = callback
+
+    def subscribe_meta(self, path: str, callback: Any) -> None:
+        callback([])
+        self._tell_peers = callback
+
+    def tell(self, name: str, event: Any) -> None:
+        self._callbacks[name](event)
+
+    def tell_peers(self, **names: str) -> None:
+        self._tell_peers([{"id": {"a": OTHER, "b": THIRD}[k], "name": n} for k, n in names.items()])
+
+
+@pytest.fixture
+def announcer() -> Announcer:
+    return Announcer()
+
+
+def test_events_are_told_in_sentences(announcer: Announcer) -> None:
     """Names come from other devices and lose their control characters."""
     screen = Recorder()
-    happenings = Happenings(database, screen)
-    happenings.watch()
+    Happenings(announcer, screen).watch()  # type: ignore[arg-type]  # it has what is used
     name = "Ev\x1b[31mil"
-    for event in (
-        cytosol.PairRequest(OTHER, name),
-        cytosol.PairCancelled(OTHER, name),
-        cytosol.PairRequest(OTHER, name),
-        cytosol.PairResponse(OTHER, name, True),
-        cytosol.PairResponse(OTHER, name, False, "the code is wrong"),
-        cytosol.PeerConnected(OTHER, name),
-        cytosol.PeerDisconnected(OTHER, name, "gone"),
-        cytosol.Unpaired(OTHER, name),
-        cytosol.HistoryAdopted(OTHER, True, 3, 1),
-        cytosol.HistoryAdopted(OTHER, False, 0, 0),
-        cytosol.IdentityRenewed(OTHER, "a copy"),
-        cytosol.CallbackError(ValueError("oops")),
+    for kind, event in (
+        ("pair_request", cytosol.PairRequest(OTHER, name)),
+        ("pair_cancelled", cytosol.PairCancelled(OTHER, name)),
+        ("pair_response", cytosol.PairResponse(OTHER, name, True)),
+        ("pair_response", cytosol.PairResponse(OTHER, name, False, "the code is wrong")),
+        ("peer_connected", cytosol.PeerConnected(OTHER, name)),
+        ("peer_disconnected", cytosol.PeerDisconnected(OTHER, name, "gone")),
+        ("unpaired", cytosol.Unpaired(OTHER, name)),
+        ("history_adopted", cytosol.HistoryAdopted(OTHER, True, 3, 1)),
+        ("history_adopted", cytosol.HistoryAdopted(OTHER, False, 0, 0)),
+        ("identity_renewed", cytosol.IdentityRenewed(OTHER, "a copy")),
+        ("callback_error", cytosol.CallbackError(ValueError("oops"))),
     ):
-        database._emit(event)
-    assert 12 == len(screen.events)
-    for _, line, _ in screen.events:
-        assert line.isprintable()
+        announcer.tell(kind, event)
+        assert kind == screen.events[-1][0]
+    assert all(line.isprintable() for _, line, _ in screen.events)
     assert "type `accept CODE`" in screen.events[0][1]
-    assert "not paired" in screen.events[4][1]
-    assert "3 changes" in screen.events[8][1]
+    assert "not paired" in screen.events[3][1]
+    assert "3 changes" in screen.events[7][1]
 
 
-def test_waiting_requests_come_and_go(database: cytosol.Database) -> None:
-    """One request needs no name; several do; a cancelled one cannot be accepted."""
+def test_devices_that_come_and_go_are_told_once(announcer: Announcer) -> None:
+    """Only what is new is told, and a device keeps its number."""
     screen = Recorder()
-    prompt = Prompt(database, screen)
+    Happenings(announcer, screen).watch()  # type: ignore[arg-type]  # it has what is used
+    announcer.tell_peers(a="Phone")
+    announcer.tell_peers(a="Phone", b="Tablet")
+    announcer.tell_peers(b="Tablet")
+    announcer.tell_peers(a="Phone", b="Tablet")
+    assert [
+        "device 1 'Phone' is there",
+        "device 2 'Tablet' is there",
+        "device 1 'Phone' is gone",
+        "device 1 'Phone' is there",
+    ] == [line for _, line, _ in screen.events]
+
+
+def test_waiting_requests_come_and_go(announcer: Announcer) -> None:
+    """One request needs no name; several do; a cancelled one cannot be accepted."""
+    prompt = Prompt(announcer, Recorder())  # type: ignore[arg-type]  # it has what is used
     prompt._happenings.watch()
-    database._emit(cytosol.PairRequest(OTHER, "Phone"))
+    announcer.tell("pair_request", cytosol.PairRequest(OTHER, "Phone"))
     assert OTHER == prompt._find_asking("")
-    database._emit(cytosol.PairRequest(THIRD, "Tablet"))
+    announcer.tell("pair_request", cytosol.PairRequest(THIRD, "Tablet"))
     assert THIRD == prompt._find_asking("2")
     with pytest.raises(prompt_module.CommandError, match="say which one"):
         prompt._find_asking("")
-    database._emit(cytosol.PairCancelled(OTHER, "Phone"))
+    announcer.tell("pair_cancelled", cytosol.PairCancelled(OTHER, "Phone"))
     assert THIRD == prompt._find_asking("")
