@@ -10,6 +10,11 @@ import pytest
 import cytosol
 from cytosol import errors, limits
 from cytosol.database.listeners import EVENTS
+from cytosol.model.opcodec import Columns
+from cytosol.model.version import StateSummary
+from cytosol.wire.jsonrpc import ErrorCode
+from cytosol.wire.methods import METHODS
+from cytosol.wire.sync_messages import StateSummaryParams
 from tests.docs.doc_blocks import ROOT, anchors, links, pages
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -118,3 +123,27 @@ def test_the_files_that_internals_names_are_there() -> None:
         text = (explanation / name).read_text(encoding="utf-8")
         for path in re.findall(r"`((?:[a-z]+/)+[a-z_]+\.py)`", text):
             assert (ROOT / "src" / "cytosol" / path).exists(), f"{name} names {path}"
+
+
+def wire_format() -> str:
+    return (ROOT / "docs" / "explanation" / "wire-format.md").read_text(encoding="utf-8")
+
+
+def test_the_wire_format_names_every_method_and_code() -> None:
+    """What a peer may be called with, and what it may answer, is written down."""
+    text = wire_format()
+    assert [] == [name for name in METHODS if f"`{name}`" not in text]
+    assert [] == [code for code in ErrorCode if not re.search(rf"(?<!\d){code.value}\b", text)]
+
+
+def test_the_wire_format_names_the_parts_of_a_state_summary() -> None:
+    """All members of `state`, in their order."""
+    summary = StateSummaryParams("s", StateSummary(bytes(64), {})).to_json()
+    assert f"`{{{', '.join(summary['state'])}}}`" in " ".join(wire_format().split())
+
+
+def test_the_wire_format_names_the_columns_of_a_batch() -> None:
+    """All columns, in their order."""
+    table = wire_format().partition("## Batches of ops")[2].partition("## Snapshot")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE)
+    assert list(Columns.__struct_fields__) == re.findall(r"`(\w+)`", " ".join(rows))
