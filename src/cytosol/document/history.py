@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt import retention
 from cytosol.crdt.bulk import merge_bulk
+from cytosol.crdt.export import encode_rows
+from cytosol.crdt.log import Log
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import Notes, export_base, load_base
@@ -349,21 +351,21 @@ class History:
             return None
         log, authors = replica.log, replica.names.authors
         after = dict(latest)
-        ops: list[Op] = []
+        rows: list[int] = []
         size = 0
         for row in range(log.first_after(min(missing), b"\xff" * 16), self._settled()):
             author, index = authors[log.numbers[row]], log.indexes[row]
-            if index <= after.get(author, 0):
+            known = after.get(author, 0)
+            if index <= known:
                 continue
-            op = log.op(row)
-            if op.previous > after.get(author, 0):
-                return None  # what comes before is trimmed: the peer has to adopt
-            ops.append(op)
+            if log.previous[row] > known:
+                break  # what comes before is trimmed: the peer has to adopt
+            rows.append(row)
             after[author] = index
-            size += 24 + _size(op)
-            if size >= max_bytes or len(ops) >= BATCH_OPS_MAX:
+            size += _size(log, row)
+            if size >= max_bytes or len(rows) >= BATCH_OPS_MAX:
                 break
-        return (encode_ops(ops), after) if ops else None
+        return (encode_rows(log, rows), after) if rows else None
 
     def export_after(
         self, shared: OpId | None, skip: int, max_bytes: int
@@ -371,14 +373,14 @@ class History:
         """Return a batch of the ops after `shared`, without the first `skip`."""
         log = self._replica.log
         start = 0 if shared is None else log.first_after(*shared)
-        ops: list[Op] = []
+        rows: list[int] = []
         size = 0
         for row in range(start + skip, self._settled()):
-            ops.append(log.op(row))
-            size += 24 + _size(ops[-1])
-            if size >= max_bytes or len(ops) >= BATCH_OPS_MAX:
+            rows.append(row)
+            size += _size(log, row)
+            if size >= max_bytes or len(rows) >= BATCH_OPS_MAX:
                 break
-        return (encode_ops(ops), skip + len(ops)) if ops else None
+        return (encode_rows(log, rows), skip + len(rows)) if rows else None
 
     def save_points(self) -> list[tuple[OpId, bytes]]:
         """Return our save points, oldest first."""
@@ -520,14 +522,18 @@ def _copied(value: JsonValue) -> JsonValue:
     return marshal.loads(marshal.dumps(value))
 
 
-def _size(op: Op) -> int:
-    """Return about how many bytes an op's payload takes."""
-    payload = op.body.payload
+def _size(log: Log, row: int) -> int:
+    """Return about how many bytes a row takes in a batch."""
+    payload = log.payloads[row]
+    if log.steps[row] is None:
+        payload = payload.payload
+    if type(payload) is tuple:
+        return 24 + sum(24 + _payload_size(inner.payload) for inner in payload)
+    return 24 + _payload_size(payload)
+
+
+def _payload_size(payload: JsonValue) -> int:
     kind = type(payload)
     if kind is str:
         return len(payload)
-    if kind is dict or kind is list:
-        return len(canonical_bytes(payload))
-    if kind is tuple:
-        return sum(_size(Op(1, b"", 0, 0, inner)) + 24 for inner in payload)
-    return 8
+    return len(canonical_bytes(payload)) if kind is dict or kind is list else 8
