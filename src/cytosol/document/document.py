@@ -109,18 +109,24 @@ class Document:
         SaveError (nothing has changed then), DatabaseClosedError.
         """
         with self.lock:
-            self.check_open()
+            if self._closed:
+                self.check_open()
             replica = self.replica
-            start = len(replica.log)
+            length = len(replica.log.indexes)
+            touched = replica.applier.mutator.touched
             try:
                 count = self._compiler.dispatch(action, self._now_ms())
             except BaseException:
-                replica.applier.mutator.touched.clear()  # all of it was undone
+                touched.clear()  # all of it was undone
                 raise
             if not count:
                 return 0
-            ticket = self._queue_own(start) if self.journal.is_kept else None
-            self.changed()
+            ticket = self._queue_own(length) if self.journal.is_kept else None
+            watched = len(self.subscriptions) or len(self.meta_subscriptions)
+            if watched:
+                self.changed()
+            else:
+                touched.clear()
         if ticket is not None:
             try:
                 self.journal.flush(ticket)
@@ -128,8 +134,10 @@ class Document:
                 self.deliver()  # others may have been told of what was taken back
                 raise
         self._after_write()
-        self._trim_if_due()
-        self.deliver()
+        if length >= self.history.check_at:
+            self._trim_if_due()
+        if watched:
+            self.deliver()
         return count
 
     def _queue_own(self, start: int) -> Ticket:

@@ -50,7 +50,7 @@ class History:
         self._notes = Notes()
         self._forgotten = 0
         self._dismissed: set[tuple[int, str]] = set()
-        self._check_at = 0
+        self.check_at = 0
         self._snapshot: bytes | None = None
         self._refused: dict[PeerId, tuple[bytes, dict[PeerId, int]]] = {}
         self._own_since = 0
@@ -189,7 +189,7 @@ class History:
         for known in (self._acks, self._claims):
             for gone in known.keys() - self._paired:
                 del known[gone]
-        self._check_at = 0
+        self.check_at = 0
 
     def note_latest(self, peer: PeerId, latest: Mapping[PeerId, int]) -> None:
         """Note what a paired device says that it holds.
@@ -212,14 +212,14 @@ class History:
 
     def is_due(self) -> bool:
         """Tell whether it is worth looking whether ops can go."""
-        return len(self._replica.log) >= self._check_at
+        return len(self._replica.log) >= self.check_at
 
     def trim(self) -> None:
         """Drop the ops that nobody needs any more, if they are enough to be worth it."""
         replica = self._replica
         slack = max(SLACK_MIN, replica.tree.made // 64)
         if self._min == -1 or (self._max == -1 and not self._paired):
-            self._check_at = 1 << 62
+            self.check_at = 1 << 62
             return
         self._document.journal.drain()  # an op that may still be taken back cannot be trimmed
         length = len(replica.log)
@@ -233,13 +233,13 @@ class History:
             count = max(count, stable if stable > slack else 0)
         count = retention.clean_cut(replica, min(count, length - max(self._min, 0)))
         # Look again when the log has grown by as much as looking costs.
-        self._check_at = length + max(SLACK_MIN, length // 4)
+        self.check_at = length + max(SLACK_MIN, length // 4)
         if count <= 0:
             return
         self._trim_to(count)
-        self._check_at = len(replica.log) + max(SLACK_MIN, slack // 2)
+        self.check_at = len(replica.log) + max(SLACK_MIN, slack // 2)
         if self._max != -1 and len(replica.log) < too_many:
-            self._check_at = min(self._check_at, too_many)
+            self.check_at = min(self.check_at, too_many)
 
     def _stable_rows(self) -> int:
         """Return how many of the first ops all paired devices have."""
@@ -462,7 +462,7 @@ class History:
         self._snapshot = base or None
         self._refused.clear()
         self._own_since = 0
-        self._check_at = 0
+        self.check_at = 0
         self._document.use(replica)
         failed = sum(1 for code in replica.failures if code & 0xFFFF == replica.number)
         return count, failed
