@@ -34,7 +34,10 @@ class Finder:
         if found is not None:
             return found
         if code < 0:
-            return self._find_copied(code)
+            alias = tree.origins.get(code)
+            if alias is not None:
+                return self.find(alias)
+            return self._find_copied(code) or self._find_in_base(code)
         op_code = code >> OFFSET_BITS
         offset = code & OFFSET_MASK
         log = self.log
@@ -133,8 +136,17 @@ class Finder:
         if not covered and isinstance(step, str) and step not in up.codes:
             return None
         birth = covered or self.tree.code_at(up, step)
-        name = self.tree.copied.get((link, birth))
+        name = self.tree.copied.get((self._original(link), birth))
         return None if name is None else self.tree.located.get(name)
+
+    def _original(self, link: int) -> int:
+        """Return the link of the copy that had the effect, if this one's was re-issued."""
+        row = self.log.find(link >> OFFSET_BITS)
+        if row >= 0:
+            first = self.log.acts[row]
+            return self._original(first + (link & OFFSET_MASK)) if type(first) is int else link
+        first = self.tree.origins.get(link & ~OFFSET_MASK)
+        return link if first is None else first + (link & OFFSET_MASK)
 
     def _find_older(self, code: int, offset: int) -> Found | None:
         """Find a place by a name from before the log, or by the id of a re-issued op."""
@@ -145,6 +157,10 @@ class Finder:
                 alias += offset
         if alias is not None:
             return self.find(alias)
+        return self._find_in_base(code)
+
+    def _find_in_base(self, code: int) -> Found | None:
+        """Find a place by the name that the base knows it by."""
         if self._base is None:
             self._base = self._index_base()
         slot = self._base.get(code)

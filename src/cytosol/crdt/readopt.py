@@ -13,6 +13,7 @@ from __future__ import annotations
 from cytosol.crdt.contents import digest_of
 from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK
 from cytosol.crdt.replica import Replica
+from cytosol.crdt.retarget import Retarget
 from cytosol.crdt.touches import Touches
 from cytosol.crdt.tree import Place, Step
 from cytosol.model.ids import PeerId
@@ -32,7 +33,7 @@ def reissue(
     new_touches: Touches,
     unknown_since: int | None = None,
 ) -> int:
-    """Merge into `new` what only `old` has, as ops of `new`'s author; return how many.
+    """Merge into `new` what only `old` has, as ops of `new`'s author; return how much that is.
 
     `unknown_since`, if given, says that our history and the new one diverged under `old`'s author,
     and after which index nobody else can know what `old` wrote.
@@ -86,16 +87,20 @@ def _is_fork(op: Op, old: Replica, new: Replica, unknown_since: int | None) -> b
 
 
 def _issue(replica: Replica, body: Body, timestamp: int, origin: Name | None) -> None:
-    """Append an op of the replica's author, whether it succeeds or becomes a failure."""
-    op = Op(
-        replica.clock + 1,
-        replica.author,
-        replica.latest.get(replica.author, 0),
-        timestamp,
-        body,
-        replica.news(),
-        origin,
-    )
+    """Append an op of the replica's author, unless it would do nothing.
+
+    It succeeds or becomes a failure. Names in it are those that other histories know; a
+    Transaction calls itself by its origin.
+    """
+    index = replica.clock + 1
+    itself = None
+    if body.kind is Kind.TRANSACTION and origin is not None:
+        itself = origin.author, origin.index
+    current = Retarget(replica, itself, (replica.author, index)).body(body)
+    if current is None:
+        return
+    previous = replica.latest.get(replica.author, 0)
+    op = Op(index, replica.author, previous, timestamp, current, replica.news(), origin)
     replica.merge([op])
     replica.told()
 
