@@ -15,7 +15,7 @@ from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.retarget import Retarget
 from cytosol.crdt.touches import Touches
-from cytosol.crdt.tree import Place, Step
+from cytosol.crdt.tree import MISSING, Found, Place, Step
 from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Body, Kind, Link, Name, Op, Side, Spot, map_names
@@ -38,23 +38,25 @@ def reissue(
     `unknown_since`, if given, says that our history and the new one diverged under `old`'s author,
     and after which index nobody else can know what `old` wrote.
     """
+    issuer = _Issuer(new, new_touches)
     pieces: list[Piece] = []
     if old.trim is not None and _lacks(new, old.trimmed):
         rows = old.rewind(0)
-        base = _Base(old, old_touches, new, new_touches)
+        base = _Base(old, old_touches, issuer)
         pieces = [*base.deletions(), *base.contents()]
         if rows:
             old.reinsert(rows)
     for body, origin in pieces:
-        _issue(new, body, 0, origin)
-    return len(pieces) + _reissue_ops(old, new, unknown_since)
+        issuer.issue(body, 0, origin)
+    return len(pieces) + _reissue_ops(old, issuer, unknown_since)
 
 
 def _lacks(new: Replica, trimmed: dict[PeerId, int]) -> bool:
     return any(new.latest.get(author, 0) < index for author, index in trimmed.items())
 
 
-def _reissue_ops(old: Replica, new: Replica, unknown_since: int | None) -> int:
+def _reissue_ops(old: Replica, issuer: _Issuer, unknown_since: int | None) -> int:
+    new = issuer.replica
     calls = _Calls(old)
     forks: dict[PeerId, PeerId] = {}
     known = dict(new.latest)
@@ -72,7 +74,7 @@ def _reissue_ops(old: Replica, new: Replica, unknown_since: int | None) -> int:
             origin = Name(op.author, op.index)
         else:
             calls.add(op.author, op.index, origin)
-        _issue(new, map_names(op.body, calls.name), op.timestamp, origin)
+        issuer.issue(map_names(op.body, calls.name), op.timestamp, origin)
         count += 1
     return count
 
@@ -86,23 +88,76 @@ def _is_fork(op: Op, old: Replica, new: Replica, unknown_since: int | None) -> b
     return theirs is None or digest_of(theirs) != digest_of(op)
 
 
-def _issue(replica: Replica, body: Body, timestamp: int, origin: Name | None) -> None:
-    """Append an op of the replica's author, unless it would do nothing.
+class _Issuer:
+    """Appends ops to the new history, and knows who last wrote what in it."""
 
-    It succeeds or becomes a failure. Names in it are those that other histories know; a
-    Transaction calls itself by its origin.
-    """
-    index = replica.clock + 1
-    itself = None
-    if body.kind is Kind.TRANSACTION and origin is not None:
-        itself = origin.author, origin.index
-    current = Retarget(replica, itself, (replica.author, index)).body(body)
-    if current is None:
-        return
-    previous = replica.latest.get(replica.author, 0)
-    op = Op(index, replica.author, previous, timestamp, current, replica.news(), origin)
-    replica.merge([op])
-    replica.told()
+    def __init__(self, replica: Replica, touches: Touches) -> None:
+        self.replica = replica
+        self.calls = _Calls(replica)
+        self.touches = touches.copy()
+        self.touches.note(replica, 0, len(replica.log))
+
+    def issue(self, body: Body, timestamp: int, origin: Name | None) -> None:
+        """Append an op of the replica's author, unless it would do nothing.
+
+        It succeeds or becomes a failure. Names in it are those that other histories know; a
+        Transaction calls itself by its origin.
+        """
+        replica = self.replica
+        index = replica.clock + 1
+        itself = None
+        if body.kind is Kind.TRANSACTION and origin is not None:
+            itself = origin.author, origin.index
+        current = Retarget(replica, itself, (replica.author, index)).body(body)
+        if current is None or (origin is not None and self._is_superseded(current, origin)):
+            return
+        previous = replica.latest.get(replica.author, 0)
+        op = Op(index, replica.author, previous, timestamp, current, replica.news(), origin)
+        replica.merge([op])
+        replica.told()
+        if origin is not None:
+            self.calls.add(replica.author, index, origin)
+        row = len(replica.log) - 1
+        self.touches.note(replica, row, row + 1)
+
+    def _is_superseded(self, body: Body, origin: Name) -> bool:
+        """Tell whether a value was overwritten later, in the order of the ops' first ids."""
+        if body.kind is not Kind.SET or body.spot is not None:
+            return False
+        replica = self.replica
+        tree = replica.tree
+        found: Found = (tree.root, "", 0)
+        if body.name is not None:
+            there = replica.finder.find(replica.names.code(body.name))
+            if there is None:
+                return False
+            found = there
+        up, step = found[0], found[1]
+        if body.key is not None:
+            parent = tree.root if body.name is None else tree.place_at(up, step)
+            if parent is None or type(parent.value) is not dict:
+                return False
+            up, step = parent, body.key
+        if not tree.is_present(up) or tree.content(up, step) is MISSING:
+            return False
+        return self.writer(tree.name_at(up, step)) > (origin.index, origin.author)
+
+    def writer(self, code: int) -> tuple[int, PeerId]:
+        """Return the first id of the op that last wrote a place."""
+        names = self.replica.names
+        op = self.touches.written.get(code)
+        if op is not None:
+            return op >> AUTHOR_BITS, names.authors[op & AUTHOR_MASK]
+        name = self.calls.name(names.name(code))
+        return name.index, name.author
+
+    def knows(self, author: PeerId, index: int, piece: Name) -> bool:
+        """Tell whether an op is part of the new history, or that piece of what it had done."""
+        replica = self.replica
+        if replica.latest.get(author, 0) >= index:
+            return True
+        origins, code = replica.tree.origins, replica.names.code
+        return code(Name(author, index)) in origins or code(piece) in origins
 
 
 class _Calls:
@@ -137,15 +192,12 @@ class _Calls:
 class _Base:
     """The base of an old history, compared with the new one."""
 
-    def __init__(
-        self, old: Replica, old_touches: Touches, new: Replica, new_touches: Touches
-    ) -> None:
+    def __init__(self, old: Replica, old_touches: Touches, issuer: _Issuer) -> None:
         self.old = old
         self.old_calls = _Calls(old)
         self.old_touches = old_touches
-        self.new = new
-        self.new_calls = _Calls(new)
-        self.new_touches = new_touches
+        self.issuer = issuer
+        self.new = issuer.replica
 
     def _old_name(self, place: Place, step: Step) -> Name:
         return self.old_calls.name(self.old.names.name(self.old.tree.name_at(place, step)))
@@ -193,7 +245,7 @@ class _Base:
         all_go = True
         for step in _steps(place):
             code = tree.name_at(place, step)
-            name = self.new_calls.name(names.name(code))
+            name = self.issuer.calls.name(names.name(code))
             goes = name not in held and code not in touched and self._was_seen(code, name)
             below = tree.place_at(place, step)
             mark = len(pieces)
@@ -209,7 +261,7 @@ class _Base:
         """Tell whether the old base knew a place of the new history, as it is there."""
         if name.index > self.old.trimmed.get(name.author, 0):
             return False
-        for table in (self.new_touches.written, self.new_touches.moved):
+        for table in (self.issuer.touches.written, self.issuer.touches.moved):
             op = table.get(code, 0)
             author = self.new.names.authors[op & AUTHOR_MASK]
             if op >> AUTHOR_BITS > self.old.trimmed.get(author, 0):
@@ -234,7 +286,7 @@ class _Base:
                 side = Side.END if beside is None else Side.AFTER
                 target = Body(Kind.SET, parent, spot=Spot(0, beside, side))
                 last[id(place)] = name
-            if self._is_news(name.author, name.index):
+            if not self.issuer.knows(name.author, name.index, name):
                 pieces.append((_with_value(target, item), name))
                 continue
             moved = self._news_of(self.old_touches.moved, code, name)
@@ -245,19 +297,15 @@ class _Base:
                 pieces.append((_with_value(Body(Kind.SET, name), item), written))
         return pieces
 
-    def _is_news(self, author: PeerId, index: int) -> bool:
-        return self.new.latest.get(author, 0) < index
-
     def _news_of(self, table: dict[int, int], code: int, name: Name) -> Name | None:
         """Return the origin for what an op did to an older place, if the new history lacks it."""
         op = table.get(code)
         if op is None:
             return None
         author, index = self.old.names.authors[op & AUTHOR_MASK], op >> AUTHOR_BITS
-        if not self._is_news(author, index):
-            return None
         offset = 0 if table is self.old_touches.written else 1
-        return Name(author, index, offset, ((name.author, name.index, name.offset), *name.of))
+        piece = Name(author, index, offset, ((name.author, name.index, name.offset), *name.of))
+        return None if self.issuer.knows(author, index, piece) else piece
 
 
 def _steps(place: Place) -> list[Step]:

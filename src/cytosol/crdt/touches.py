@@ -1,8 +1,7 @@
 """Who wrote and moved places after they had got the names that a base knows them by.
 
 A base keeps one name for each place, mostly that of its creation. When a base has to give way,
-what is newer than the winner knows is told by the op that last wrote, or moved, a place; so
-those are kept beside the names, where they differ from them.
+what is newer than the winner knows is told by the op that last wrote, or moved, a place.
 """
 
 from __future__ import annotations
@@ -24,22 +23,36 @@ class Touches:
 
     __slots__ = ("moved", "written")
 
-    def __init__(self) -> None:
-        self.written: dict[int, int] = {}
-        self.moved: dict[int, int] = {}
+    def __init__(
+        self, written: dict[int, int] | None = None, moved: dict[int, int] | None = None
+    ) -> None:
+        self.written: dict[int, int] = {} if written is None else written
+        self.moved: dict[int, int] = {} if moved is None else moved
 
-    def note(self, replica: Replica, count: int) -> None:
-        """Note the first `count` ops; call while the replica stands after them."""
+    def copy(self) -> Touches:
+        """Return the same, to go on from."""
+        return Touches(dict(self.written), dict(self.moved))
+
+    def note(self, replica: Replica, start: int, end: int) -> None:
+        """Note the ops in some rows; call while the replica stands after them.
+
+        A re-issued op counts as the one that it stands for.
+        """
         log = replica.log
-        for row in range(count):
+        for row in range(start, end):
             code = log.op_code(row)
             if code in replica.failures or type(log.acts[row]) is int:
                 continue
+            own = code << OFFSET_BITS
+            origin = log.origins.get(code)
+            if origin is not None:
+                name = replica.names.name(origin)
+                code = replica.names.op_code(name.index, name.author)
             if log.steps[row] is not None:
-                self._note(replica, self.written, code << OFFSET_BITS, code)
+                self._note(replica, self.written, own, code)
                 continue
             body: Coded = log.payloads[row]
-            base = code << OFFSET_BITS
+            base = own
             for inner in body.payload if body.kind is Kind.TRANSACTION else (body,):
                 if inner.kind in _CALCULATES:
                     self._note(replica, self.written, inner.name, code)
@@ -56,6 +69,4 @@ class Touches:
             return
         up, step, _ = found
         if tree.is_present(up) and tree.content(up, step) is not MISSING:
-            place = tree.name_at(up, step)
-            if place < 0 or place >> OFFSET_BITS != code:
-                table[place] = code
+            table[tree.name_at(up, step)] = code

@@ -254,7 +254,7 @@ class History:
         replica = self._replica
         touched = list(replica.applier.mutator.touched)
         rows = replica.rewind(count)
-        self._notes.touches.note(replica, count)
+        self._notes.touches.note(replica, 0, count)
         self._notes.contents.advance(replica, count)
         self._keep(replica.trim_to(count))
         self._notes.failures = list(self._kept)
