@@ -1,7 +1,8 @@
 """The document: a replica with a journal, subscriptions and metadata around it.
 
-Every public method takes the lock for as long as memory is touched and never while the disk or a
-callback is waited for. What a method returns is the caller's own.
+Every public method takes the lock for as long as memory is touched, and never while a callback is
+waited for. The disk is waited for without it, except when the whole history is replaced in the
+file (trimming, adoption), when nobody may write. What a method returns is the caller's own.
 """
 
 from __future__ import annotations
@@ -318,17 +319,21 @@ class Document:
         self, path: str, callback: Callable[..., None], variables: Variables, deltas: bool
     ) -> Subscription:
         """Call back with the list now and whenever it changes."""
-        self.check_open()
-        query = parse_path(path).bind(variables)
+        query = self._query_for(path, callback, variables)
         return self.subscriptions.subscribe(query, callback, deltas)
 
     def subscribe_meta(
         self, path: str, callback: Callable[..., None], variables: Variables, deltas: bool
     ) -> Subscription:
         """Call back with the list of metadata now and whenever it changes."""
-        self.check_open()
-        query = parse_path(path).bind(variables)
+        query = self._query_for(path, callback, variables)
         return self.meta_subscriptions.subscribe(query, callback, deltas)
+
+    def _query_for(self, path: str, callback: object, variables: Variables) -> Query:
+        self.check_open()
+        if not callable(callback):
+            raise ActionError(f"the callback of a subscription cannot be called: {callback!r}")
+        return parse_path(path).bind(variables)
 
     # --- for the layers above -----------------------------------------------------------
 

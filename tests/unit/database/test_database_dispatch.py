@@ -438,3 +438,10 @@ def test_other_threads_see_nothing_of_a_block(db: cytosol.Database) -> None:
         assert [11] == t.query_once("$.n")
         assert [10] == db.query_once("$.n")
     assert [11] == db.query_once("$.n")
+
+
+def test_a_callback_that_cannot_be_called_is_refused(db: cytosol.Database) -> None:
+    """At once, and not when something changes."""
+    for subscribe in (db.subscribe, db.subscribe_meta):
+        with pytest.raises(cytosol.ActionError, match="cannot be called"):
+            subscribe("$", None)  # type: ignore[arg-type]  # what is to be refused
