@@ -41,7 +41,7 @@ def run_in_process(
     except subprocess.TimeoutExpired:
         return {"failed": f"took longer than {PATIENCE_S} s"}
     if ended.returncode != 0:
-        return {"failed": ended.stderr.strip() or f"ended with code {ended.returncode}"}
+        return {"failed": f"{ended.stderr.strip()}\nended with code {ended.returncode}"}
     answer: dict[str, object] = json.loads(ended.stdout.splitlines()[-1])
     return answer
 
@@ -82,7 +82,7 @@ class Run:
             if "failed" in answer:
                 why = str(answer["failed"])
                 print(f"{workload} {library} failed:\n{why}", file=sys.stderr, flush=True)
-                answer = {"unable": f"failed: {why.splitlines()[-1]}"}
+                answer = {"unable": "failed: " + ", ".join(why.splitlines()[-2:])}
                 self.failed = self.failed or library == LIBRARIES[0]
             self.results.add(workload, library, answer)
             unknown = [] if workload in OURS_ONLY else missing_rows(self.results, workload, library)
