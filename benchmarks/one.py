@@ -22,7 +22,7 @@ __all__ = ["main", "run_one"]
 
 
 def is_installed(library: str) -> bool:
-    """Tell whether a library is there; an abandoned package also goes by automerge's name."""
+    """Tell whether a library is there; another package also went by automerge's name."""
     module = {"automerge": "automerge.core"}.get(library, library)
     try:
         return importlib.util.find_spec(module) is not None

@@ -382,7 +382,7 @@ def _pycrdt_open_large(run: Circumstances) -> Measured:
 
 @workload("W16", "automerge")
 def _automerge_open_large(run: Circumstances) -> Measured:
-    # A thousand sets in each transaction: a million transactions take minutes to build.
+    # A thousand sets in each transaction, so that building it does not take long.
     return open_peers_file(
         run, "automerge", lambda: _automerge_bytes(run, MANY_OPS, 1000), _automerge_load
     )
