@@ -117,6 +117,10 @@ class Device:
             path, lambda values: values and os.kill(os.getpid(), signal.SIGKILL)
         )
 
+    def do_die_on(self, ident: int, event: str) -> None:
+        """Kill this process, as `kill -9` does, as soon as an event comes."""
+        self._database.on(event, lambda _: os.kill(os.getpid(), signal.SIGKILL))
+
     def do_inside(self, ident: int) -> dict[str, Any]:
         """Return what tells why a sync does not get on: for people who read a failure."""
         network, document = self._database._network, self._database._document

@@ -7,7 +7,9 @@ run left behind is removed by the next one.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -30,6 +32,18 @@ def why_not() -> str | None:
     missing = [name for name in ("ip", "bridge") if shutil.which(name) is None]
     if missing:
         return f"'{missing[0]}' is missing: install the package iproute2 to include these tests"
+    return None
+
+
+@functools.cache
+def why_not_here() -> str | None:
+    """Say why root cannot make namespaces on this machine, as in many containers."""
+    lab = Lab()
+    try:
+        with lab:
+            Cable(lab.host("probe"), "eth0", lab.switch("probe-switch"), "10.77.0.1/24")
+    except AssertionError as error:
+        return f"this machine does not let root make network namespaces: {error}"
     return None
 
 
@@ -77,7 +91,8 @@ class Cable:
     """A veth pair from an interface of a host to a port of a switch."""
 
     def __init__(self, host: Namespace, interface: str, switch: Switch, address: str) -> None:
-        self._switch = switch
+        self.address = address.split("/")[0]
+        self._host, self._interface, self._switch = host, interface, switch
         self._is_isolated = self._is_dropping = False
         self._port = f"port{next(switch.ports)}"
         peer = ("peer", "name", interface, "netns", host.name)
@@ -114,6 +129,20 @@ class Cable:
         state = "on" if is_isolated else "off"
         command = ("bridge", "link", "set", "dev", self._port, "isolated", state)
         run(*self._switch.inside(*command))
+
+    def block_broadcasts(self, *others: Cable) -> None:
+        """Let no broadcast come to the host; it is told the hardware addresses of the others."""
+        command = ("bridge", "link", "set", "dev", self._port, "bcast_flood", "off")
+        run(*self._switch.inside(*command))
+        for other in others:
+            at = ("lladdr", other.hardware_address, "dev", self._interface, "nud", "permanent")
+            self._host.ip("neigh", "replace", other.address, *at)
+
+    @property
+    def hardware_address(self) -> str:
+        """The address of the host's interface on the wire."""
+        found = json.loads(self._host.ip("-json", "link", "show", "dev", self._interface))
+        return str(found[0]["address"])
 
 
 class Lab:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.lab import needs_namespaces
 from tests.end_to_end.network import Network
-from tests.end_to_end.remote import Remote, pair, wait_equal
+from tests.end_to_end.remote import Remote, pair, wait_equal, wait_trimmed
 from tests.end_to_end.shipped import check_file, query_file
 
 pytestmark = needs_namespaces()
@@ -31,6 +31,14 @@ def assert_prefix(device: Remote) -> int:
     return len(values)
 
 
+def pair_only(first: Remote, second: Remote) -> None:
+    """Pair without waiting for what comes of it."""
+    first.wait_visible(second)
+    first.dispatch("RequestPair", {"id": second.peer_id, "secret": "123456"})
+    second.event("pair_request", peer_id=first.peer_id)
+    second.dispatch("AcceptPair", {"id": first.peer_id, "secret": "123456"})
+
+
 def test_a_receiver_killed_in_the_middle_of_a_sync_goes_on_where_it_was(network: Network) -> None:
     """What had arrived is in its file, and the rest comes after the restart."""
     laptop, phone = network.device("laptop", durability="relaxed"), network.device("phone")
@@ -46,14 +54,6 @@ def test_a_receiver_killed_in_the_middle_of_a_sync_goes_on_where_it_was(network:
     phone.wait(f"$.big.k{OPS - 1}", f"{OPS - 1:08d}" + "x" * TEXT)
     wait_equal(laptop, phone)
     assert laptop.query("$.mine") == ["of the phone"]
-
-
-def pair_only(first: Remote, second: Remote) -> None:
-    """Pair without waiting for what comes of it."""
-    first.wait_visible(second)
-    first.dispatch("RequestPair", {"id": second.peer_id, "secret": "123456"})
-    second.event("pair_request", peer_id=first.peer_id)
-    second.dispatch("AcceptPair", {"id": first.peer_id, "secret": "123456"})
 
 
 def test_a_sender_killed_in_the_middle_of_a_sync_finishes_after_its_restart(
@@ -107,3 +107,31 @@ def test_what_a_killed_device_had_acknowledged_is_in_its_file(network: Network) 
     laptop.start()
     phone.wait("$.acknowledged.k49", 49)
     wait_equal(laptop, phone)
+
+
+@pytest.mark.parametrize("victim_name", ["newcomer", "winner"])
+def test_a_device_killed_while_one_adopts_the_others_history_loses_nothing(
+    network: Network, victim_name: str
+) -> None:
+    """Either side's file holds a whole history: the old one, or the adopted one with its own."""
+    laptop = network.device("laptop", max_history=64)
+    laptop.call("fill", name="past", count=400, size=2000)
+    wait_trimmed(laptop)
+    phone = network.device("phone")
+    phone.call("fill", name="own", count=100, size=20)
+    victim = phone if victim_name == "newcomer" else laptop
+    victim.call("die_on", event="history_adopted")
+    pair_only(laptop, phone)
+    victim.died()
+    check_file(victim.file)
+    if victim is phone:
+        assert len(query_file(phone.file, "$.own[*]")) == 100
+    victim.start()
+    phone.wait("$.past.k399", "00000399" + "x" * 2000)
+    wait_equal(laptop, phone)
+    for device in (laptop, phone):
+        assert len(device.query("$.past[*]")) == 400
+        assert len(device.query("$.own[*]")) == 100
+        assert device.meta("$.failures[*]") == []
+        device.close()
+        check_file(device.file)

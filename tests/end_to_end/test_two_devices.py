@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.end_to_end.lab import Cable, Lab, needs_namespaces
+from tests.end_to_end.lab import Cable, Lab, needs_namespaces, run
 from tests.end_to_end.network import Network
 from tests.end_to_end.remote import Remote, pair, wait_equal
 from tests.end_to_end.shipped import check_file
@@ -212,3 +212,40 @@ def test_devices_of_two_separate_networks_meet_through_one_that_is_in_both(
     phone.wait("$.a", "from one side")
     laptop.wait("$.b", "from the other")
     wait_equal(middle, laptop, phone)
+
+
+def test_paired_devices_meet_where_broadcasts_are_blocked(network: Network) -> None:
+    """As in many guest networks: they try the addresses at which they last met."""
+    laptop, phone = network.device("laptop"), network.device("phone")
+    pair(laptop, phone)
+    laptop.close()
+    phone.close()
+    for name, other in (("laptop", "phone"), ("phone", "laptop")):
+        network.cables[name].block_broadcasts(network.cables[other])
+    laptop.start()
+    phone.start()
+    laptop.dispatch("Set", "$.a", 1)
+    phone.wait("$.a", 1)
+    phone.dispatch("Set", "$.b", 2)
+    laptop.wait("$.b", 2)
+
+
+def test_a_device_that_moved_behind_a_router_finds_its_partner_again(
+    lab: Lab, network: Network
+) -> None:
+    """As through a VPN: no broadcast comes through, and the address is another one."""
+    laptop, phone = network.device("laptop"), network.device("phone")
+    pair(laptop, phone)
+    phone.close()
+    away, router = lab.switch("away"), network.host("router")
+    Cable(router, "eth1", away, "10.78.0.1/24")
+    run(*router.inside("sysctl", "-q", "-w", "net.ipv4.ip_forward=1"))
+    laptop.host.ip("route", "add", "default", "via", network.cables["router"].address)
+    phone.host = lab.host("phone-away")
+    Cable(phone.host, "eth0", away, "10.78.0.2/24")
+    phone.host.ip("route", "add", "default", "via", "10.78.0.1")
+    laptop.dispatch("Set", "$.a", 1)
+    phone.start()
+    phone.wait("$.a", 1)
+    phone.dispatch("Set", "$.b", 2)
+    laptop.wait("$.b", 2)
