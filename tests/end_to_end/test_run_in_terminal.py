@@ -167,8 +167,8 @@ def test_a_signal_closes_the_file_in_order(tmp_path: Path, name: str) -> None:
     """The lock is gone, the change is there, and there is no traceback."""
     file = tmp_path / "a.cytosol"
     device = Terminal(str(file), "--app-id", str(uuid.uuid4()))
-    device.type("set $.a 1", "query $.a")
-    device.wait("1")
+    device.type('set $.a "kept"', "query $.a")
+    device.wait('"kept"')
     device.process.send_signal(getattr(signal, name))
     assert 130 == device.process.wait(timeout=LINE_S)
     assert [file] == list(tmp_path.iterdir())
@@ -176,7 +176,7 @@ def test_a_signal_closes_the_file_in_order(tmp_path: Path, name: str) -> None:
     found = subprocess.run(
         [*CYTOSOL, "query", str(file), "$.a"], capture_output=True, text=True, timeout=LINE_S
     )
-    assert "1\n" == found.stdout
+    assert '"kept"\n' == found.stdout, found.stderr
 
 
 def test_output_that_nobody_reads_is_no_traceback(tmp_path: Path) -> None:
