@@ -38,17 +38,17 @@ def reissue(
     `unknown_since`, if given, says that our history and the new one diverged under `old`'s author,
     and after which index nobody else can know what `old` wrote.
     """
-    issuer = _Issuer(new, new_touches)
-    pieces: list[Piece] = []
+    issuer = _Issuer(old, new, new_touches)
+    count = 0
     if old.trim is not None and _lacks(new, old.trimmed):
         rows = old.rewind(0)
         base = _Base(old, old_touches, issuer)
-        pieces = [*base.deletions(), *base.contents()]
+        for body, origin in [*base.deletions(), *base.contents()]:
+            issuer.issue(body, 0, origin)
+            count += 1
         if rows:
             old.reinsert(rows)
-    for body, origin in pieces:
-        issuer.issue(body, 0, origin)
-    return len(pieces) + _reissue_ops(old, issuer, unknown_since)
+    return count + _reissue_ops(old, issuer, unknown_since)
 
 
 def _lacks(new: Replica, trimmed: dict[PeerId, int]) -> bool:
@@ -91,7 +91,9 @@ def _is_fork(op: Op, old: Replica, new: Replica, unknown_since: int | None) -> b
 class _Issuer:
     """Appends ops to the new history, and knows who last wrote what in it."""
 
-    def __init__(self, replica: Replica, touches: Touches) -> None:
+    def __init__(self, old: Replica, replica: Replica, touches: Touches) -> None:
+        self.old = old
+        self.old_calls = _Calls(old)
         self.replica = replica
         self.calls = _Calls(replica)
         self.touches = touches.copy()
@@ -108,7 +110,7 @@ class _Issuer:
         itself = None
         if body.kind is Kind.TRANSACTION and origin is not None:
             itself = origin.author, origin.index
-        current = Retarget(replica, itself, (replica.author, index)).body(body)
+        current = Retarget(replica, self.find, itself, (replica.author, index)).body(body)
         if current is None or (origin is not None and self._is_superseded(current, origin)):
             return
         previous = replica.latest.get(replica.author, 0)
@@ -128,7 +130,7 @@ class _Issuer:
         tree = replica.tree
         found: Found = (tree.root, "", 0)
         if body.name is not None:
-            there = replica.finder.find(replica.names.code(body.name))
+            there = self.find(body.name)
             if there is None:
                 return False
             found = there
@@ -141,6 +143,28 @@ class _Issuer:
         if not tree.is_present(up) or tree.content(up, step) is MISSING:
             return False
         return self.writer(tree.name_at(up, step)) > (origin.index, origin.author)
+
+    def find(self, name: Name) -> Found | None:
+        """Find a place of the new history by a name that the old one knows.
+
+        Two ops that make one key name one place, and a base forgets all names but one: so if
+        the name is unknown, what counts is the key of the object where it is in the old history.
+        """
+        replica = self.replica
+        found = replica.finder.find(replica.names.code(name))
+        if found is not None:
+            return found
+        there = self.old.finder.find(self.old.names.code(name))
+        if there is None or not isinstance(there[1], str):
+            return None
+        up, parent = there[0], replica.tree.root
+        if up.up is not None:
+            outer = self.find(self.old_calls.name(self.old.names.name(up.code)))
+            place = None if outer is None else replica.tree.place_at(outer[0], outer[1])
+            if place is None:
+                return None
+            parent = place
+        return (parent, there[1], 0) if type(parent.value) is dict else None
 
     def writer(self, code: int) -> tuple[int, PeerId]:
         """Return the first id of the op that last wrote a place."""
@@ -194,7 +218,7 @@ class _Base:
 
     def __init__(self, old: Replica, old_touches: Touches, issuer: _Issuer) -> None:
         self.old = old
-        self.old_calls = _Calls(old)
+        self.old_calls = issuer.old_calls
         self.old_touches = old_touches
         self.issuer = issuer
         self.new = issuer.replica

@@ -9,6 +9,8 @@ alike everywhere, and shows in `$.failures` with its payload.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cytosol.crdt.names import OFFSET_MASK
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import MISSING, Found, Place, Slot
@@ -21,14 +23,21 @@ _REPLACES = frozenset({Kind.SET, Kind.INIT_OBJECT, Kind.INIT_ARRAY})
 
 
 class Retarget:
-    """Translates the bodies of one op: `old` is its id there, `new` the one it gets here."""
+    """Translates the bodies of one op: `old` is its id there, `new` the one it gets here.
+
+    `find` finds a place of `replica` by the names that the bodies use.
+    """
 
     def __init__(
-        self, replica: Replica, old: tuple[PeerId, int] | None, new: tuple[PeerId, int]
+        self,
+        replica: Replica,
+        find: Callable[[Name], Found | None],
+        old: tuple[PeerId, int] | None,
+        new: tuple[PeerId, int],
     ) -> None:
         self._names = replica.names
         self._tree = replica.tree
-        self._find = replica.finder.find
+        self._find = find
         self._old = old
         self._new = new
         self._nowhere = Name(*new, OFFSET_MASK)
@@ -47,7 +56,7 @@ class Retarget:
             if body.name is not None:
                 body = body._replace(name=self._own(body.name))
             return body
-        found = self._find(self._names.code(body.name))
+        found = self._find(body.name)
         if body.spot is not None:
             return self._element(body, body.spot, found)
         if body.kind in _REPLACES and body.key is None:
@@ -74,7 +83,7 @@ class Retarget:
     def _current(self, name: Name) -> Name | None:
         if self._is_own(name):
             return self._own(name)
-        return self._shown(self._find(self._names.code(name)), True)
+        return self._shown(self._find(name), True)
 
     def _shown(self, found: Found | None, itself: bool) -> Name | None:
         """Return the present name of a place (`itself`), or of what stands where it was."""
@@ -127,7 +136,7 @@ class Retarget:
             code = self._names.code(beside)
             if sequence.has(code):
                 return array, code
-            found = self._find(code)
+            found = self._find(beside)
             if found is not None and found[0] is array and not found[2]:
                 return array, found[1]
         return array, sequence.last() or 0
