@@ -69,16 +69,17 @@ class Device:
         self.document.close()
         self.open(peer(self.number + 1))
 
-    def backup(self) -> InMemorySaveState:
-        """Return a copy of the file."""
+    def backup(self) -> tuple[InMemorySaveState, int]:
+        """Return a copy of the file, and how much the ledger had from here by then."""
         state = InMemorySaveState()
         state._records = copy.deepcopy(self.state._records)
-        return state
+        return state, self.writes
 
-    def put_back(self, backup: InMemorySaveState) -> None:
-        """Go on with an older copy of the file."""
+    def put_back(self, backup: tuple[InMemorySaveState, int]) -> None:
+        """Go on with an older copy of the file: nobody promised what came after it."""
         self.document.close()
-        self.state = backup
+        self.state, writes = backup
+        self.world.forget(self.number, writes)
         self.open(peer(self.number + 1))
 
     def trim(self, count: int) -> None:
@@ -196,6 +197,13 @@ class DocumentWorld(World):
             == 1
         )
 
+    def forget(self, number: int, writes: int) -> None:
+        """Strike what a device wrote after its first `writes` off the ledger."""
+        gone = {f"{number}-{n}" for n in range(writes + 1, self.devices[number].writes + 1)}
+        self.ledger = {item for item in self.ledger if item[1] not in gone}
+        if self.last.get(number) in gone:
+            del self.last[number]
+
     # --- what must hold
 
     def lost(self) -> list[tuple[str, str]]:
@@ -227,7 +235,9 @@ class DocumentWorld(World):
         self.check_idle()
 
 
-def random_step(world: DocumentWorld, backups: dict[int, InMemorySaveState], what: str) -> None:
+def random_step(
+    world: DocumentWorld, backups: dict[int, tuple[InMemorySaveState, int]], what: str
+) -> None:
     """Do one random thing; `what` names the kinds of trouble: t(rim), r(estart), b(ackup)."""
     random = world.random
     device = random.choice(world.devices)
