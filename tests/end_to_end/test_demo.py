@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+
+from cytosol.cli import demo as demo_module
+from cytosol.cli.demo_peer import DemoPeer
 
 DEMO = [sys.executable, "-m", "cytosol.cli", "demo"]
 DEMO_S = 120.0  # much more than it takes, for machines with other things to do
@@ -37,6 +41,9 @@ def test_the_demo_goes_from_strangers_to_equal_documents() -> None:
         "Equal documents, equal state hashes",
     ):
         assert step in done.stdout
+    hashes = re.findall(r"[0-9a-f]{128}", done.stdout)
+    assert 2 == len(hashes)
+    assert hashes[0] == hashes[1]
 
 
 def test_the_demo_imports_the_file_of_the_user(tmp_path: Path) -> None:
@@ -97,3 +104,31 @@ def test_the_devices_of_a_demo_die_with_it(how: str) -> None:
         process.wait(timeout=DEMO_S)
     _, alive = psutil.wait_procs(children, timeout=DEMO_S)
     assert [] == alive
+
+
+def test_a_step_that_does_not_hold_ends_the_demo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 1, and what went wrong is told, when a device lacks what it should have."""
+    monkeypatch.setattr(demo_module, "_PHONE_EDITS", [])
+    assert 1 == demo_module.run_demo(None)
+    shown = capsys.readouterr()
+    assert "the demo did not succeed: Phone knows what it cannot know" in shown.err
+    assert "Equal documents" not in shown.out
+
+
+def test_a_device_that_dies_ends_the_demo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not waited for for ever, and the other one is stopped."""
+    wait_ready = DemoPeer.wait_ready
+
+    async def wait_and_kill(peer: DemoPeer) -> None:
+        await wait_ready(peer)
+        if peer.name == "Phone":
+            peer._process.kill()
+
+    monkeypatch.setattr(DemoPeer, "wait_ready", wait_and_kill)
+    assert 1 == demo_module.run_demo(None)
+    assert "the process of Phone has ended" in capsys.readouterr().err
+    assert [] == psutil.Process().children(recursive=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -29,7 +27,7 @@ def check_file(file: Path, as_json: bool) -> int:
             click.echo(json_text(problem))
         raise
     if as_json:
-        click.echo(json_text({"ok": True, **_camel(asdict(report))}))
+        click.echo(json_text({"ok": True, **report.to_json()}))
     else:
         for line in _lines(file, report):
             click.echo(line)
@@ -90,12 +88,3 @@ def _lines(file: Path, report: Report) -> list[str]:
         f"  file       {size_text(report.file_bytes)}",
         f"  state      {report.state_hash}",
     ]
-
-
-def _camel(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the record with keys as JSON has them elsewhere: `stateHash`."""
-    named = {}
-    for key, value in record.items():
-        first, *rest = key.split("_")
-        named[first + "".join(map(str.capitalize, rest))] = value
-    return named

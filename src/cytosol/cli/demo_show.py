@@ -83,15 +83,18 @@ class DemoShow:
         for name in names:
             table.add_column(name)
         rows = (
-            ("state hash", [f"{each['state_hash'][:32]}…" for each in stats]),
             ("values", [f"{each['values']:,}" for each in stats]),
-            ("JSON", [size_text(each["json_bytes"]) for each in stats]),
-            ("file", [size_text(each["file_bytes"]) for each in stats]),
-            ("ops in history", [f"{each['ops']:,}" for each in stats]),
+            ("JSON", [size_text(each["jsonBytes"]) for each in stats]),
+            ("file", [size_text(each["fileBytes"]) for each in stats]),
+            ("ops so far", [f"{each['ops'] + each['trimmedOps']:,}" for each in stats]),
+            ("ops still kept", [f"{each['ops']:,}" for each in stats]),
             ("authors", [str(each["authors"]) for each in stats]),
         )
         for label, cells in rows:
             table.add_row(label, *cells)
         self._console.print(table)
+        for name, each in zip(names, stats, strict=True):
+            line = f"{name} has the state hash {each['stateHash']}"
+            self._console.print(Text(line), soft_wrap=True)
         line = f"Equal documents, equal state hashes; the whole demo took {seconds:.1f} s."
         self._console.print(Text(line, style="bold green"), soft_wrap=True)

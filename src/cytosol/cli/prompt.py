@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -285,8 +284,8 @@ class Prompt:
         return [state_hash], state_hash
 
     def _stats(self, rest: str) -> Answer:
-        report = asdict(describe(self._database))
-        return [f"{name.replace('_', ' ')}: {value}" for name, value in report.items()], report
+        report = describe(self._database).to_json()
+        return [f"{name}: {json_text(value)}" for name, value in report.items()], report
 
     def _check(self, rest: str) -> Answer:
         try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import msgspec
 
 from cytosol.database.database import Database
 from cytosol.errors import ActionError, DatabaseCorruptError
 from cytosol.model.ids import format_id, parse_id
-from cytosol.model.json import canonical_bytes, count_places
+from cytosol.model.json import JsonValue, canonical_bytes, count_places
 from cytosol.savestates import SaveState
 
 __all__ = ["Report", "describe", "stored_app_id"]
@@ -36,6 +36,15 @@ class Report:
     failures: int
     forgotten_failures: int
     pairings: int
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the report as a JSON object, with keys such as `stateHash`."""
+        return {_in_json(field.name): getattr(self, field.name) for field in fields(self)}
+
+
+def _in_json(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
 
 
 def describe(database: Database) -> Report:

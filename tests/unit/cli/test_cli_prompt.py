@@ -164,7 +164,7 @@ def test_stats_hash_and_check_tell_of_the_document(database: cytosol.Database) -
     """What `cytosol check` reports can be asked for while the device runs."""
     screen = obey(database, "set $.a [1, 2]", "hash", "stats", "check")
     _, state_hash, stats, is_good = screen.replies
-    assert database.state_hash() == state_hash == stats["state_hash"]
+    assert database.state_hash() == state_hash == stats["stateHash"]
     assert (4, 1, True) == (stats["values"], stats["ops"], is_good)
 
 
