@@ -117,6 +117,17 @@ class Device:
             path, lambda values: values and os.kill(os.getpid(), signal.SIGKILL)
         )
 
+    def do_stop_at(self, ident: int, path: str) -> None:
+        """Stand still, until SIGCONT comes, as soon as a query gives anything; say so before."""
+
+        def stop(values: list[Any]) -> None:
+            if values:
+                subscription.cancel()
+                self.say({"event": "standing still"})
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+        subscription = self._database.subscribe(path, stop)
+
     def do_die_on(self, ident: int, event: str) -> None:
         """Kill this process, as `kill -9` does, as soon as an event comes."""
         self._database.on(event, lambda _: os.kill(os.getpid(), signal.SIGKILL))

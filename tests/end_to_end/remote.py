@@ -77,6 +77,11 @@ class Remote:
         self._process.send_signal(signal.SIGKILL)
         self.died()
 
+    def go_on(self) -> None:
+        """Let a process go on that stands still."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def died(self) -> None:
         """Wait until the process was killed by somebody."""
         assert self._process is not None
