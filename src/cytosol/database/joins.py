@@ -8,7 +8,7 @@ from cytosol.document.document import Document
 from cytosol.document.events import HistoryAdopted, IdentityRenewed
 from cytosol.errors import ActionError, RemoteProtocolError
 from cytosol.model.ids import OpId, PeerId, format_id
-from cytosol.model.opcodec import decode_columns, unpack_columns
+from cytosol.model.opcodec import Columns, decode_columns, unpack_columns
 from cytosol.model.version import StateSummary
 from cytosol.protocol.seams import Relation
 
@@ -75,14 +75,14 @@ class PeerReplica:
         document = self._document
         try:
             columns = unpack_columns(data)
-            with document.lock:
-                if document.history.has_base:
-                    ops = decode_columns(columns)
-                    if document.history.is_stale(ops):
-                        # No fault of the peer's: the next full sync ends with an adoption.
-                        document.history.refuse_stale(self._peer_id, ops)
-                        return
-            new = document.merge_batch(columns, data)
+            if document.history.has_base and self._refuses(columns):
+                return
+            try:
+                new = document.merge_batch(columns, data)
+            except RemoteProtocolError:
+                if self._refuses(columns):
+                    return
+                raise
             author = document.replica.author
             if any(who == author for _, who in new):
                 self._renew()
@@ -90,6 +90,19 @@ class PeerReplica:
             raise RemoteProtocolError(str(error)) from None
         finally:  # if the disk refuses, subscribers hear that the ops are gone again
             self._changed()
+
+    def _refuses(self, columns: Columns) -> bool:
+        """Tell whether ops do not fit our history, which is no fault of the peer's.
+
+        Then the next full sync ends with an adoption.
+        """
+        history = self._document.history
+        with self._document.lock:
+            ops = decode_columns(columns)
+            if not history.is_stale(ops):
+                return False
+            history.refuse_stale(self._peer_id, ops)
+            return True
 
     def _renew(self) -> None:
         """Stop using an author id under which somebody else writes, too."""
@@ -116,7 +129,7 @@ class PeerReplica:
     def snapshot(self) -> bytes:
         """Return our history for the peer, which has to adopt it."""
         with self._document.lock:
-            data = self._document.history.snapshot()
+            data = self._document.history.snapshot(self._peer_id)
         self._tell(HistoryAdopted(format_id(self._peer_id), False, 0, 0))
         return data
 

@@ -335,7 +335,13 @@ class History:
         their_base = (their.trim or OpId(0, b""), their.trim_hash)
         if our_base != their_base:
             return our_base < their_base
-        return forks[0][0] > forks[0][1] if forks else None
+        if forks:
+            return forks[0][0] > forks[0][1]
+        # Only one of us knows what does not fit; anything on which both agree will do.
+        return (ours.state_hash, sorted(ours.latest.items())) > (
+            their.state_hash,
+            sorted(their.latest.items()),
+        )
 
     def export_missing(
         self, latest: Mapping[PeerId, int], max_bytes: int
@@ -414,8 +420,10 @@ class History:
 
     # --- adoption -----------------------------------------------------------------------
 
-    def snapshot(self) -> bytes:
+    def snapshot(self, peer: PeerId | None = None) -> bytes:
         """Return our base and the ops on top of it, for a peer that has to adopt them."""
+        if peer is not None:
+            self._refused.pop(peer, None)  # once it has adopted, its ops fit
         base = self._snapshot or b""
         log = self._replica.log
         ops = encode_ops([log.op(row) for row in range(self._settled())])
@@ -473,19 +481,27 @@ class History:
         return self._replica.trim is not None
 
     def is_stale(self, ops: Sequence[Op]) -> bool:
-        """Tell whether a peer's op was made without knowing all of our base."""
+        """Tell whether a peer's op was made without knowing all of our base, or as our op was not.
+
+        The latter follows another op of its author than the one that we hold: a fork.
+        """
         replica = self._replica
-        if replica.trim is None:
-            return False
         vectors: dict[PeerId, dict[PeerId, int]] = {}
+        latest: dict[PeerId, int] = {}
         for op in sorted(ops, key=lambda op: op.id):
             author = op.author
-            have = replica.latest.get(author, 0)
+            have = latest.get(author, replica.latest.get(author, 0))
             if op.index <= have:
+                continue
+            if op.previous < have:
+                return True
+            if op.previous == have:
+                latest[author] = op.index
+            if replica.trim is None:
                 continue
             if op.id <= replica.trim:
                 return True
-            if have > replica.trimmed.get(author, 0):
+            if replica.latest.get(author, 0) > replica.trimmed.get(author, 0):
                 continue  # what stands above the base has seen it, so what follows has, too
             vector = vectors.setdefault(author, dict(replica.base_vectors.get(author, {})))
             vector.update(op.seen)
@@ -503,7 +519,7 @@ class History:
 
     def _refused_of(self, peer: PeerId) -> dict[PeerId, int]:
         """Return what we refused of a peer, as long as our base is still the same."""
-        trim_hash, newest = self._refused.get(peer, (b"", {}))
+        trim_hash, newest = self._refused.get(peer, (b"", {}))  # a base's hash is never empty
         return newest if trim_hash == self._replica.trim_hash else {}
 
 
