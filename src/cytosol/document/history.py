@@ -323,10 +323,11 @@ class History:
             if their.latest.get(author) == ours.latest.get(author)
             and ours.contents.get(author, digest) != digest
         ]
+        # What was refused may have come another way meanwhile.
+        is_same = ours.latest == their.latest and ours.state_hash == their.state_hash
         if (
             not forks
-            and not ours.refused
-            and not their.refused
+            and (is_same or not (ours.refused or their.refused))
             and not retention.lacks(their.latest, ours.trimmed)
             and not retention.lacks(ours.latest, their.trimmed)
         ):
