@@ -15,6 +15,7 @@ import pytest
 
 import cytosol
 from tests.unit.database.databases import Heard, new_app_id, open_alone
+from tests.unit.document.faulty_state import FaultyState
 
 CODE = "314159"
 
@@ -238,3 +239,26 @@ def test_closing_ends_threads_and_sockets(devices: Devices) -> None:
     for thread in set(threading.enumerate()) - before:
         thread.join(30)
     assert before >= set(threading.enumerate())
+
+
+def test_a_full_disk_stops_neither_the_peer_nor_what_comes_later(devices: Devices) -> None:
+    """What could not be saved is sent again as soon as there is space."""
+    state = FaultyState()
+    a, b = devices.make("A"), devices.make("B", state)
+    pair(a, b)
+    a.db.dispatch(cytosol.Set("$.before", 1))
+    b.until("$.before", [1])
+    state.fill()
+    with pytest.raises(cytosol.SaveError):
+        b.db.dispatch(cytosol.Set("$.b", 1))
+    while state.entered.acquire(blocking=False):
+        pass
+    a.db.dispatch(cytosol.Set("$.during", 1))
+    assert state.entered.acquire(timeout=30)  # it tries to take that in
+    assert [] == b.db.query_once("$['b','during']")
+    state.free()
+    b.db.dispatch(cytosol.Set("$.b", 2))
+    b.until("$.during", [1])
+    a.until("$.b", [2])
+    assert [] == b.heard["peer_disconnected"].calls
+    b.db.check()
