@@ -48,7 +48,8 @@ class Finder:
         if act is None:
             return None
         if type(act) is int:  # a re-issued op without effect: another one made its places
-            return self.find(act + offset)
+            original = self._original(code)
+            return None if original is None else self.find(original)
         step = log.steps[row]
         if step is not None:
             if not offset:
@@ -136,17 +137,27 @@ class Finder:
         if not covered and isinstance(step, str) and step not in up.codes:
             return None
         birth = covered or self.tree.code_at(up, step)
-        name = self.tree.copied.get((self._original(link), birth))
+        original = self._original(link)
+        if original is None:
+            return None
+        name = self.tree.copied.get((original, birth))
         return None if name is None else self.tree.located.get(name)
 
-    def _original(self, link: int) -> int:
-        """Return the link of the copy that had the effect, if this one's was re-issued."""
-        row = self.log.find(link >> OFFSET_BITS)
-        if row >= 0:
-            first = self.log.acts[row]
-            return self._original(first + (link & OFFSET_MASK)) if type(first) is int else link
-        first = self.tree.origins.get(link & ~OFFSET_MASK)
-        return link if first is None else first + (link & OFFSET_MASK)
+    def _original(self, code: int) -> int | None:
+        """Return the name or link of what had the effect, where an op was re-issued.
+
+        None for one that a peer made up so that it leads to itself.
+        """
+        passed: set[int] = set()
+        while code >= 0 and code not in passed:
+            passed.add(code)
+            offset = code & OFFSET_MASK
+            row = self.log.find(code >> OFFSET_BITS)
+            first = self.tree.origins.get(code - offset) if row < 0 else self.log.acts[row]
+            if type(first) is not int:
+                return code
+            code = first + offset
+        return None if code in passed else code
 
     def _find_older(self, code: int, offset: int) -> Found | None:
         """Find a place by a name from before the log, or by the id of a re-issued op."""

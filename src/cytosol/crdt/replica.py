@@ -59,6 +59,8 @@ class Replica:
         self.base_vectors: dict[PeerId, dict[PeerId, int]] = {}
         """What each author had seen when it made its newest trimmed op."""
         self.save_points = SavePoints()
+        self._coming: set[int] = set()
+        """Ops that are being put into the log; only where there are re-issued ones."""
         self._told: dict[PeerId, int] = {}
         """What our own ops have told so far of what we had seen of others."""
         self._news: dict[PeerId, int] = {}
@@ -270,11 +272,28 @@ class Replica:
         start = len(self.log)
         if start and self.log.key(start - 1) > first:
             start = self.log.first_after(*first)
+        if self.log.origins:
+            start = min(start, self._first_repeated(rows))
+        if start < len(self.log):
             rows = self._merged(rows, self.rewind(start))
+        if self.log.origins:
+            self._coming = {row[0] << AUTHOR_BITS | row[1] for row in rows}
         for row in rows:
             at = len(self.log)
             self.log.append(row)
             self._apply_row(at)
+        self._coming = set()
+
+    def _first_repeated(self, rows: list[Row]) -> int:
+        """Return the first row of the log that stands for one of some new ops."""
+        first = len(self.log)
+        for row in rows:
+            code = (row[0] << AUTHOR_BITS | row[1]) << OFFSET_BITS
+            repeated = self.tree.origins.get(code)
+            if repeated is not None:
+                at = self.log.find(repeated >> OFFSET_BITS)
+                first = min(first, at) if at >= 0 else first
+        return first
 
     def rewind(self, start: int) -> list[Row]:
         """Take back all rows from `start` on and return them."""
@@ -368,10 +387,11 @@ class Replica:
         return False
 
     def _knows(self, name: Name) -> bool:
-        """Tell whether the op of a name comes before the op being applied."""
+        """Tell whether the op of a name is here, or is just being put in."""
         if self.trimmed.get(name.author, 0) >= name.index:
             return True
-        return self.log.find(self.names.op_code(name.index, name.author)) >= 0
+        code = self.names.op_code(name.index, name.author)
+        return code in self._coming or self.log.find(code) >= 0
 
     def _apply_strictly(self, row: int) -> None:
         """Apply an own row; raises Failed, then the row has had no effect."""

@@ -1,0 +1,34 @@
+"""Real documents that trim, restart, are restored and meet again: all become equal.
+
+Replay one: `python -m tests.simulation.test_documents_adopt SEED STEPS DEVICES KINDS`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.simulation.document_world import DocumentWorld, random_step
+
+
+def run_world(seed: int, steps: int, devices: int, kinds: str) -> DocumentWorld:
+    """Let random things happen, connect everybody and wait; the caller checks."""
+    world = DocumentWorld(devices, seed)
+    backups: dict[int, object] = {}
+    for _ in range(steps):
+        random_step(world, backups, kinds)  # type: ignore[arg-type]  # filled by it alone
+    world.settle_all()
+    return world
+
+
+@pytest.mark.parametrize("kinds", ["", "r", "t", "tr"])
+@pytest.mark.parametrize("seed", range(6))
+def test_documents_become_equal_and_nothing_acknowledged_is_lost(seed: int, kinds: str) -> None:
+    """Devices used before they met, restarted, trimmed while others were away."""
+    run_world(seed, 80, 3, kinds).check()
+
+
+if __name__ == "__main__":
+    run_world(*map(int, sys.argv[1:4]), "".join(sys.argv[4:])).check()  # type: ignore[arg-type]  # kinds
+    print("equal, and nothing lost")
