@@ -114,7 +114,10 @@ class Compiler:
         payload = copy_json(payload)
         if type(payload) is str and len(payload) > QUICK_TEXT_MAX:
             return False
-        body = self._body(kind, aim, payload)
+        try:
+            body = self._body(kind, aim, payload)
+        except Failed:
+            return False
         return quick_insert(self._replica, body, container, body.index, now_ms)
 
     def _is_set_fast(self, action: DataAction | Mapping[str, Any], now_ms: int) -> bool:
