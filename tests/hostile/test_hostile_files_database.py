@@ -241,9 +241,7 @@ def test_what_refuses_a_forged_file_names_the_record(tmp_path: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     content["records"]["op/0000000000000001"][0]["action"] = "Sett"
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(
-        cytosol.DatabaseCorruptError, match=r"op/0{15}1.*action is unknown"
-    ):
+    with pytest.raises(cytosol.DatabaseCorruptError, match=r"op/0{15}1.*action is unknown"):
         open_database("json", path)
 
 
