@@ -6,10 +6,12 @@ contents: a restored backup, or a clone, that wrote under its old id (spec: docu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
 
 import msgspec
 
+from cytosol.crdt.log import Log
 from cytosol.crdt.names import AUTHOR_BITS
 from cytosol.crdt.replica import Replica
 from cytosol.model.ids import PeerId
@@ -46,14 +48,10 @@ class Contents:
             since, digest = trimmed, self.base.get(author, b"")
         log = replica.log
         number = replica.names.number(author)
-        rows = []
-        index = latest
-        while index > since:
-            row = log.find(index << AUTHOR_BITS | number)
-            rows.append(row)
-            index = log.previous[row]
-        for row in reversed(rows):
-            digest = digest_of(log.op(row), digest)
+        start = log.find(since << AUTHOR_BITS | number) + 1 if since > trimmed else 0
+        end = log.find(latest << AUTHOR_BITS | number) + 1
+        rows = [row for row, who in enumerate(log.numbers[start:end], start) if who == number]
+        digest = _fold(log, rows, digest)
         self._known[author] = latest, digest
         return digest
 
@@ -64,6 +62,37 @@ class Contents:
     def advance(self, replica: Replica, count: int) -> None:
         """Make the point before row `count` the base; call while the replica stands there."""
         log, authors = replica.log, replica.names.authors
+        rows: dict[PeerId, list[int]] = {}
         for row in range(count):
-            author = authors[log.numbers[row]]
-            self.base[author] = digest_of(log.op(row), self.base.get(author, b""))
+            rows.setdefault(authors[log.numbers[row]], []).append(row)
+        for author, theirs in rows.items():
+            self.base[author] = _fold(log, theirs, self.base.get(author, b""))
+
+
+def _fold(log: Log, rows: Iterable[int], digest: bytes) -> bytes:
+    """Return the digest after some ops of one author.
+
+    A `Set` at a key without extras is folded from its columns, every other op as an Op.
+    """
+    names, authors = log.table, log.table.authors
+    last_code, last_name = 0, None
+    for row in rows:
+        key = log.steps[row]
+        index, number = log.indexes[row], log.numbers[row]
+        if key is None or log.has_extras(index, number):
+            digest = digest_of(log.op(row), digest)
+            continue
+        code = log.names[row]
+        if code != last_code:
+            last_code, last_name = code, names.name(code) if code else None
+        said = (
+            index,
+            authors[number],
+            log.previous[row],
+            log.times[row],
+            last_name,
+            key,
+            log.payloads[row],
+        )
+        digest = blake2b(digest + _encode(said), digest_size=DIGEST_BYTES).digest()
+    return digest
