@@ -53,7 +53,7 @@ summaries = st.builds(
     trim=st.none() | op_ids,
     trim_hash=hashes,
     trimmed=index_maps,
-    known=index_maps,
+    refused=index_maps,
     contents=st.dictionaries(ids, st.binary(min_size=16, max_size=64), max_size=3),
 )
 params: st.SearchStrategy[Any] = st.one_of(
