@@ -29,6 +29,21 @@ def test_documents_become_equal_and_nothing_acknowledged_is_lost(seed: int, kind
     run_world(seed, 80, 3, kinds).check()
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("kinds", ["", "r", "t", "tr"])
+@pytest.mark.parametrize("seed", range(200, 230))
+def test_four_documents_become_equal_and_nothing_is_lost(seed: int, kinds: str) -> None:
+    """The same with one device more."""
+    run_world(seed, 100, 4, kinds).check()
+
+
+@pytest.mark.parametrize("kinds", ["rb", "trb"])
+@pytest.mark.parametrize("seed", range(8))
+def test_documents_become_equal_after_backups_were_put_back(seed: int, kinds: str) -> None:
+    """Two contents under one id are told apart, and in the end all hold the same."""
+    run_world(seed, 80, 3, kinds).check(ledger=False)
+
+
 if __name__ == "__main__":
     run_world(*map(int, sys.argv[1:4]), "".join(sys.argv[4:])).check()  # type: ignore[arg-type]  # kinds
     print("equal, and nothing lost")
