@@ -37,7 +37,10 @@ class Finder:
             alias = tree.origins.get(code)
             if alias is not None:
                 return self.find(alias)
-            return self._find_copied(code) or self._find_in_base(code)
+            found = self._find_copied(code)
+            if found is None and self.log.find(self.names.pairs[~code][0] >> OFFSET_BITS) < 0:
+                found = self._find_in_base(code)  # only copies that are older than the log
+            return found
         op_code = code >> OFFSET_BITS
         offset = code & OFFSET_MASK
         log = self.log
