@@ -30,7 +30,7 @@ WAITING_OPS_MAX: Final = 4_096  # ops that arrived before their author's previou
 # --- Paths: no input may hang the process -------------------------------------------------
 PATH_LENGTH_MAX: Final = 65_536  # characters of one path
 PATH_NESTING_MAX: Final = 64  # brackets and parentheses in each other
-PATH_STEPS_MAX: Final = 20_000_000  # nodes looked at while evaluating one query
+PATH_STEPS_MAX: Final = 2_000_000  # nodes looked at while evaluating one query
 PATH_CACHE_MAX: Final = 4_096  # parsed paths kept
 PATH_CACHED_LENGTH_MAX: Final = 1_024  # longer paths are parsed anew: they would fill memory
 PATTERN_LENGTH_MAX: Final = 4_096  # characters of a match() or search() pattern

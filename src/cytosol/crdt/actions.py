@@ -209,6 +209,10 @@ def parse_action(action: DataAction | Mapping[str, Any]) -> ParsedAction:
     Says what is wrong with a malformed one: unknown action, missing or unknown members.
     """
     if isinstance(action, DataAction):
+        if type(action.path) is not str:
+            kind_name = action.__class__.__name__
+            raise ActionError(f"the path of the action {kind_name} must be a string")
+        _check_variables(type(action).__name__, action.vars)
         return action.kind, action.path, action.payload, action.vars
     if not isinstance(action, Mapping):
         raise ActionError(
@@ -241,6 +245,10 @@ def parse_action(action: DataAction | Mapping[str, Any]) -> ParsedAction:
     if extra:
         raise ActionError(f"the action {name} has no member {min(map(str, extra))!r}")
     variables = action.get("vars", ())
-    if isinstance(variables, (str, bytes)) or not isinstance(variables, (Mapping, list, tuple)):
-        raise ActionError(f"the vars of the action {name} must be an object or an array")
+    _check_variables(name, variables)
     return kind, path, payload, variables
+
+
+def _check_variables(name: Any, variables: Any) -> None:
+    if not isinstance(variables, (Mapping, list, tuple)):
+        raise ActionError(f"the vars of the action {name} must be an object or an array")

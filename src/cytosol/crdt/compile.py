@@ -351,6 +351,12 @@ class Compiler:
         """Return the body of an action other than Move and Copy at one place; raises Failed."""
         container, step, exists, path = aim
         tree = self._tree
+        new_index = not exists and kind not in _INSERTING and isinstance(step, int)
+        if new_index and step < len(container.value):  # type: ignore[operator]  # an int
+            # An earlier place of the same action has filled it meanwhile.
+            assert container.sequence is not None
+            assert isinstance(step, int)
+            exists, step = True, container.sequence.at(step)
         if kind is Kind.INSERT_UNIQUE:
             array = tree.place_at(container, step)
             if array is None or type(array.value) is not list:
@@ -444,7 +450,10 @@ class Compiler:
         taken = self._tree.name_at(*self._tree.slot(source.location))
         if kind is Kind.COPY and self._tree.names.is_too_long(taken):
             raise Failed("copied from copies too many times; set it anew", list(source.location))
-        for aim in [self._aim(kind, target) for target in self._outermost(kind, destinations)]:
+        # A destination on the way to the source covers it, so it comes last.
+        targets = self._outermost(kind, destinations)
+        targets.sort(key=lambda to: to.location == source.location[: len(to.location)])
+        for aim in [self._aim(kind, target) for target in targets]:
             if aim is not None:
                 emit(self._transfer(kind, aim)._replace(source=taken))
 

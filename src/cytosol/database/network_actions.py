@@ -155,7 +155,11 @@ def _peer_id(name: str | None, payload: Any) -> str:
         payload = payload.get("id", payload.get("uuid"))
     if type(payload) is not str:
         raise ActionError(f"the action {name} needs a peer's id, a UUID as in `$.peers`")
-    return format_id(parse_id(payload))
+    try:
+        return format_id(parse_id(payload))
+    except ActionError:
+        # What was given may be a pairing code in the wrong place: it must not be shown.
+        raise ActionError(f"the id in the action {name} is not a UUID as in `$.peers`") from None
 
 
 def new_pairing_code() -> str:

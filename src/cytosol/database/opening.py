@@ -9,8 +9,9 @@ from typing import Any
 
 from cytosol.database.database import Database, NetworkOptions
 from cytosol.errors import ActionError
-from cytosol.limits import HISTORY_DEFAULT_MAX
+from cytosol.limits import HISTORY_DEFAULT_MAX, LAMPORT_MAX
 from cytosol.model.ids import parse_id
+from cytosol.model.json import copy_json
 from cytosol.savestates import SaveState, SqliteSaveState
 
 __all__ = ["open"]
@@ -50,7 +51,7 @@ def open(  # `cytosol.open` is the name users expect, as in gzip.open
         )
     app = parse_id(app_id)
     for name, number in (("min_history", min_history), ("max_history", max_history)):
-        if type(number) is not int or number < -1:
+        if type(number) is not int or not -1 <= number <= LAMPORT_MAX:
             raise ActionError(f"{name} is a count of ops, or -1 for no limit, not {number!r}")
     for name, flag in (
         ("visible_to_peers", visible_to_peers),
@@ -80,6 +81,7 @@ def _checked_name(peer_name: str | None) -> str:
         return socket.gethostname() or "A device"
     if not isinstance(peer_name, str) or not peer_name.strip():
         raise ActionError(f"peer_name is a string that people can tell apart, not {peer_name!r}")
+    copy_json(peer_name)  # refuses what is not Unicode text
     return peer_name
 
 

@@ -104,6 +104,11 @@ class Journal:
             raise
 
     def _check_format(self, state: SaveState) -> None:
+        if state.text:
+            # People can change the file: what they have renamed must not look forgotten.
+            for key, _ in state.scan(""):
+                if not key.startswith(("meta/", "op/")) and key != "base":
+                    raise self._corrupt(key, "there is no such kind of record")
         found = self.get_meta("format")
         if found is None:
             if next(iter(state.scan("")), None) is not None:

@@ -89,7 +89,7 @@ def step_of(name: str, variables: object) -> Step:
     """Return a variable as a key or an index; raises ActionError for any other type."""
     value = look_up(name, variables)
     if isinstance(value, str):
-        return str.__str__(value)
+        return str.__str__(copy_json(value))  # refuses what is not Unicode text
     if isinstance(value, int) and not isinstance(value, bool):
         return int.__int__(value)
     raise ActionError(

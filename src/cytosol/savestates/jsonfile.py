@@ -123,6 +123,7 @@ class JsonFileSaveState(SaveState):
         """Write the whole file with the group in it; called by the leader of the queue."""
         with self._lock:
             records = dict(self._opened())
+            self._file_lock.check_process()
             if self._is_broken:
                 raise broken_error(self.path)
             for batch in group:

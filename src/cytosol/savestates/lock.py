@@ -46,6 +46,14 @@ class FileLock:
             os.ftruncate(self._descriptor, 0)
             os.write(self._descriptor, b"%d\n" % self._process_id)
 
+    def check_process(self) -> None:
+        """Raise DatabaseLockedError in a forked child: the file still belongs to its parent."""
+        if self._process_id != os.getpid():
+            raise DatabaseLockedError(
+                f"the database was opened by the process {self._process_id}, of which this one is "
+                "a fork; open it after forking, in one process"
+            )
+
     def release(self) -> None:
         """Give the file free; doing so twice is fine."""
         descriptor, self._descriptor = self._descriptor, None

@@ -152,6 +152,7 @@ class SqliteSaveState(SaveState):
         """Write a group as one transaction; called by the leader of the queue."""
         with self._lock:
             connection = self._opened()
+            self._file_lock.check_process()
             if self._is_broken:
                 raise broken_error(self.path)
             try:

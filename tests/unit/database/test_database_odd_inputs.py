@@ -1,0 +1,104 @@
+"""Input that a newcomer, or somebody hostile, comes up with: a clear refusal, nothing changed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cytosol
+
+APP_ID = "82feacaf-3ae0-41c2-9aff-dd7dcb0a2a80"
+
+
+def alone(save_state: Any = None) -> cytosol.Database:
+    """Open a database without a network."""
+    return cytosol.open(save_state, app_id=APP_ID, network=False)
+
+
+@pytest.mark.parametrize("action", ["Set", "InitObject"])
+def test_a_lone_surrogate_in_a_variable_is_refused_as_a_key(action: str) -> None:
+    """It could neither be saved nor sent."""
+    message: dict[str, Any] = {"action": action, "path": "$[{0}]", "vars": ["\ud800"]}
+    if action == "Set":
+        message["payload"] = 1
+    with alone() as db:
+        with pytest.raises(cytosol.ActionError, match="surrogate"):
+            db.dispatch(message)
+        assert [{}] == db.query_once("$")
+
+
+@pytest.mark.parametrize("path", [5, None, b"$.a"])
+def test_a_typed_action_needs_a_path_that_is_a_string(path: Any) -> None:
+    """As its message does."""
+    with alone() as db, pytest.raises(cytosol.ActionError, match="must be a string"):
+        db.dispatch(cytosol.Set(path, 1))
+
+
+def test_indexes_past_the_end_may_come_in_any_order() -> None:
+    """Each value lands at the index that was asked for."""
+    for path in ("$.a[3,2]", "$.a[2,3]"):
+        with alone() as db:
+            db.dispatch(cytosol.Set("$.a", [0]))
+            db.dispatch(cytosol.Set(path, 9))
+            assert [0, None, 9, 9] == db.get("a")
+
+
+@pytest.mark.parametrize("path", ["$['x','y']", "$['y','x']", "$.*"])
+def test_a_copy_may_have_its_own_source_among_its_destinations(path: str) -> None:
+    """All get what the source held."""
+    with alone() as db:
+        db.dispatch(cytosol.Transaction([cytosol.Set("$.x", 1), cytosol.Set("$.y", 2)]))
+        db.dispatch(cytosol.Copy(path, "$.x"))
+        assert {"x": 1, "y": 1} == db.get()
+
+
+def test_a_pairing_code_in_the_place_of_an_id_is_not_shown() -> None:
+    """Errors are written to logs."""
+    with alone() as db, pytest.raises(cytosol.ActionError) as refused:
+        db.dispatch(cytosol.AcceptPair("987654", "82feacaf-3ae0-41c2-9aff-dd7dcb0a2a80"))
+    assert "987654" not in str(refused.value)
+
+
+def test_a_record_of_an_unknown_kind_is_damage(tmp_path: Path) -> None:
+    """A renamed record would look as if its ops had never been."""
+    path = tmp_path / "a.json"
+    with alone(cytosol.JsonFileSaveState(path)) as db:
+        db.dispatch(cytosol.Set("$.a", 1))
+    path.write_text(path.read_text().replace('"op/', '"oq/'))
+    with pytest.raises(cytosol.DatabaseCorruptError, match="oq/"):
+        alone(cytosol.JsonFileSaveState(path))
+
+
+def _write_in_child(db: cytosol.Database, told: Any) -> None:
+    try:
+        db.dispatch(cytosol.Set("$.child", 1))
+        told.put("written")
+    except cytosol.DatabaseLockedError:
+        told.put("refused")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_may_not_write(tmp_path: Path) -> None:
+    """The file has one owner; what both wrote would be lost without a word."""
+    context = multiprocessing.get_context("fork")
+    with alone(tmp_path / "a.cytosol") as db:
+        db.dispatch(cytosol.Set("$.parent", 1))
+        told = context.Queue()
+        child = context.Process(target=_write_in_child, args=(db, told))
+        child.start()
+        assert "refused" == told.get(timeout=60)
+        child.join()
+        db.dispatch(cytosol.Set("$.after", 1))
+    with alone(tmp_path / "a.cytosol") as db:
+        assert {"parent": 1, "after": 1} == db.get()
+
+
+@pytest.mark.parametrize("wrong", [{"peer_name": "\ud800"}, {"max_history": 10**30}])
+def test_settings_that_metadata_cannot_show_are_refused(wrong: dict[str, Any]) -> None:
+    """Before anything is opened."""
+    with pytest.raises(cytosol.ActionError):
+        cytosol.open(None, app_id=APP_ID, network=False, **wrong)
