@@ -108,6 +108,9 @@ class Program(click.Group):
             code = run()
         except (click.exceptions.Abort, KeyboardInterrupt):
             sys.exit(INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())  # a newcomer's first command
+            sys.exit(OK)
         except click.UsageError as error:
             click.echo(f"cytosol: {sentence(error)}", err=True)
             where = error.ctx.command_path if error.ctx else "cytosol"
