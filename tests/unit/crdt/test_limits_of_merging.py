@@ -1,0 +1,60 @@
+"""What one peer may make another wait for, and how far it may turn the clock (spec: network)."""
+
+from __future__ import annotations
+
+import pytest
+
+from cytosol.crdt.bulk import merge_bulk
+from cytosol.crdt.replica import Replica
+from cytosol.errors import RemoteProtocolError
+from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX, WAITING_OPS_MAX
+from cytosol.model.op import Body, Kind, Op
+from cytosol.model.opcodec import encode_ops, unpack_columns
+
+AUTHOR = b"a" * 16
+
+
+def op(index: int, previous: int, key: str = "k") -> Op:
+    """Return a plain op of the one author."""
+    return Op(index, AUTHOR, previous, 0, Body(Kind.SET, key=key, payload=index))
+
+
+def test_at_most_4096_ops_wait_for_one_that_never_comes() -> None:
+    """One more is refused, and what waited still waits."""
+    replica = Replica(b"b" * 16)
+    waiting = [op(index, index - 1) for index in range(2, WAITING_OPS_MAX + 2)]
+    assert [] == replica.merge(waiting)
+    with pytest.raises(RemoteProtocolError, match="wait"):
+        replica.merge([op(WAITING_OPS_MAX + 2, WAITING_OPS_MAX + 1)])
+    assert WAITING_OPS_MAX == len(replica.waiting)
+    assert WAITING_OPS_MAX + 1 == len(replica.merge([op(1, 0)]))
+    replica.check_invariants()
+
+
+def test_an_op_may_turn_the_clock_by_2_to_the_20_and_no_more() -> None:
+    """One poisoned number must not freeze the clock of everybody."""
+    replica = Replica(b"b" * 16)
+    with pytest.raises(RemoteProtocolError, match="above"):
+        replica.merge([op(LAMPORT_LEAP_MAX + 1, 0)])
+    assert 0 == replica.clock == replica.count()
+    replica.merge([op(LAMPORT_LEAP_MAX, 0)])
+    assert LAMPORT_LEAP_MAX == replica.clock
+
+
+def test_a_batch_that_leaps_is_not_merged_in_bulk_either() -> None:
+    """The fast way leaves it to the general one, which refuses it."""
+    replica = Replica(b"b" * 16)
+    first = LAMPORT_LEAP_MAX + 1
+    ops = [op(first + at, 0 if not at else first + at - 1) for at in range(8)]
+    assert [] == merge_bulk(replica, unpack_columns(encode_ops(ops)))
+    with pytest.raises(RemoteProtocolError):
+        replica.merge(ops)
+
+
+def test_lamport_numbers_end_at_2_to_the_53() -> None:
+    """They stay exact in every JSON reader."""
+    replica = Replica(b"b" * 16)
+    replica.clock = LAMPORT_MAX - 1
+    with pytest.raises(RemoteProtocolError):
+        replica.merge([op(LAMPORT_MAX + 1, 0)])
+    assert 1 == len(replica.merge([op(LAMPORT_MAX, 0)]))
