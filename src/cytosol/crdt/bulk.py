@@ -34,8 +34,10 @@ def merge_bulk(replica: Replica, columns: Columns) -> list[tuple[int, PeerId]]:
 
     An empty list says that nothing has changed, and that it has to go the general way.
     """
-    if len(columns.index) < OPS_MIN or replica.waiting or not _is_plain(columns):
+    if len(columns.index) < OPS_MIN or not _is_plain(columns):
         return []
+    if replica.waiting or replica.tree.origins:
+        return []  # an op of the batch may let others follow, or silence one that stood for it
     batch = _Batch(replica, columns)
     if not (batch.read_numbers() and batch.read_places() and batch.fits()):
         return []

@@ -72,8 +72,6 @@ def quick_add(replica: Replica, body: Coded, up: Place, step: Step, now_ms: int)
         return False
     container = up.value
     old = container[step]
-    if type(old) is not int and type(old) is not float:
-        return False
     result = calculate(body.kind, old, body.payload)
     if result is None:
         return False

@@ -25,9 +25,9 @@ from cytosol.model.ids import OpId, PeerId
 from cytosol.model.json import JsonValue, copy_json
 from cytosol.model.op import Link, Name
 
-if sys.version_info >= (3, 14):
+if sys.version_info >= (3, 14):  # pragma: no cover - each Python has one of the two
     from compression import zstd
-else:
+else:  # pragma: no cover - see above
     from backports import zstd
 
 __all__ = ["BASE_BYTES_MAX", "Notes", "export_base", "load_base"]

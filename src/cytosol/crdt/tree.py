@@ -215,7 +215,7 @@ class Tree:
                 return place, step
             assert place.places is not None, "containers have places"
             place = place.places[step]
-        raise AssertionError("the root is in no slot")
+        raise AssertionError("the root is in no slot")  # pragma: no cover - a mistake of ours
 
     def container(self, location: tuple[Step, ...]) -> Place:
         """Return the Place of a container that exists, given by keys and indexes."""

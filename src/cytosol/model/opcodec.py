@@ -28,9 +28,9 @@ from cytosol.model.ids import PeerId
 from cytosol.model.json import copy_json
 from cytosol.model.op import Body, Kind, Link, Name, Op, Side, Spot
 
-if sys.version_info >= (3, 14):
+if sys.version_info >= (3, 14):  # pragma: no cover - each Python has one of the two
     from compression import zstd
-else:
+else:  # pragma: no cover - see above
     from backports import zstd
 
 __all__ = ["Columns", "Encoder", "decode_columns", "decode_ops", "encode_ops", "unpack_columns"]
@@ -136,9 +136,6 @@ class Encoder:
         self.origin: list[int] = []
         self._last_index = 0
         self._last_time = 0
-
-    def __len__(self) -> int:
-        return len(self.index)
 
     def add(self, op: Op) -> None:
         """Add an op."""
