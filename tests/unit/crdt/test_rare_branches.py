@@ -1,0 +1,168 @@
+"""Corners of folding and compiling that random histories hardly reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cytosol.crdt import apply as apply_module
+from cytosol.crdt import mutate as mutate_module
+from cytosol.crdt import names as names_module
+from cytosol.crdt.actions import (
+    Copy,
+    DataAction,
+    Delete,
+    InitObject,
+    InsertAfter,
+    InsertBefore,
+    InsertUnique,
+    Move,
+    Set,
+)
+from cytosol.crdt.compile import Compiler
+from cytosol.crdt.replica import Replica
+from cytosol.crdt.sequence import BLOCK_MAX, INDEX_ABOVE, Sequence
+from cytosol.errors import FailureError, RemoteProtocolError
+from cytosol.model.op import Body, Kind, Name, Op
+
+US, THEM = b"u" * 16, b"t" * 16
+
+
+def written(*actions: DataAction) -> tuple[Replica, Compiler]:
+    """Return a replica after some own actions."""
+    replica = Replica(US)
+    compiler = Compiler(replica)
+    for action in actions:
+        compiler.dispatch(action, 1)
+    return replica, compiler
+
+
+def nested(depth: int) -> Any:
+    """Return objects in each other."""
+    value: Any = {}
+    for _ in range(depth - 1):
+        value = {"in": value}
+    return value
+
+
+def test_an_equal_array_is_found_and_its_elements_are_named() -> None:
+    """Both names of an element lead to the same place."""
+    replica, compiler = written(Set("$.l", []), InsertUnique("$.l", [1, [2]]))
+    compiler.dispatch(InsertUnique("$.l", [1, [2]]), 1)
+    assert {"l": [[1, [2]]]} == replica.document
+    assert replica.finder.find(replica.names.code(Name(US, 3, 1))) == replica.finder.find(
+        replica.names.code(Name(US, 2, 1))
+    )
+
+
+def test_what_becomes_too_deep_fails_whatever_puts_it_there() -> None:
+    """A payload, a move and a copy count from where they land."""
+    path = "$.deep" + ".in" * 59
+    _, compiler = written(Set("$.deep", nested(60)), Set("$.other", nested(70)))
+    for action in (
+        Set(f"{path}.x", nested(70)),
+        Move(f"{path}.x", "$.other"),
+        Copy(f"{path}.x", "$.other"),
+    ):
+        with pytest.raises(FailureError, match="nested too deeply"):
+            compiler.dispatch(action, 1)
+
+
+def test_a_copy_that_is_too_large_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies of copies double."""
+    monkeypatch.setattr(apply_module, "COPY_PLACES_MAX", 3)
+    _, compiler = written(Set("$.a", [1, 2, 3]))
+    with pytest.raises(FailureError, match="copy is too large"):
+        compiler.dispatch(Copy("$.b", "$.a"), 1)
+    monkeypatch.setattr(apply_module, "COPY_PLACES_MAX", 100)
+    monkeypatch.setattr(mutate_module, "COPY_PLACES_MAX", 3)
+    with pytest.raises(FailureError, match="copy is too large"):
+        compiler.dispatch(Copy("$.b", "$.a"), 1)
+
+
+def test_a_place_copied_from_copies_too_often_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name would grow for ever."""
+    monkeypatch.setattr(names_module, "COPY_CHAIN_MAX", 1)
+    _, compiler = written(Set("$.a", {"x": 1}), Copy("$.b", "$.a"))
+    with pytest.raises(FailureError, match="too many times"):
+        compiler.dispatch(Copy("$.c", "$.b.x"), 1)
+
+
+def test_a_too_large_payload_fails_whatever_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the op counts as the first of its origin all the same."""
+    monkeypatch.setattr(apply_module, "OP_PAYLOAD_BYTES_MAX", 8)
+    replica = Replica(US)
+    origin = Name(THEM, 1)
+    body = Body(Kind.SET, key="k", payload=["x" * 20])
+    small = Body(Kind.SET, key="k", payload="x")
+    replica.merge([Op(2, THEM, 0, 0, body, (), origin), Op(3, THEM, 2, 0, small, (), origin)])
+    replica.merge([Op(4, THEM, 3, 0, body, (), origin)])
+    assert {} == replica.document
+    assert 2 == len(replica.failures)
+
+
+def test_long_texts_and_many_parents_take_the_general_way() -> None:
+    """With the same result."""
+    replica, compiler = written(Set("$.l", [0]))
+    long = "x" * 100_001
+    compiler.dispatch(InsertAfter("$.l[0]", long), 1)
+    compiler.dispatch(InsertBefore("$.l[0]", 1), 1)
+    assert [1, 0, long] == replica.document["l"]
+    for number in range(1_100):
+        compiler.dispatch(Set(f"$.p{number}", {}), 1)
+        compiler.dispatch(Set(f"$.p{number}.k", number), 1)
+    for number in range(1_100):
+        compiler.dispatch(Set(f"$.p{number}.k", -number), 1)
+    assert -1_099 == replica.document["p1099"]["k"]
+    with pytest.raises(FailureError):
+        compiler.dispatch(Set("$.l[9].k", 1), 1)
+    with pytest.raises(FailureError):
+        compiler.dispatch(Set("$.l[0].k", 1), 1)
+
+
+def test_of_several_places_those_that_are_missing_are_made() -> None:
+    """Together with those that are there."""
+    replica, compiler = written(Set("$.a", 1), Set("$.b", {"x": 1}))
+    compiler.dispatch(InitObject("$['a','b','c']"), 1)
+    assert {"a": {}, "b": {"x": 1}, "c": {}} == replica.document
+    compiler.dispatch(Delete("$['a','zz']"), 1)
+    assert {"b": {"x": 1}, "c": {}} == replica.document
+    compiler.dispatch(Move("$.b", "$.b"), 1)
+    assert {"b": {"x": 1}, "c": {}} == replica.document
+
+
+def test_names_of_nobody_find_nothing() -> None:
+    """Neither unknown authors, nor copies of what is gone or was never copied."""
+    replica, compiler = written(Set("$.a", {"x": 1}), Copy("$.b", "$.a"), Set("$.c", 5))
+    assert replica.op_at(1, THEM) is None
+    compiler.dispatch(Move("$.d", "$.a.x"), 1)
+    for name in (Name(US, 2, 0, ((THEM, 1, 0),)), Name(US, 3, 0, ((US, 3, 0),))):
+        assert replica.finder.find(replica.names.code(name)) is None
+
+
+def test_ops_below_the_trim_point_are_refused() -> None:
+    """They can only be adopted."""
+    replica, _ = written(*(Set("$.a", number) for number in range(5)))
+    replica.trim_to(3)
+    with pytest.raises(RemoteProtocolError, match="trim point"):
+        replica.merge([Op(2, THEM, 0, 0, Body(Kind.SET, key="k", payload=1))])
+
+
+def test_a_long_array_stays_in_blocks_when_it_grows_in_the_middle() -> None:
+    """Inserts, look-ups and removals find their block."""
+    sequence = Sequence()
+    for code in range(INDEX_ABOVE * 2):
+        sequence.append(code)
+    assert sequence.has(3)  # from now on there is an index by code
+    for code in range(10_000, 10_000 + 2 * BLOCK_MAX):
+        sequence.insert_at(5, code)
+    sequence.check_invariants()
+    assert 10_000 + 2 * BLOCK_MAX - 1 == sequence.at(5)
+    sequence.insert_at(sequence.shown - 1, 77_777)
+    assert sequence.shown - 2 == sequence.index_of(77_777)
+    for code in range(10_000, 10_000 + 2 * BLOCK_MAX):
+        sequence.remove(code)
+    sequence.check_invariants()
+    with pytest.raises(IndexError):
+        sequence.at(sequence.shown)
