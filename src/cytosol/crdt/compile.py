@@ -454,8 +454,8 @@ class Compiler:
         targets = self._outermost(kind, destinations)
         targets.sort(key=lambda to: to.location == source.location[: len(to.location)])
         for aim in [self._aim(kind, target) for target in targets]:
-            if aim is not None:
-                emit(self._transfer(kind, aim)._replace(source=taken))
+            assert aim is not None, "only Delete and InitObject do nothing at a target"
+            emit(self._transfer(kind, aim)._replace(source=taken))
 
     def _transfer(self, kind: Kind, aim: Aim) -> Coded:
         """Return the body of a Move or Copy to one place, without its source; raises Failed."""

@@ -166,3 +166,21 @@ def test_a_long_array_stays_in_blocks_when_it_grows_in_the_middle() -> None:
     sequence.check_invariants()
     with pytest.raises(IndexError):
         sequence.at(sequence.shown)
+
+
+def test_a_peers_move_of_a_place_onto_itself_does_nothing() -> None:
+    """Nobody here would make such an op."""
+    replica, _ = written(Set("$.a", 1))
+    replica.merge([Op(2, THEM, 0, 0, Body(Kind.MOVE, key="a", source=Name(US, 1)))])
+    assert ({"a": 1}, {}) == (replica.document, replica.failures)
+
+
+def test_an_original_that_comes_late_silences_the_op_that_stood_for_it() -> None:
+    """Of equal origins only the first has an effect."""
+    replica = Replica(US)
+    one = Body(Kind.SET, key="k", payload="again")
+    replica.merge([Op(9, THEM, 0, 0, one, (), Name(b"o" * 16, 3))])
+    assert {"k": "again"} == replica.document
+    replica.merge([Op(3, b"o" * 16, 0, 0, Body(Kind.SET, key="k", payload="first"))])
+    assert {"k": "first"} == replica.document
+    replica.check_invariants()
