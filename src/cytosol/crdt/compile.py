@@ -351,11 +351,10 @@ class Compiler:
         """Return the body of an action other than Move and Copy at one place; raises Failed."""
         container, step, exists, path = aim
         tree = self._tree
-        new_index = not exists and kind not in _INSERTING and isinstance(step, int)
-        if new_index and step < len(container.value):  # type: ignore[operator]  # an int
+        is_new = not exists and kind not in _INSERTING
+        if is_new and isinstance(step, int) and step < len(container.value):
             # An earlier place of the same action has filled it meanwhile.
             assert container.sequence is not None
-            assert isinstance(step, int)
             exists, step = True, container.sequence.at(step)
         if kind is Kind.INSERT_UNIQUE:
             array = tree.place_at(container, step)
