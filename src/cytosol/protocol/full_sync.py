@@ -55,7 +55,6 @@ from cytosol.wire.sync_messages import (
 __all__ = [
     "ADOPTIONS_MAX",
     "EXCHANGES_MAX",
-    "NO_SESSION",
     "REPAIRS_MAX",
     "SESSION_CALLS_MAX",
     "FullSync",
@@ -73,10 +72,6 @@ REPAIRS_MAX = 3
 
 ADOPTIONS_MAX = 2
 """Snapshots in one session: a third party may replace a base once while it lasts."""
-
-
-NO_SESSION = 301
-"""Error code: the message does not belong to what both sides do now; the caller tries again."""
 
 
 class Outcome(enum.Enum):
@@ -328,7 +323,7 @@ class FullSync:
         self._refuse(request_id, "the two sides do not agree on what this round does")
 
     def _refuse(self, request_id: int | str, text: str) -> None:
-        self._link.effects.append(AnswerError(request_id, NO_SESSION, text))
+        self._link.effects.append(AnswerError(request_id, ErrorCode.NO_SESSION, text))
         self.fail(text)
 
     # --- Answers of the peer --------------------------------------------------------------

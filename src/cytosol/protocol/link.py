@@ -42,11 +42,10 @@ from cytosol.protocol.pair_prompt import GatewayAnswer, GatewayRefusal
 from cytosol.protocol.rpc import CallFailed, CallReturned
 from cytosol.protocol.seams import PairedPeer
 from cytosol.protocol.session import RandomBytes
+from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.messages import ConnectParams, ConnectResult, SharePeersParams
 
 __all__ = [
-    "NOT_NOW",
-    "UNPAIRED",
     "FromPeer",
     "Link",
     "LinkEffect",
@@ -54,9 +53,6 @@ __all__ = [
     "Reached",
     "TheyRefuse",
 ]
-
-UNPAIRED: Final = 203  # to a `connect` of a device that was unpaired by hand here
-NOT_NOW: Final = 204  # to a `connect` that lost against ours, or while syncing is switched off
 
 DIAL_TIMEOUT_S: Final = 3.0
 RETRY_FIRST_S: Final = 1.0
@@ -256,7 +252,7 @@ class Link(Machine[LinkEffect]):
         is_ours_on_its_way = self._state in (_State.ASKED, _State.DIALLING, _State.OPENING)
         if is_ours_on_its_way and self._around.own_id < self.peer.peer_id:
             message = "both called at once, and the call of the smaller id wins"
-            self._do(GatewayRefusal(request.request_id, NOT_NOW, message))
+            self._do(GatewayRefusal(request.request_id, ErrorCode.NOT_NOW, message))
             return
         self._reset("the peer called, and its call counts", now)
         self._step(_Step.ANSWER)
@@ -402,7 +398,7 @@ class Link(Machine[LinkEffect]):
                     case CallReturned():
                         self._port_given(visit, effect, now)
                     case CallFailed():
-                        if effect.code == UNPAIRED:
+                        if effect.code == ErrorCode.UNPAIRED:
                             self._do(TheyRefuse())
                         self._failed(effect.message, now)
                     case VisitOver():
@@ -542,7 +538,7 @@ class Link(Machine[LinkEffect]):
         if answering is not None:
             self._do(StopListening(answering.listener_id))
             if not answering.is_answered:
-                self._do(GatewayRefusal(answering.request.request_id, NOT_NOW, reason))
+                self._do(GatewayRefusal(answering.request.request_id, ErrorCode.NOT_NOW, reason))
         for connection in list(self._unproved.values()):
             connection.close(reason, now)
             self._pump(connection, now)

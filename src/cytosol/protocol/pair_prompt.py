@@ -56,7 +56,7 @@ class GatewayRefusal:
     """Refuse a request at our gateway; `close` sends the caller away."""
 
     request_id: GatewayRequestId
-    code: int
+    code: ErrorCode
     message: str
     close: bool = False
 
@@ -303,7 +303,7 @@ class PairPrompt(Machine[PromptEffect]):
         self._do(Emit(PairResponse(format_id(request.peer_id), name, False, reason)))
 
     def _refuse(
-        self, request: GatewayRequest, code: int, message: str, *, close: bool = False
+        self, request: GatewayRequest, code: ErrorCode, message: str, *, close: bool = False
     ) -> None:
         self._do(GatewayRefusal(request.request_id, code, message, close))
 

@@ -50,8 +50,6 @@ from cytosol.protocol.inputs import (
     WallClock,
 )
 from cytosol.protocol.link import (
-    NOT_NOW,
-    UNPAIRED,
     FromPeer,
     LinkEffect,
     TheyRefuse,
@@ -454,15 +452,15 @@ class PeerMachine(Machine[Effect]):
                 self._links.add(paired, now)
                 self._links.receive_connect(request, now)
             else:
-                self._refuse(request_id, NOT_NOW, "syncing is switched off", now)
+                self._refuse(request_id, ErrorCode.NOT_NOW, "syncing is switched off", now)
         elif self._pairings.refused().get(peer_id) == request.public_key:
-            self._refuse(request_id, UNPAIRED, "this device was unpaired", now)
+            self._refuse(request_id, ErrorCode.UNPAIRED, "this device was unpaired", now)
         elif self._discovery.get(peer_id, now) is None:
             self._refuse(request_id, ErrorCode.NO_HEARTBEAT, "no heartbeat was heard", now)
         else:
             self._refuse(request_id, ErrorCode.NOT_PAIRED, "these devices are not paired", now)
 
-    def _refuse(self, request_id: Any, code: int, message: str, now: float) -> None:
+    def _refuse(self, request_id: Any, code: ErrorCode, message: str, now: float) -> None:
         self._obey_gateway(GatewayRefusal(request_id, code, message), now)
 
     # --- Pairing -----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from cytosol.errors import RemoteProtocolError, SaveError
 from cytosol.model.ids import PeerId, format_id
 from cytosol.model.json import JsonValue
 from cytosol.protocol.effects import Answer, AnswerError, Fail, SyncEffect
-from cytosol.protocol.full_sync import NO_SESSION, FullSync, Outcome
+from cytosol.protocol.full_sync import FullSync, Outcome
 from cytosol.protocol.live_sync import LiveSync
 from cytosol.protocol.seams import ReplicaSeam
 from cytosol.protocol.snapshot import SnapshotCache
@@ -256,7 +256,7 @@ class SyncMachine:
         session = self._session
         if session is None or session.session != message.session:
             text = f"there is no sync session {message.session!r}"
-            self._refuse(request_id, NO_SESSION, text)
+            self._refuse(request_id, ErrorCode.NO_SESSION, text)
         elif isinstance(message, SessionUpdateParams):
             session.receive_update(request_id, message.batch or b"", brings, message.last, now)
         elif isinstance(message, FindLastSharedHistoryParams):

@@ -66,6 +66,10 @@ class ErrorCode(enum.IntEnum):
     # osmosis.net.connect
     NO_HEARTBEAT = 201
     NOT_PAIRED = 202
+    UNPAIRED = 203  # by hand, on the answering device
+    NOT_NOW = 204  # lost against our own call, or syncing is switched off
+    # osmosis.sync.*, cytosol.sync.*
+    NO_SESSION = 301  # it does not belong to what both sides do now; begin a session anew
 
 
 @dataclass(frozen=True, slots=True)

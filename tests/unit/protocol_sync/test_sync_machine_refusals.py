@@ -15,10 +15,10 @@ from cytosol.limits import SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX
 from cytosol.model.ids import OpId, PeerId, format_id
 from cytosol.model.version import StateSummary
 from cytosol.protocol.effects import Answer, AnswerError, Call, Emit, Fail, Notify
-from cytosol.protocol.full_sync import NO_SESSION
 from cytosol.protocol.sync import SyncMachine
 from cytosol.protocol.sync_link import SyncDone, SyncStuck
 from cytosol.wire.fields import encode_base64
+from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.sync_messages import SnapshotResult, StateSummaryParams
 from tests.simulation.sync_world import FakeReplica, peer
 
@@ -187,7 +187,7 @@ def test_calls_of_another_session_are_refused(method: str) -> None:
     bench = Bench()
     bench.start()
     (refusal,) = bench.request(method, GOOD[method])
-    assert NO_SESSION == refusal.code
+    assert ErrorCode.NO_SESSION == refusal.code
     assert [Notify, Emit] == kinds(bench.summary())
 
 
@@ -328,7 +328,7 @@ def test_sides_that_disagree_about_the_round_end_the_session(method: str) -> Non
     bench = Bench()
     bench.start()
     refusal, end = bench.request(method, {**GOOD[method], "session": bench.session})
-    assert NO_SESSION == refusal.code
+    assert ErrorCode.NO_SESSION == refusal.code
     assert Notify(END, {"session": bench.session}) == end
     assert SUMMARY == bench.timer(1.0)[0].method
 
