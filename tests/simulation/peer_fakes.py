@@ -132,6 +132,9 @@ class TinySync:
         self._effects.append(Notify("osmosis.sync.endSession", {"hello": True}))
         self.local_changes(now)
 
+    def receive_part(self, now: float) -> None:
+        pass
+
     def local_changes(self, now: float) -> None:
         counts = {who.hex(): n for who, n in self._replica.counts.items()}
         self._calls += 1

@@ -41,6 +41,11 @@ class Channel:
         """Tell whether `use_keys` was called."""
         return self._opener is not None
 
+    @property
+    def is_inside_frame(self) -> bool:
+        """Tell whether a part of a frame has arrived, and its end not yet."""
+        return self._reader.waiting_bytes > 0
+
     def use_keys(self, own_secret: bytes, their_public: bytes) -> None:
         """Compute the shared key. Raises RemoteProtocolError for a weak public key."""
         key = shared_key(own_secret, their_public)

@@ -70,6 +70,7 @@ class SyncLike(Protocol):
     """What a connection needs of a sync machine."""
 
     def start(self, now: float) -> None: ...
+    def receive_part(self, now: float) -> None: ...
     def receive_notification(self, method: str, params: JsonValue, now: float) -> None: ...
     def receive_request(
         self, request_id: int | str, method: str, params: JsonValue, now: float
@@ -222,6 +223,8 @@ class ConnectionMachine(Machine[ConnectionEffect]):
         self._heard_at = now
         self._session.receive(data)
         self._pump(now)
+        if self._session.is_inside_message:
+            self._sync.receive_part(now)
         self._pump_sync(now)
 
     def lost(self, reason: str, now: float) -> None:

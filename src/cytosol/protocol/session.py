@@ -97,6 +97,11 @@ class Session(Machine[SessionEffect]):
         """Return whom the peer claims to be, None until it said so."""
         return self._channel.peer_id
 
+    @property
+    def is_inside_message(self) -> bool:
+        """Tell whether a part of a message has arrived, and its end not yet."""
+        return self._channel.is_inside_frame
+
     # --- Ours --------------------------------------------------------------------------
 
     def call(self, method: str, params: JsonValue, timeout_s: float, now: float) -> int:
