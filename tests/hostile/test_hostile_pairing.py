@@ -288,6 +288,25 @@ def test_a_confirmation_out_of_turn_is_refused(alice: SimPeer, mallory: RawPeer)
     assert 0 == alice.pairings.wrong_codes()[0]
 
 
+def test_nobody_breaks_off_the_pairing_of_others(
+    world: PeerWorld, alice: SimPeer, mallory: RawPeer
+) -> None:
+    """Who owes no proof and says that there is none ends and counts nothing."""
+    bob = RawPeer(world, "10.0.9.2")
+    bob.appear_to(alice)
+    requester = Requester(bob, alice, CODE)
+    alice.command("accept_pair", bob.id, CODE)
+    intruder = mallory.dial(alice)
+    params = mallory.params(intruder, confirm=encode_base64(bytes(32)))
+    assert 105 == refusal(intruder.call("cytosol.net.confirmPair", params))
+    assert 0 == alice.pairings.wrong_codes()[0]
+    assert [] == alice.told(PairResponse)
+    answer = requester.confirm(requester.prove())
+    assert answer is not None
+    assert {} == answer["result"]
+    assert [bob.peer_id] == list(alice.pairings.paired())
+
+
 def test_a_broken_pairing_message_is_told_to_the_app(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -372,7 +391,10 @@ def test_a_responder_that_confirms_early_fails(world: PeerWorld, alice: SimPeer)
     result = PairResult("Early", raw.keys.public, pake.message, world.random_bytes(32))
     stream.send(id=asked_id(stream), result=result.to_json())
     assert [AttemptEnd.WRONG_CODE.value] == [each.reason for each in alice.told(PairResponse)]
-    assert not [each for each in stream.messages if "confirm" in str(each)]
+    stream.settle()
+    proofs = [each["params"]["confirm"] for each in stream.messages if "confirm" in str(each)]
+    assert [encode_base64(bytes(32))] == proofs
+    assert not stream.is_open
     assert {} == alice.pairings.paired()
     assert 1 == alice.pairings.wrong_codes()[0]
 

@@ -131,7 +131,7 @@ class _Demo:
             code = await self._request()
             wrong = f"{(int(code) + 1) % 1_000_000:06d}"
             step.detail = (
-                f"the laptop shows {code}, the phone tries {wrong} and waits for a proof in vain"
+                f"the laptop shows {code}, the phone tries {wrong}: both say that it is wrong"
             )
             await phone.ask(f"accept {wrong}")
             for peer in self._peers:

@@ -219,7 +219,7 @@ class PairPrompt(Machine[PromptEffect]):
             return
         if not pake.check(params.confirm):
             self._refuse(request, ErrorCode.WRONG_CODE, "the code is wrong", close=True)
-            self._wrong(now)
+            self._wrong("the code is wrong", now)
             return
         assert isinstance(waiting.params, PairParams)
         name = waiting.params.peer_name
@@ -271,7 +271,7 @@ class PairPrompt(Machine[PromptEffect]):
             self._refuse(self._request, ErrorCode.PAIRING_REJECTED, message)
             self._cancel()
         else:
-            self._wrong(now)
+            self._wrong("the code is wrong, or the other device has broken off", now)
 
     # --- Inside ------------------------------------------------------------------------
 
@@ -292,13 +292,13 @@ class PairPrompt(Machine[PromptEffect]):
         self._free()
         self._do(Emit(PairCancelled(format_id(request.peer_id), request.params.peer_name)))
 
-    def _wrong(self, now: float) -> None:
+    def _wrong(self, reason: str, now: float) -> None:
+        """Count the try, whoever failed it: the other side may have tested a guess."""
         request = self._request
         assert request is not None
         assert isinstance(request.params, PairParams)
         self._lockout.wrong_code(now)
         self._free()
-        reason = "the code is wrong, or the other device has broken off"
         name = request.params.peer_name
         self._do(Emit(PairResponse(format_id(request.peer_id), name, False, reason)))
 

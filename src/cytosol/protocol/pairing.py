@@ -2,11 +2,13 @@
 
 The code never travels and each attempt is one guess. We give our proof only after the other side
 has given a right one, and we store only when it has said that it stored (spec: network,
-Pairing). A reply lost on the way is asked for again, because a confirmation is idempotent.
+Pairing). A reply lost on the way is asked for again, because a confirmation is idempotent. To an
+answer with a wrong proof we say at once that there is none from us, so that its user need not wait.
 
 ```text
 visiting --greeted--> asked --right answer--> confirming --reply--> over
-                                               (lost: visiting again with the same proof)
+                        |                      (lost: visiting again with the same proof)
+                        +----wrong answer---> over, with no proof
 ```
 """
 
@@ -17,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
-from cytosol.crypto.pake import RANDOM_BYTES, Pake, Role
+from cytosol.crypto.pake import CONFIRMATION_BYTES, RANDOM_BYTES, Pake, Role
 from cytosol.errors import RemoteProtocolError
 from cytosol.limits import CALL_TIMEOUT_S, PAIRING_TIMEOUT_S
 from cytosol.model.ids import PeerId
@@ -30,6 +32,9 @@ from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.messages import ConfirmPairParams, PairParams, PairResult
 
 __all__ = ["AttemptEnd", "AttemptOver", "PairAttempt"]
+
+
+_NO_PROOF: Final = bytes(CONFIRMATION_BYTES)  # fits no code, and tells nothing about ours
 
 
 class AttemptEnd(enum.Enum):
@@ -212,7 +217,10 @@ class PairAttempt(Machine[AttemptEffect]):
 
     def _confirm(self, now: float) -> None:
         self._step(_Step.CONFIRM)
-        params = ConfirmPairParams(self._challenge, self._confirmation)
+        self._send_proof(self._confirmation, now)
+
+    def _send_proof(self, proof: bytes, now: float) -> None:
+        params = ConfirmPairParams(self._challenge, proof)
         self._visit.call(ConfirmPairParams.METHOD, params.to_json(), CALL_TIMEOUT_S, now)
 
     def _returned(self, call: CallReturned, now: float) -> None:
@@ -228,6 +236,7 @@ class PairAttempt(Machine[AttemptEffect]):
             self._end(AttemptEnd.BROKEN, now)
             return
         if not self._pake.check(result.confirm):
+            self._send_proof(_NO_PROOF, now)
             self._end(AttemptEnd.WRONG_CODE, now)
             return
         self._confirmation = self._pake.confirmation()
