@@ -7,9 +7,11 @@ moved and copied places, and those older than the log, are kept in tables.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from cytosol.crdt.log import Act, Log
-from cytosol.crdt.names import OFFSET_BITS, OFFSET_MASK, Names
-from cytosol.crdt.tree import Found, Place, Slot, Step, Tree
+from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, OFFSET_MASK, Names
+from cytosol.crdt.tree import Found, Order, Place, Slot, Step, Tree
 from cytosol.model.json import JsonValue
 
 __all__ = ["Finder"]
@@ -137,8 +139,6 @@ class Finder:
         if found is None:
             return None
         up, step, covered = found
-        if not covered and isinstance(step, str) and step not in up.codes:
-            return None
         birth = covered or self.tree.code_at(up, step)
         original = self._original(link)
         if original is None:
@@ -186,23 +186,37 @@ class Finder:
         self._inner.clear()
 
     def _index_base(self) -> dict[int, Slot]:
-        """Return the slots of all names that are older than the log (once per trimming)."""
+        """Return where the places older than the log stood when it began (once per trimming).
+
+        The log has gone on when somebody asks first, and what it has done may be taken back:
+        so nothing that it made counts, and of a place that it moved the slot before the first move.
+        """
+        tree = self.tree
         index: dict[int, Slot] = {}
-        todo = [self.tree.root, *self.tree.covered.values()]
+        moves: list[tuple[Order, int, Slot]] = []
+        todo = [tree.root, *tree.covered.values()]
         while todo:
             place = todo.pop()
             for key, code in place.codes.items():
                 index[code] = (place, key)
+            marked = place.markers or {}
             if place.sequence is not None:
                 for position in place.sequence:
-                    index[self.tree.code_at(place, position)] = (place, position)
-            if place.revived is not None:
-                for step, code in place.revived.items():
-                    index[code] = (place, step)
-            if place.markers is not None:
-                for step, marks in place.markers.items():
-                    for _, code, _ in marks:
-                        index[code] = (place, step)
+                    if not marked.get(position):  # else it is vacated
+                        index[tree.code_at(place, position)] = (place, position)
+            for step, marks in marked.items():
+                moves.extend((when, code, (place, step)) for when, code, _ in marks)
             if place.places is not None:
                 todo.extend(place.places.values())
-        return index
+        for _, code, slot in sorted(moves, key=itemgetter(0), reverse=True):
+            index[code] = slot
+        return self._older(index)
+
+    def _older(self, index: dict[int, Slot]) -> dict[int, Slot]:
+        """Return those names of an index that are older than the log."""
+        log, order = self.log, self.names.order
+        if not len(log):
+            return index
+        first = log.key(0)
+        surely = first[0] << AUTHOR_BITS + OFFSET_BITS  # all smaller ones, without asking further
+        return {c: slot for c, slot in index.items() if 0 <= c < surely or order(c)[:2] < first}
