@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
+from itertools import filterfalse, islice
 
 __all__ = ["Sequence"]
 
@@ -66,12 +67,8 @@ class Sequence:
             if index < block.shown:
                 if block.shown == len(block.codes):
                     return block.codes[index]
-                hidden = self.hidden
-                for code in block.codes:
-                    if code not in hidden:
-                        if not index:
-                            return code
-                        index -= 1
+                shown = filterfalse(self.hidden.__contains__, block.codes)
+                return next(islice(shown, index, None))
             index -= block.shown
         raise IndexError("no such shown position")
 
@@ -96,10 +93,10 @@ class Sequence:
         if home is None:
             return 0
         index = 0
-        for block in self._blocks:
-            if block is home:
-                break
-            index += block.shown
+        blocks = self._blocks
+        if blocks[0] is not home:
+            for block in blocks[: blocks.index(home)]:
+                index += block.shown
         at = home.codes.index(code)
         if home.shown == len(home.codes):
             return index + at
@@ -178,8 +175,12 @@ class Sequence:
             return
         for block in self._blocks:
             if index < block.shown:
-                break
+                self._insert_into(block, index, code)
+                return
             index -= block.shown
+        raise IndexError("no such shown position")
+
+    def _insert_into(self, block: Block, index: int, code: int) -> None:
         block.codes.insert(index, code)
         block.shown += 1
         self.shown += 1
