@@ -14,8 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.oracle.dates import CONTENT_OF_INIT, date_of, is_superseded, loses_newer
 from tests.oracle.tree import (
     Action,
+    Date,
     Form,
     KeySlot,
     Kind,
@@ -49,7 +51,6 @@ TRANSACTION_NUMBERS_MAX = 2**24 - 1
 DOCUMENT_PLACES_MAX = 2**24
 
 DOES_NOT_EXIST = "path does not exist"
-CONTENT_OF_INIT = {"InitObject": Kind.OBJECT, "InitArray": Kind.ARRAY}
 
 
 @dataclass
@@ -105,6 +106,10 @@ class Failed(Exception):
         self.path: list[str | int] = []
 
 
+class Superseded(Exception):
+    """An action has no effect, because something newer was done where it acts."""
+
+
 class Oracle(Tree):
     """The state of the fold after all `ops`; for tests that look at more than the document."""
 
@@ -132,6 +137,7 @@ class Oracle(Tree):
 
     def _apply(self, op: dict[str, Any]) -> None:
         self._op = op
+        self._date = date_of(op)
         own = (op["id"]["author"], op["id"]["index"])
         original = self._original_of(op)
         try:
@@ -201,6 +207,8 @@ class Oracle(Tree):
                     raise ValueError(f"{kind!r} is not an action")
             if action["action"] not in ("Delete", "Add", "Multiply"):
                 self._check_size()
+        except Superseded:
+            self._name_action(action, first)
         except Failed as failure:
             self._undo(mark)
             failure.path = self._path_of_target(action)
@@ -223,6 +231,15 @@ class Oracle(Tree):
             return []
         key = [path[1]["query"]] if form_of(action) is Form.KEY else []
         return self.path_of(found) + key
+
+    def _look_at_dates(self, action: Action, place: Place) -> None:
+        """Go on if nothing newer than a re-issued action is at the place where it acts."""
+        if "origin" not in self._op:
+            return
+        if is_superseded(action, place, self._date):
+            raise Superseded
+        if loses_newer(action, place, self._date):
+            raise Failed("newer values stand below")
 
     # --- Where an op acts ----------------------------------------------------------------------
 
@@ -303,7 +320,7 @@ class Oracle(Tree):
         """Return the occupant of a slot, or a new empty one if there is none."""
         place = occupant_of(slot)
         if place is None:
-            place = Place(slot)
+            place = Place(slot, self._date)
             self._occupy(slot, place)
         return place
 
@@ -321,6 +338,7 @@ class Oracle(Tree):
         number += 1
         if not naming_only:
             self._set_content(place, content_for(value))
+            self._assign(place, "assigned", self._date)
         if isinstance(value, dict):
             for key in sorted(value):
                 occupant = self._occupant(KeySlot(place, key))
@@ -356,11 +374,15 @@ class Oracle(Tree):
             raise Failed("cannot replace the root")
         if slot is None:
             return
+        occupant = occupant_of(slot)
+        if occupant is not None:
+            self._look_at_dates(action, occupant)
         place = self._occupant(slot)
         if action["action"] not in CONTENT_OF_INIT:
             self._put(place, action["payload"], number)
             return
         self._name_place(number, place)
+        self._assign(place, "assigned", self._date)
         content = CONTENT_OF_INIT[action["action"]]
         if place.content is not content:
             self._set_content(place, content)
@@ -387,17 +409,19 @@ class Oracle(Tree):
 
     def _delete(self, action: Action) -> None:
         place = self._found(action["path"][0])
-        if place.covered:
-            return
-        if place.slot is None:
-            raise Failed("cannot replace the root")
-        if not self.is_open(place.slot):
-            raise Failed(DOES_NOT_EXIST)
-        if place.content is not Kind.EMPTY:
-            self._set_content(place, Kind.EMPTY)
+        if not place.covered:
+            if place.slot is None:
+                raise Failed("cannot replace the root")
+            if not self.is_open(place.slot):
+                raise Failed(DOES_NOT_EXIST)
+            if place.content is not Kind.EMPTY:
+                self._look_at_dates(action, place)
+                self._set_content(place, Kind.EMPTY)
+        self._assign(place, "assigned", self._date)
 
     def _calculate(self, action: Action) -> None:
         place = self._present(action["path"][0])
+        self._look_at_dates(action, place)
         left, right = place.content, action["payload"]
         if not is_number(left):
             raise Failed("not a number")
@@ -411,11 +435,13 @@ class Oracle(Tree):
             if not math.isfinite(result):
                 raise Failed("number out of range")
         self._assign(place, "content", result)
+        self._assign(place, "calculated", self._date)
 
     def _move(self, action: Action, first: int) -> None:
         place, slot = self._source_and_destination(action)
         assert place.slot is not None  # the root has no name that could find it
         self._check_not_inside(place, slot.owner)
+        self._assign(place, "moved", self._date)
         if isinstance(slot, KeySlot) and slot == place.slot:
             return
         if isinstance(slot, Position):
@@ -428,7 +454,7 @@ class Oracle(Tree):
         if measure(source)[0] > self.copy_places_max:
             raise Failed("copy is too large")
         made = MadeByCopy({}, {})
-        place = copy_of(source, made)  # before the fills and before anything is covered
+        place = copy_of(source, made, self._date)  # before the fills and before anything is covered
         if isinstance(slot, Position):
             slot = self._new_position(slot.owner, action, first)
         self._settle(place, slot)
@@ -538,19 +564,19 @@ def content_for(value: Any) -> Any:
     return Kind.ARRAY if isinstance(value, list) else value
 
 
-def copy_of(source: Place, made: MadeByCopy) -> Place:
+def copy_of(source: Place, made: MadeByCopy, date: Date) -> Place:
     """Return a new place with new places below it for everything that is shown below `source`."""
-    place = Place(None)
+    place = Place(None, date)
     place.content = source.content
     made.places[source] = place
     if source.content is Kind.OBJECT:
         for key, below in shown_keys(source):
-            copied = copy_of(below, made)
+            copied = copy_of(below, made, date)
             copied.slot = KeySlot(place, key)
             place.keys[key] = copied
     elif source.content is Kind.ARRAY:
         for copied_from, below in shown_positions(source):
-            copied = copy_of(below, made)
+            copied = copy_of(below, made, date)
             position = Position(place)
             position.occupant = copied
             copied.slot = position

@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 Link = tuple[str, int, int]  # author, index, offset
 Name = tuple[Link, ...]  # one link, or the copy followed by the name of what was copied
 Action = dict[str, Any]  # an op, or an inner action of a Transaction
+Date = tuple[int, bytes]  # index, author
+
+NEVER: Date = (0, b"")  # lower than every date
 
 
 # --- Values --------------------------------------------------------------------------------------
@@ -120,12 +123,15 @@ class Kind(Enum):
 class Place:
     """A member of an object, an element of an array, or the root."""
 
-    def __init__(self, slot: KeySlot | Position | None) -> None:
+    def __init__(self, slot: KeySlot | Position | None, made: Date) -> None:
         self.slot = slot  # None for the root, and for what a Copy has made but not yet placed
         self.content: Any = Kind.EMPTY
         self.keys: dict[str, Place | None] = {}  # None: the occupant has moved away
         self.positions: list[Position] = []
         self.covered = False
+        self.assigned = made  # by the op that made it, as long as no other one has assigned it
+        self.calculated = NEVER
+        self.moved = NEVER
 
     def occupants(self) -> list[Place]:
         """Return the occupants of all keys and positions, shown or not."""
@@ -209,7 +215,7 @@ class Tree:
     """The places, what finds them, and a journal: whatever is done can be undone."""
 
     def __init__(self) -> None:
-        self.root = Place(None)
+        self.root = Place(None, NEVER)
         self.root.content = Kind.OBJECT
         self._names: dict[Name, Place] = {}
         self._position_names: dict[Name, Position] = {}
@@ -217,6 +223,7 @@ class Tree:
         self._repeats: dict[tuple[str, int], tuple[str, int]] = {}  # op -> the op it repeats
         self._journal: list[Callable[[], Any]] = []
         self._op: dict[str, Any] = {}
+        self._date = NEVER  # of the present op
 
     # --- What tests look at --------------------------------------------------------------------
 
