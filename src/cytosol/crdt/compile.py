@@ -21,7 +21,7 @@ from cytosol.crdt.undo import Trail, undo
 from cytosol.errors import ActionError, FailureError
 from cytosol.limits import ARRAY_FILL_MAX, INTEGER_MAX, INTEGER_MIN
 from cytosol.model.json import JsonValue, copy_json
-from cytosol.model.op import ACTION_NAMES, Kind, Side
+from cytosol.model.op import ACTION_NAMES, WRITES, Kind, Side
 from cytosol.path import Target, Variables, parse_path, singular_steps
 
 __all__ = ["Compiler", "failure_json"]
@@ -32,7 +32,6 @@ SEVERAL_PLACES: Final = "path names more than one place"
 NO_SOURCE: Final = "no source: path does not exist"
 ROOT: Final = "the root cannot be replaced, moved or deleted"
 
-_VALUE_ACTIONS = frozenset({Kind.SET, Kind.INSERT_BEFORE, Kind.INSERT_AFTER, Kind.INSERT_UNIQUE})
 QUICK_TEXT_MAX: Final = 100_000
 """Longer texts go the general way, which measures them exactly."""
 
@@ -237,7 +236,7 @@ class Compiler:
     def _compile(self, action: ParsedAction, emit: Emit) -> None:
         """Emit one body for each place of an action; raises ActionError and Failed."""
         kind, path, payload, variables = action
-        if kind in _VALUE_ACTIONS:
+        if kind in WRITES:
             payload = copy_json(payload)
         elif kind is Kind.ADD or kind is Kind.MULTIPLY:
             payload = _number(kind, payload)

@@ -20,7 +20,7 @@ from cytosol.crdt.tree import Place, Step
 from cytosol.limits import DOCUMENT_PLACES_MAX
 from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue, count_places
-from cytosol.model.op import Body, Kind, Op, Side, Spot
+from cytosol.model.op import WRITES, Body, Kind, Op, Side, Spot
 
 __all__ = ["Act", "Coded", "Log", "Row", "body_of", "code_body"]
 
@@ -38,8 +38,6 @@ class Coded(NamedTuple):
     payload: Any = None
     source: int = 0
 
-
-_VALUE_KINDS = frozenset({Kind.SET, Kind.INSERT_BEFORE, Kind.INSERT_AFTER, Kind.INSERT_UNIQUE})
 
 NO_INDEX = -1
 """The `index` of a Coded that has the form *place*: there is no position to make."""
@@ -66,7 +64,7 @@ Row = tuple[int, int, int, int, int, str | None, Any]
 
 def numbers_taken(body: Coded) -> int:
     """Return how many numbers an action takes (docs/merging.md, Names)."""
-    if body.kind in _VALUE_KINDS:
+    if body.kind in WRITES:
         return body.fill + count_places(body.payload)
     if body.kind in (Kind.DELETE, Kind.ADD, Kind.MULTIPLY):
         return 0

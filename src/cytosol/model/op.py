@@ -24,6 +24,10 @@ from cytosol.model.json import JsonValue, copy_json
 
 __all__ = [
     "ACTION_NAMES",
+    "CALCULATIONS",
+    "TRANSFERS",
+    "WITH_VALUE",
+    "WRITES",
     "Body",
     "Kind",
     "Link",
@@ -137,16 +141,13 @@ class Op(NamedTuple):
         return OpId(self.index, self.author)
 
 
-_WITH_VALUE = frozenset(
-    {
-        Kind.SET,
-        Kind.INSERT_BEFORE,
-        Kind.INSERT_AFTER,
-        Kind.INSERT_UNIQUE,
-        Kind.ADD,
-        Kind.MULTIPLY,
-    }
-)
+WRITES = frozenset({Kind.SET, Kind.INSERT_BEFORE, Kind.INSERT_AFTER, Kind.INSERT_UNIQUE})
+"""Kinds whose payload comes to stand in the document."""
+CALCULATIONS = frozenset({Kind.ADD, Kind.MULTIPLY})
+TRANSFERS = frozenset({Kind.MOVE, Kind.COPY})
+WITH_VALUE = WRITES | CALCULATIONS
+"""Kinds whose payload is a JSON value."""
+
 _FORMS: dict[Kind, str] = {
     Kind.SET: "kpe",
     Kind.DELETE: "p",
@@ -197,7 +198,7 @@ def body_to_json(body: Body) -> dict[str, JsonValue]:
         if body.spot.fill:
             out["fill"] = body.spot.fill
     out["path"] = path
-    if body.kind in _WITH_VALUE:
+    if body.kind in WITH_VALUE:
         out["payload"] = body.payload
     elif body.source is not None:
         out["payload"] = [{"type": "Id", "query": name_to_json(body.source)}]
@@ -298,13 +299,13 @@ def body_from_json(value: JsonValue, nested: bool = False) -> Body:
     if form not in _FORMS[kind]:
         raise ActionError(f"an op is damaged: {ACTION_NAMES[kind]} cannot have this path")
     payload = source = None
-    if kind in _WITH_VALUE:
+    if kind in WITH_VALUE:
         if "payload" not in value:
             raise ActionError("an op is damaged: its payload is missing")
         payload = copy_json(value["payload"])
-        if kind in (Kind.ADD, Kind.MULTIPLY) and type(payload) not in (int, float):
+        if kind in CALCULATIONS and type(payload) not in (int, float):
             raise ActionError("an op is damaged: its payload is not a number")
-    elif kind in (Kind.MOVE, Kind.COPY):
+    elif kind in TRANSFERS:
         steps = _member(value, "payload", list, "a Move or Copy")
         if len(steps) != 1:
             raise ActionError("an op is damaged: a source is one Id step")

@@ -10,7 +10,6 @@ Layout: one byte that says how, then one MessagePack array with the columns in t
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -26,17 +25,23 @@ from cytosol.limits import (
 )
 from cytosol.model.ids import PeerId
 from cytosol.model.json import copy_json
-from cytosol.model.op import Body, Kind, Link, Name, Op, Side, Spot
-
-if sys.version_info >= (3, 14):  # pragma: no cover - each Python has one of the two
-    from compression import zstd
-else:  # pragma: no cover - see above
-    from backports import zstd
+from cytosol.model.op import (
+    CALCULATIONS,
+    TRANSFERS,
+    WITH_VALUE,
+    Body,
+    Kind,
+    Link,
+    Name,
+    Op,
+    Side,
+    Spot,
+)
+from cytosol.model.packed import UnpackError, pack, unpack
 
 __all__ = ["Columns", "Encoder", "decode_columns", "decode_ops", "encode_ops", "unpack_columns"]
 
 PLAIN, PACKED = b"\x01", b"\x02"
-LEVEL = 3
 PLAIN_BYTES_MAX = 512  # a few ops are not worth compressing
 
 KEY_AT_ROOT, KEY, PLACE, ELEMENT, BARE = range(5)
@@ -76,18 +81,6 @@ class Columns(msgspec.Struct, array_like=True):
 _decoder = msgspec.msgpack.Decoder(Columns)
 
 NAME, BESIDE, SOURCE, ORIGIN = range(4)
-_VALUES = frozenset(
-    {
-        Kind.SET,
-        Kind.INSERT_BEFORE,
-        Kind.INSERT_AFTER,
-        Kind.INSERT_UNIQUE,
-        Kind.ADD,
-        Kind.MULTIPLY,
-    }
-)
-_NUMBERS = frozenset({Kind.ADD, Kind.MULTIPLY})
-_TRANSFERS = frozenset({Kind.MOVE, Kind.COPY})
 _FORMS: dict[Kind, frozenset[int]] = {
     Kind.SET: frozenset({KEY_AT_ROOT, KEY, PLACE, ELEMENT}),
     Kind.DELETE: frozenset({PLACE}),
@@ -211,7 +204,7 @@ class Encoder:
                 self.spot.append(at)
                 if beside is not None:
                     self._name(BESIDE, beside, author, index)
-        if kind in _VALUES:
+        if kind in WITH_VALUE:
             self.payload.append(body.payload)
         elif body.source is not None:
             self._name(SOURCE, body.source, author, index)
@@ -257,7 +250,7 @@ class Encoder:
         plain = _ints.encode(columns)
         if len(plain) <= PLAIN_BYTES_MAX:
             return PLAIN + plain
-        return PACKED + zstd.compress(plain, LEVEL)
+        return PACKED + pack(plain)
 
 
 def _damaged(what: str) -> ActionError:
@@ -282,15 +275,10 @@ def unpack_columns(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> Colum
             return _decoder.decode(memoryview(data)[1:])
         if data[:1] != PACKED:
             raise _damaged("its version is unknown")
-        size = zstd.get_frame_info(data[1:]).decompressed_size
-        if size is None or size > unpacked_max:
-            raise _damaged("it is too large or does not say how large")
-        unpacker = zstd.ZstdDecompressor()
-        plain = unpacker.decompress(data[1:], max_length=size + 1)
-        if len(plain) != size or not unpacker.eof or unpacker.unused_data:
-            raise _damaged("its compressed part has another size than it says")
-        return _decoder.decode(plain)
-    except (zstd.ZstdError, msgspec.MsgspecError, RecursionError, ValueError) as error:
+        return _decoder.decode(unpack(memoryview(data)[1:], unpacked_max))
+    except UnpackError as error:
+        raise _damaged(f"its compressed part {error}") from None
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         if isinstance(error, ActionError):
             raise
         raise _damaged("it cannot be unpacked") from None
@@ -398,11 +386,11 @@ class _Decoder:
             key = copy_json(next(self.key))
         elif form == ELEMENT:
             spot = self._spot(author, index)
-        if kind in _VALUES:
+        if kind in WITH_VALUE:
             payload = copy_json(next(self.payload))
-            if kind in _NUMBERS and type(payload) not in (int, float):
+            if kind in CALCULATIONS and type(payload) not in (int, float):
                 raise _damaged("a payload is not a number")
-        elif kind in _TRANSFERS:
+        elif kind in TRANSFERS:
             source = self._name(SOURCE, author, index)
         return Body(kind, name, key, spot, payload, source)
 

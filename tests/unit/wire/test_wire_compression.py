@@ -1,17 +1,11 @@
 """zstandard: what was compressed comes back, and nothing comes out that was not announced."""
 
-import sys
-
 import pytest
 
 from cytosol.errors import FrameError
+from cytosol.model.packed import zstd
 from cytosol.wire.compression import Compressor, decompress
 from cytosol.wire.jsonrpc import ErrorCode
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 MIB = 1024 * 1024
 
