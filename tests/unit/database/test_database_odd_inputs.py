@@ -82,6 +82,7 @@ def _write_in_child(db: cytosol.Database, told: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_may_not_write(tmp_path: Path) -> None:
     """The file has one owner; what both wrote would be lost without a word."""
     context = multiprocessing.get_context("fork")

@@ -79,6 +79,7 @@ def test_a_lock_file_that_vanishes_while_it_is_taken_is_made_again(
         FileLock(path).acquire()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_does_not_release_the_lock_of_its_parent(path: Path) -> None:
     """Closing there closes the descriptor only."""
     owner = FileLock(path)
