@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -238,7 +239,7 @@ def test_a_foreign_file_is_left_alone(
 def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     """A SQLite file need not be ours."""
     file = tmp_path / "other.db"
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     assert 2 == cli("check", file).exit_code
 
