@@ -11,7 +11,7 @@ CytosolError
 │   ├── DatabaseLockedError   another process, or another `open`, owns this file
 │   ├── DatabaseCorruptError  the file is damaged, or not a Cytosol file
 │   ├── DatabaseClosedError   the database was closed
-│   └── SaveError             the disk refused: full, read-only, or failing
+│   └── SaveError             the disk refused, or somebody took the file away
 └── NetworkError
     ├── NetworkUnavailableError   no socket could be opened
     ├── PairingError              pairing cannot start or go on
@@ -117,7 +117,10 @@ class DatabaseClosedError(DatabaseError):
 
 
 class SaveError(DatabaseError):
-    """Say that the disk refused a write: full, read-only or failing; nothing was acknowledged."""
+    """Say that a write could not be saved: nothing of it was acknowledged.
+
+    The disk is full, read-only or failing; or the open file was deleted, replaced or edited.
+    """
 
 
 class NetworkError(CytosolError):

@@ -11,9 +11,12 @@ from cytosol.errors import DatabaseCorruptError, DatabaseError, DatabaseLockedEr
 __all__ = [
     "SQLITE_ERRORS",
     "broken_error",
+    "changed_error",
     "damaged_error",
     "foreign_error",
+    "gone_error",
     "is_passing",
+    "lost_log_error",
     "newer_error",
     "os_fault",
     "sqlite_fault",
@@ -138,6 +141,32 @@ def symlink_error(path: Path) -> SaveError:
     return SaveError(
         f"'{path}' is a symbolic link, and Cytosol does not write through those: "
         "open the file that it points to, by its own name"
+    )
+
+
+def gone_error(path: Path) -> SaveError:
+    """Return the refusal to write into a file that has no name any more."""
+    return SaveError(
+        f"'{path}' was deleted, moved or replaced while it was open, so this change was not saved: "
+        "put the file back under its name, or copy what you need out of the open database, then "
+        "close and reopen it to go on with what is there now"
+    )
+
+
+def lost_log_error(path: Path) -> SaveError:
+    """Return the refusal to write into a log that has no name any more."""
+    return SaveError(
+        f"'{path}-wal' was deleted, moved or replaced while it was open, so this change was not "
+        "saved: close the database, which takes all earlier changes into the file, and reopen it"
+    )
+
+
+def changed_error(path: Path) -> SaveError:
+    """Return the refusal to overwrite what somebody else wrote."""
+    return SaveError(
+        f"'{path}' was changed by somebody else while it was open; it was not overwritten, and "
+        "this change was not saved: close the database and reopen it to go on with the file as it "
+        "is now"
     )
 
 

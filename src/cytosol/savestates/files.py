@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cytosol.savestates.faults import foreign_error, os_fault, symlink_error
 
-__all__ = ["NOFOLLOW", "beside", "check_plain", "file_size", "sync_folder"]
+__all__ = ["NOFOLLOW", "beside", "check_plain", "file_id", "file_size", "sync_folder"]
 
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -26,6 +26,17 @@ def file_size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def file_id(path: Path) -> tuple[int, int] | None:
+    """Return what tells this file from any other that may get its name; None if there is none."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise os_fault(path, error) from error
+    return found.st_dev, found.st_ino
 
 
 def check_plain(path: Path) -> None:

@@ -24,10 +24,12 @@ from cytosol.savestates.faults import (
     SQLITE_ERRORS,
     broken_error,
     damaged_error,
+    gone_error,
     is_passing,
+    lost_log_error,
     sqlite_fault,
 )
-from cytosol.savestates.files import beside, file_size
+from cytosol.savestates.files import beside, file_id, file_size
 from cytosol.savestates.groupcommit import CommitQueue
 from cytosol.savestates.lock import FileLock
 from cytosol.savestates.sqlitefile import check_tree, open_file, roll_back
@@ -63,6 +65,8 @@ class SqliteSaveState(SaveState):
         self._file_lock = FileLock(self.path)
         self._lock = threading.RLock()  # guards the connection, for a transaction or a page
         self._connection: sqlite3.Connection | None = None
+        self._log_path = beside(self.path, "-wal")
+        self._file_ids: tuple[tuple[int, int] | None, ...] = ()  # of the file and its log
         self._is_broken = False
         self._unsettled_bytes = 0
         self._queue = CommitQueue(self._write)
@@ -77,12 +81,14 @@ class SqliteSaveState(SaveState):
         self._file_lock.acquire()
         try:
             connection = open_file(self.path, self._synchronous)
+            file_ids = file_id(self.path), file_id(self._log_path)
         except BaseException:
             self._file_lock.release()
             raise
         with self._lock:
             self._is_broken = False
             self._unsettled_bytes = 0
+            self._file_ids = file_ids
             self._connection = connection
 
     def get(self, key: str) -> bytes | None:
@@ -116,7 +122,7 @@ class SqliteSaveState(SaveState):
     def size_bytes(self) -> int:
         """Return the bytes of the file and its log."""
         self._opened()
-        return file_size(self.path) + file_size(beside(self.path, "-wal"))
+        return file_size(self.path) + file_size(self._log_path)
 
     def check(self) -> None:
         """Let SQLite check its tree, then read every record and compare its checksum."""
@@ -155,6 +161,7 @@ class SqliteSaveState(SaveState):
             self._file_lock.check_process()
             if self._is_broken:
                 raise broken_error(self.path)
+            self._check_names()
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 for batch in group:
@@ -168,6 +175,14 @@ class SqliteSaveState(SaveState):
                 self._is_broken = not connection.in_transaction or not roll_back(connection)
                 raise
             self._settle(connection)
+
+    def _check_names(self) -> None:
+        """Refuse to write what nobody would find: SQLite goes on in files without a name."""
+        file, log = self._file_ids
+        if file_id(self.path) != file:
+            raise gone_error(self.path)
+        if file_id(self._log_path) != log:
+            raise lost_log_error(self.path)
 
     def _apply(self, connection: sqlite3.Connection, batch: Batch) -> None:
         for prefix in batch.delete_prefixes:

@@ -304,6 +304,69 @@ def test_a_log_without_its_file_is_refused(path: Path, is_empty: bool) -> None:
     assert Path(f"{path}-wal").exists()
 
 
+# --- Somebody else's hands on the open file -----------------------------------------------------
+
+
+def test_a_file_that_is_deleted_takes_no_changes(state: SqliteSaveState, path: Path) -> None:
+    """Nobody would find them; what is there can still be read."""
+    state.commit([("a", b"1")])
+    path.unlink()
+    for _ in range(2):
+        with pytest.raises(SaveError, match="was deleted, moved or replaced while it was open"):
+            state.commit([("b", b"2")])
+    assert [("a", b"1")] == list(state.scan(""))
+
+
+def test_a_file_that_is_replaced_takes_no_changes(state: SqliteSaveState, path: Path) -> None:
+    """The new file is left alone, also when the old one is closed."""
+    state.commit([("a", b"1")])
+    backup = path.with_name("backup")
+    keys_at(backup)
+    content = backup.read_bytes()
+    backup.replace(path)
+    with pytest.raises(SaveError, match="put the file back under its name"):
+        state.commit([("b", b"2")])
+    state.close()
+    assert content == path.read_bytes()
+
+
+def test_a_file_that_is_put_back_is_used_again(state: SqliteSaveState, path: Path) -> None:
+    """Nothing was lost meanwhile without a word."""
+    state.commit([("a", b"1")])
+    path.rename(path.with_name("elsewhere"))
+    with pytest.raises(SaveError, match="was deleted, moved or replaced"):
+        state.commit([("b", b"2")])
+    path.with_name("elsewhere").rename(path)
+    state.commit([("c", b"3")])
+    state.close()
+    assert ["a", "c"] == keys_at(path)
+
+
+def test_a_log_that_is_deleted_takes_no_changes(state: SqliteSaveState, path: Path) -> None:
+    """Closing saves what was acknowledged, as the refusal says."""
+    state.commit([("a", b"1")])
+    Path(f"{path}-wal").unlink()
+    with pytest.raises(SaveError, match="close the database, which takes all earlier changes"):
+        state.commit([("b", b"2")])
+    state.close()
+    assert ["a"] == keys_at(path)
+
+
+def test_a_folder_that_cannot_be_looked_into(
+    state: SqliteSaveState, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal names the reason; nothing is guessed."""
+
+    def lstat(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cytosol.savestates.files.os.lstat", lstat)
+        with pytest.raises(SaveError, match="Permission denied"):
+            state.commit([("b", b"2")])
+    state.commit([("c", b"3")])
+
+
 # --- The file -----------------------------------------------------------------------------------
 
 
