@@ -3,6 +3,9 @@
 Each group of batches writes the whole file anew: to a temporary file beside it, flushed,
 then renamed over it. So the file is whole at every moment, and a commit costs time in
 proportion to the file; for documents beyond some megabytes SqliteSaveState is the right one.
+
+Who edits the file meanwhile finds the edit untouched: before it is replaced, it must look as we
+left it, or at least say the same.
 """
 
 from __future__ import annotations
@@ -14,16 +17,25 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
+from cytosol.errors import DatabaseCorruptError
 from cytosol.savestates.base import Batch, SaveState, closed_error, make_batch
-from cytosol.savestates.faults import broken_error, os_fault
+from cytosol.savestates.faults import broken_error, changed_error, gone_error, os_fault
 from cytosol.savestates.files import NOFOLLOW, beside, check_plain, file_size, sync_folder
 from cytosol.savestates.groupcommit import CommitQueue
 from cytosol.savestates.jsonlayout import encode_file, encode_value, parse_records
 from cytosol.savestates.lock import FileLock
 
 __all__ = ["JsonFileSaveState"]
+
+
+_Marks: TypeAlias = tuple[int, int, int, int]
+
+
+def _marks_of(found: os.stat_result) -> _Marks:
+    """Return by what to notice that a file is not the same, or has been written to."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class JsonFileSaveState(SaveState):
@@ -38,6 +50,7 @@ class JsonFileSaveState(SaveState):
         self._lock = threading.RLock()
         # Encoded, so that nobody can change a record from outside; None while closed.
         self._records: dict[str, bytes] | None = None
+        self._marks: _Marks | None = None  # of the file as we read or wrote it
         self._is_broken = False
         self._queue = CommitQueue(self._write)
 
@@ -56,7 +69,7 @@ class JsonFileSaveState(SaveState):
             check_plain(self.path)
             with suppress(FileNotFoundError):
                 os.unlink(self._temporary)  # left behind by a crash; never acknowledged
-            records = self._read()
+            records, marks = self._read()
         except OSError as error:
             self._file_lock.release()
             raise os_fault(self.path, error) from error
@@ -66,6 +79,7 @@ class JsonFileSaveState(SaveState):
         with self._lock:
             self._is_broken = False
             self._records = records
+            self._marks = marks
 
     def get(self, key: str) -> Any:
         """Return the JSON value under `key`, the caller's own; None if there is none."""
@@ -107,17 +121,18 @@ class JsonFileSaveState(SaveState):
             raise closed_error(f"'{self.path}'")
         return records
 
-    def _read(self) -> dict[str, bytes]:
+    def _read(self) -> tuple[dict[str, bytes], _Marks | None]:
         try:
             descriptor = os.open(self.path, os.O_RDWR | NOFOLLOW)
         except FileNotFoundError:
-            return {}
+            return {}, None
         with os.fdopen(descriptor, "rb") as file:
+            marks = _marks_of(os.fstat(descriptor))
             data = file.read()
             records = parse_records(self.path, data) if data else {}
             if sys.platform != "win32":
                 os.fchmod(descriptor, 0o600)  # it may have been copied with a wider mode
-        return records
+        return records, marks
 
     def _write(self, group: list[Batch]) -> None:
         """Write the whole file with the group in it; called by the leader of the queue."""
@@ -126,6 +141,7 @@ class JsonFileSaveState(SaveState):
             self._file_lock.check_process()
             if self._is_broken:
                 raise broken_error(self.path)
+            self._check_unchanged()
             for batch in group:
                 batch.apply_to(records)
             try:
@@ -133,6 +149,25 @@ class JsonFileSaveState(SaveState):
             except OSError as error:
                 raise os_fault(self.path, error) from error
             self._records = records
+
+    def _check_unchanged(self) -> None:
+        """Refuse to overwrite a file that is not the one that we have left."""
+        try:
+            if _marks_of(os.lstat(self.path)) == self._marks:
+                return
+            check_plain(self.path)
+            records, marks = self._read()
+        except (FileNotFoundError, NotADirectoryError):
+            if self._marks is None:  # it is made by the first commit
+                return
+            raise gone_error(self.path) from None
+        except DatabaseCorruptError as error:
+            raise changed_error(self.path) from error
+        except OSError as error:
+            raise os_fault(self.path, error) from error
+        if records != self._records:
+            raise changed_error(self.path)
+        self._marks = marks  # it was only touched, or saved again as it was
 
     def _replace_file(self, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW
@@ -144,6 +179,7 @@ class JsonFileSaveState(SaveState):
                 self._is_broken = True
                 os.fsync(file.fileno())
                 self._is_broken = False
+                self._marks = _marks_of(os.fstat(file.fileno()))
             os.replace(self._temporary, self.path)
         except BaseException:
             with suppress(OSError):

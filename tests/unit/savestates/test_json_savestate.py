@@ -140,6 +140,105 @@ def test_a_rename_that_fails_changes_nothing(
     assert [("a", 1), ("c", 3)] == list(state.scan(""))
 
 
+# --- Somebody else's hands on the open file -----------------------------------------------------
+
+
+def edit(path: Path) -> None:
+    path.write_text(path.read_text().replace('"a": 1', '"a": 2'))
+
+
+def replace_by_a_copy(path: Path) -> None:
+    copy = path.with_name("copy")
+    copy.write_text(path.read_text().replace('"a": 1', '"a": 2'))
+    copy.replace(path)
+
+
+def make_nonsense(path: Path) -> None:
+    path.write_text("{")
+
+
+def make_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("meddle", [edit, replace_by_a_copy, make_nonsense, make_a_pipe])
+def test_a_file_that_somebody_edits_is_not_overwritten(
+    state: JsonFileSaveState, path: Path, meddle: Any
+) -> None:
+    """Of the same size or not, in place or by renaming: the next commit is refused, each time."""
+    state.commit([("a", 1)])
+    meddle(path)
+    left = path.read_bytes() if path.is_file() else b""
+    for _ in range(2):
+        with pytest.raises(SaveError, match="was changed by somebody else while it was open"):
+            state.commit([("b", 2)])
+    assert [("a", 1)] == list(state.scan(""))
+    assert not path.is_file() or left == path.read_bytes()
+
+
+def test_reopening_takes_an_edit_in(state: JsonFileSaveState, path: Path) -> None:
+    """As the refusal says."""
+    state.commit([("a", 1)])
+    edit(path)
+    state.close()
+    state.open()
+    state.commit([("b", 3)])
+    assert [("a", 2), ("b", 3)] == list(state.scan(""))
+
+
+def test_a_file_that_appears_before_the_first_commit_is_not_overwritten(
+    state: JsonFileSaveState, path: Path
+) -> None:
+    """It was missing when the database was opened."""
+    path.write_text('{"cytosol": 1, "records": {"theirs": 1}}')
+    with pytest.raises(SaveError, match="was changed by somebody else"):
+        state.commit([("a", 1)])
+    assert "theirs" in path.read_text()
+
+
+def test_a_file_that_was_only_touched_is_no_reason_to_stop(
+    state: JsonFileSaveState, path: Path
+) -> None:
+    """Also laid out differently, or checked out anew: what it says counts."""
+    state.commit([("a", 1)])
+    os.utime(path, ns=(1, 1))
+    state.commit([("b", 2)])
+    path.unlink()
+    path.write_text('{"records": {"b":2, "a":1}, "cytosol": 1}')
+    state.commit([("c", 3)])
+    assert ["a", "b", "c"] == [key for key, _ in state.scan("")]
+    assert '"c": 3' in path.read_text()
+
+
+@pytest.mark.parametrize("is_folder_gone", [False, True])
+def test_a_file_that_is_deleted_is_not_made_anew(path: Path, is_folder_gone: bool) -> None:
+    """Who deleted it learns that it is in use; put back, it is used again."""
+    folder = path.parent / "folder"
+    folder.mkdir()
+    state = JsonFileSaveState(folder / "notes.json")
+    state.open()
+    state.commit([("a", 1)])
+    gone = folder if is_folder_gone else state.path
+    gone.rename(path.parent / "elsewhere")
+    with pytest.raises(SaveError, match="deleted, moved or replaced while it was open"):
+        state.commit([("b", 2)])
+    (path.parent / "elsewhere").rename(gone)
+    state.commit([("c", 3)])
+    assert ["a", "c"] == [key for key, _ in state.scan("")]
+    state.close()
+
+
+def test_a_folder_that_cannot_be_looked_into(
+    state: JsonFileSaveState, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal names the reason; nothing is guessed."""
+    state.commit([("a", 1)])
+    fail_once(monkeypatch, "lstat", 1, PermissionError(13, "Permission denied"))
+    with pytest.raises(SaveError, match="Permission denied"):
+        state.commit([("b", 2)])
+
+
 def test_each_commit_makes_a_new_file_with_a_narrow_mode(
     state: JsonFileSaveState, path: Path
 ) -> None:
