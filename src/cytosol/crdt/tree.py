@@ -147,13 +147,14 @@ class Tree:
         return self.name_at(place.up, place.step)
 
     def is_present(self, place: Place) -> bool:
-        """Tell whether a container is part of the document."""
+        """Tell whether a container is part of the document.
+
+        A native object at its key is enough: no other Place ever has it. Positions keep occupants.
+        """
         while place.value is not None:
             up = place.up
             if up is None:
                 return True
-            if up.places is None or up.places.get(place.step) is not place:
-                return False
             if isinstance(place.step, str):
                 if type(up.value) is not dict or up.value.get(place.step) is not place.value:
                     return False
