@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 from cytosol.crypto.keys import KeyPair, make_key_pair, peer_id_for_key
+from cytosol.crypto.pake import Pake, Role
 from cytosol.crypto.primitives import shared_key
 from cytosol.errors import RemoteProtocolError
 from cytosol.model.ids import PeerId, format_id
@@ -13,7 +15,7 @@ from cytosol.protocol.seams import PairedPeer
 from cytosol.wire.fields import encode_base64
 from cytosol.wire.framing import CONNECTION, GATEWAY, FrameReader, FramingLimits, Opener, Sealer
 from cytosol.wire.heartbeat import Heartbeat, encode_heartbeat
-from cytosol.wire.messages import ConnectResult, HelloParams
+from cytosol.wire.messages import ConnectResult, HelloParams, PairResult
 from tests.simulation.peer_world import End, PeerWorld, SimPeer
 
 
@@ -77,6 +79,16 @@ class RawStream:
                 self.messages.append(json.loads(self._opener.open(frame)))
             except RemoteProtocolError:
                 self.unreadable += 1
+
+    def stay(self, seconds: float) -> None:
+        """Answer pings for so long, and say nothing else; what else came is forgotten."""
+        end = self.world.now + seconds
+        while self.world.now < end:
+            self.settle(5.0)
+            for message in self.messages:
+                if message.get("method") == "cytosol.net.ping":
+                    self.send(id=message["id"], result={})
+            self.messages.clear()
 
     def close(self) -> None:
         """Close the stream."""
@@ -149,6 +161,36 @@ class RawPeer:
             stream.challenge = self.world.random_bytes(16)
             stream.send(method=HelloParams.METHOD, params=HelloParams(stream.challenge).to_json())
         return stream
+
+    def begin_proof(self, role: Role, code: str, peer: SimPeer) -> Pake:
+        """Return what proves to a peer that we know the code."""
+        return Pake.start(
+            role,
+            code,
+            self.world.random_bytes(32),
+            app_id=self.world.app_id,
+            own_id=self.peer_id,
+            own_key=self.keys.public,
+            peer_id=peer.peer_id,
+        )
+
+    def be_asked(self, peer: SimPeer, code: str) -> tuple[RawStream, dict[str, Any]]:
+        """Let a peer that sees us ask us to pair; return the stream and its request."""
+        self.open_gateway()
+        peer.command("request_pair", self.id, code)
+        stream = self.take_caller(peer)
+        request = stream.messages[-1]
+        assert "osmosis.net.pair" == request["method"]
+        return stream, request
+
+    def answer_rightly(
+        self, peer: SimPeer, stream: RawStream, request: dict[str, Any], code: str
+    ) -> None:
+        """Answer a pair request as who knows the code does."""
+        pake = self.begin_proof(Role.RESPONDER, code, peer)
+        pake.receive(base64.b64decode(request["params"]["pake"]), peer.keys.public)
+        result = PairResult("Raw", self.keys.public, pake.message, pake.confirmation())
+        stream.send(id=request["id"], result=result.to_json())
 
     def ask_to_connect(self, peer: SimPeer) -> tuple[int, KeyPair, bytes]:
         """Call `connect`; return the port, our fresh keys and the peer's fresh key."""

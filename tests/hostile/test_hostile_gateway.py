@@ -14,27 +14,6 @@ from tests.hostile.raw_peer import RawPeer, RawStream
 from tests.simulation.peer_world import PeerWorld, SimPeer
 
 
-@pytest.fixture
-def world() -> PeerWorld:
-    """A world with one peer, Alice, who must survive everything."""
-    world = PeerWorld()
-    world.add_peer("Alice")
-    return world
-
-
-@pytest.fixture
-def alice(world: PeerWorld) -> SimPeer:
-    return world.peers[0]
-
-
-@pytest.fixture
-def mallory(world: PeerWorld, alice: SimPeer) -> RawPeer:
-    """A stranger whom Alice has heard."""
-    mallory = RawPeer(world)
-    mallory.appear_to(alice)
-    return mallory
-
-
 def check_alive(world: PeerWorld, alice: SimPeer) -> None:
     """Check that a new peer can still pair with Alice."""
     bob = world.add_peer("Bob")

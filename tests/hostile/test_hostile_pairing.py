@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import pytest
 
-from cytosol.crypto.pake import Pake, Role
+from cytosol.crypto.pake import Role
 from cytosol.errors import PairingError
 from cytosol.protocol.events import PairCancelled, PairRequest, PairResponse
 from cytosol.protocol.pairing import AttemptEnd
@@ -19,40 +18,12 @@ from tests.simulation.peer_world import PeerWorld, SimPeer
 CODE = "246810"
 
 
-@pytest.fixture
-def world() -> PeerWorld:
-    world = PeerWorld()
-    world.add_peer("Alice")
-    return world
-
-
-@pytest.fixture
-def alice(world: PeerWorld) -> SimPeer:
-    """Alice, whose user types codes."""
-    return world.peers[0]
-
-
-@pytest.fixture
-def mallory(world: PeerWorld, alice: SimPeer) -> RawPeer:
-    mallory = RawPeer(world)
-    mallory.appear_to(alice)
-    return mallory
-
-
 class Requester:
     """A raw requester: asks, and goes on as the test wants."""
 
     def __init__(self, mallory: RawPeer, alice: SimPeer, code: str) -> None:
         self.mallory, self.alice = mallory, alice
-        self.pake = Pake.start(
-            Role.REQUESTER,
-            code,
-            mallory.world.random_bytes(32),
-            app_id=mallory.world.app_id,
-            own_id=mallory.peer_id,
-            own_key=mallory.keys.public,
-            peer_id=alice.peer_id,
-        )
+        self.pake = mallory.begin_proof(Role.REQUESTER, code, alice)
         self.stream: RawStream = mallory.dial(alice)
         self.ask()
 
@@ -341,55 +312,28 @@ def test_a_man_in_the_middle_fails(world: PeerWorld, alice: SimPeer) -> None:
     to_alice.appear_to(alice)
     to_bob.appear_to(bob)
     requester = Requester(to_alice, alice, CODE)
-    from_bob = ask_raw_responder(world, bob, to_bob)
+    from_bob, request = to_bob.be_asked(bob, CODE)
     requester.stream.close()
     requester.stream = to_alice.dial(alice)
-    requester.ask(pake=asked(from_bob)["pake"])
+    requester.ask(pake=request["params"]["pake"])
     alice.command("accept_pair", to_alice.id, CODE)
     result = requester.result()
     relayed = PairResult("Alice", to_bob.keys.public, result.pake, result.confirm)
-    from_bob.send(id=asked_id(from_bob), result=relayed.to_json())
+    from_bob.send(id=request["id"], result=relayed.to_json())
     assert [AttemptEnd.WRONG_CODE.value] == [each.reason for each in bob.told(PairResponse)]
     assert 105 == refusal(requester.confirm(result.confirm))
     assert {} == alice.pairings.paired()
     assert {} == bob.pairings.paired()
 
 
-def ask_raw_responder(world: PeerWorld, peer: SimPeer, raw: RawPeer) -> RawStream:
-    """Let a peer ask a raw responder to pair, and return the stream on which it asks."""
-    raw.open_gateway()
-    raw.appear_to(peer)
-    peer.command("request_pair", raw.id, CODE)
-    return raw.take_caller(peer)
-
-
-def asked_id(stream: RawStream) -> int:
-    (call_id,) = [each["id"] for each in stream.messages if each["method"] == "osmosis.net.pair"]
-    assert isinstance(call_id, int)
-    return call_id
-
-
-def asked(stream: RawStream) -> dict[str, Any]:
-    (params,) = [each["params"] for each in stream.messages if each["method"] == "osmosis.net.pair"]
-    assert isinstance(params, dict)
-    return params
-
-
-def test_a_responder_that_confirms_early_fails(world: PeerWorld, alice: SimPeer) -> None:
+def test_a_responder_that_confirms_early_fails(
+    world: PeerWorld, alice: SimPeer, mallory: RawPeer
+) -> None:
     """Without the code there is no proof, whatever it sends; Alice gives nothing away."""
-    raw = RawPeer(world)
-    stream = ask_raw_responder(world, alice, raw)
-    pake = Pake.start(
-        Role.RESPONDER,
-        "000000",
-        world.random_bytes(32),
-        app_id=world.app_id,
-        own_id=raw.peer_id,
-        own_key=raw.keys.public,
-        peer_id=alice.peer_id,
-    )
-    result = PairResult("Early", raw.keys.public, pake.message, world.random_bytes(32))
-    stream.send(id=asked_id(stream), result=result.to_json())
+    stream, request = mallory.be_asked(alice, CODE)
+    pake = mallory.begin_proof(Role.RESPONDER, "000000", alice)
+    result = PairResult("Early", mallory.keys.public, pake.message, world.random_bytes(32))
+    stream.send(id=request["id"], result=result.to_json())
     assert [AttemptEnd.WRONG_CODE.value] == [each.reason for each in alice.told(PairResponse)]
     stream.settle()
     proofs = [each["params"]["confirm"] for each in stream.messages if "confirm" in str(each)]
@@ -410,13 +354,12 @@ def test_a_responder_that_confirms_early_fails(world: PeerWorld, alice: SimPeer)
     ],
 )
 def test_a_responder_that_breaks_the_protocol_is_refused(
-    world: PeerWorld, alice: SimPeer, change: dict[str, Any]
+    alice: SimPeer, mallory: RawPeer, change: dict[str, Any]
 ) -> None:
     """Another key, a bad point, a missing proof: the app is told, nothing is stored."""
-    raw = RawPeer(world)
-    stream = ask_raw_responder(world, alice, raw)
-    good = PairResult("Raw", raw.keys.public, b"B" + b"\x07" * 32, bytes(32)).to_json()
-    stream.send(id=asked_id(stream), result={**good, **change})
+    stream, request = mallory.be_asked(alice, CODE)
+    good = PairResult("Raw", mallory.keys.public, b"B" + b"\x07" * 32, bytes(32)).to_json()
+    stream.send(id=request["id"], result={**good, **change})
     assert [AttemptEnd.BROKEN.value] == [each.reason for each in alice.told(PairResponse)]
     assert {} == alice.pairings.paired()
     assert not stream.is_open
@@ -433,42 +376,30 @@ def test_a_responder_that_breaks_the_protocol_is_refused(
     ],
 )
 def test_the_app_hears_why_it_was_refused(
-    world: PeerWorld, alice: SimPeer, code: int, end: AttemptEnd
+    alice: SimPeer, mallory: RawPeer, code: int, end: AttemptEnd
 ) -> None:
     """Each code of the table has its sentence."""
-    stream = ask_raw_responder(world, alice, RawPeer(world))
-    stream.send(id=asked_id(stream), error={"code": code, "message": "no"})
+    stream, request = mallory.be_asked(alice, CODE)
+    stream.send(id=request["id"], error={"code": code, "message": "no"})
     (response,) = alice.told(PairResponse)
     assert (False, end.value) == (response.accepted, response.reason)
 
 
 def test_a_responder_that_hangs_up_after_our_proof_is_visited_again(
-    world: PeerWorld, alice: SimPeer
+    alice: SimPeer, mallory: RawPeer
 ) -> None:
     """It may have stored us: the same proof is brought again until it is answered."""
-    raw = RawPeer(world)
-    stream = ask_raw_responder(world, alice, raw)
-    pake = Pake.start(
-        Role.RESPONDER,
-        CODE,
-        world.random_bytes(32),
-        app_id=world.app_id,
-        own_id=raw.peer_id,
-        own_key=raw.keys.public,
-        peer_id=alice.peer_id,
-    )
-    pake.receive(base64.b64decode(asked(stream)["pake"]), alice.keys.public)
-    result = PairResult("Raw", raw.keys.public, pake.message, pake.confirmation())
-    stream.send(id=asked_id(stream), result=result.to_json())
+    stream, request = mallory.be_asked(alice, CODE)
+    mallory.answer_rightly(alice, stream, request, CODE)
     proof = stream.messages[-1]
     assert "cytosol.net.confirmPair" == proof["method"]
     stream.close()
     assert {} == alice.pairings.paired()
-    again = raw.take_caller(alice)
+    again = mallory.take_caller(alice)
     assert proof["params"]["confirm"] == again.messages[-1]["params"]["confirm"]
     again.send(id=again.messages[-1]["id"], result={})
     assert [True] == [each.accepted for each in alice.told(PairResponse)]
-    assert raw.keys.public == alice.pairings.paired()[raw.peer_id].public_key
+    assert mallory.keys.public == alice.pairings.paired()[mallory.peer_id].public_key
 
 
 def test_a_paired_device_may_unpair_and_its_old_proof_is_void(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any
 
 import pytest
 
 from cytosol.crypto.keys import make_key_pair
-from cytosol.crypto.pake import Pake, Role
+from cytosol.crypto.pake import Role
 from cytosol.errors import PairingError
 from cytosol.limits import CALLS_WAITING_MAX, VISIBLE_PEERS_MAX
 from cytosol.protocol.attempts import ATTEMPTS_MAX
@@ -34,7 +33,6 @@ from cytosol.protocol.inputs import (
 )
 from cytosol.protocol.pairing import AttemptEnd
 from cytosol.wire.fields import encode_base64
-from cytosol.wire.messages import PairResult
 from tests.hostile.raw_peer import RawPeer, RawStream
 from tests.simulation.peer_fakes import TinySync
 from tests.simulation.peer_world import PeerWorld, SimPeer
@@ -227,36 +225,10 @@ def test_a_request_may_be_taken_back_between_two_rounds() -> None:
     assert [AttemptEnd.CANCELLED.value] == ends(alice)
 
 
-def ask_raw(world: PeerWorld, alice: SimPeer, raw: RawPeer) -> tuple[RawStream, dict[str, Any]]:
-    """Let Alice ask the raw peer; return the stream and her request."""
-    raw.open_gateway()
-    alice.command("request_pair", raw.id, CODE)
-    stream = raw.take_caller(alice)
-    return stream, stream.messages[-1]
-
-
-def answer_rightly(
-    world: PeerWorld, alice: SimPeer, raw: RawPeer, stream: RawStream, request: dict[str, Any]
-) -> None:
-    """Answer a pair request with the right code."""
-    pake = Pake.start(
-        Role.RESPONDER,
-        CODE,
-        world.random_bytes(32),
-        app_id=world.app_id,
-        own_id=raw.peer_id,
-        own_key=raw.keys.public,
-        peer_id=alice.peer_id,
-    )
-    pake.receive(base64.b64decode(request["params"]["pake"]), alice.keys.public)
-    result = PairResult("Raw", raw.keys.public, pake.message, pake.confirmation())
-    stream.send(id=request["id"], result=result.to_json())
-
-
 def test_a_stream_lost_before_the_answer_ends_the_request() -> None:
     """The other side has withdrawn its prompt, so there is nothing to come back to."""
-    world, alice, raw = with_raw()
-    stream, _ = ask_raw(world, alice, raw)
+    _, alice, raw = with_raw()
+    stream, _ = raw.be_asked(alice, CODE)
     stream.close()
     assert [AttemptEnd.LOST.value] == ends(alice)
 
@@ -264,8 +236,8 @@ def test_a_stream_lost_before_the_answer_ends_the_request() -> None:
 def test_an_unanswered_proof_is_brought_again() -> None:
     """On a new stream, since the old one seems dead."""
     world, alice, raw = with_raw()
-    stream, request = ask_raw(world, alice, raw)
-    answer_rightly(world, alice, raw, stream, request)
+    stream, request = raw.be_asked(alice, CODE)
+    raw.answer_rightly(alice, stream, request, CODE)
     world.run(5.0)
     assert not stream.is_open
     again = raw.take_caller(alice)
@@ -278,9 +250,9 @@ def test_an_unanswered_proof_is_brought_again() -> None:
 def test_a_request_ends_after_its_time_whatever_it_waits_for() -> None:
     """Two minutes and a little."""
     world, alice, raw = with_raw()
-    stream, request = ask_raw(world, alice, raw)
+    stream, request = raw.be_asked(alice, CODE)
     world.run(118.0)
-    answer_rightly(world, alice, raw, stream, request)
+    raw.answer_rightly(alice, stream, request, CODE)
     stream.close()
     world.run(30.0)
     assert [AttemptEnd.TIMED_OUT.value] == ends(alice)
@@ -309,17 +281,9 @@ def test_a_raw_requester_that_waits_is_refused_in_the_end() -> None:
 def crossing_requests() -> tuple[PeerWorld, SimPeer, RawPeer, RawStream, RawStream, dict[str, Any]]:
     """Return a world where Alice has asked the raw peer and is asked by it."""
     world, alice, raw = with_raw()
-    own, request = ask_raw(world, alice, raw)
+    own, request = raw.be_asked(alice, CODE)
     theirs = raw.dial(alice)
-    pake = Pake.start(
-        Role.REQUESTER,
-        "777777",
-        world.random_bytes(32),
-        app_id=world.app_id,
-        own_id=raw.peer_id,
-        own_key=raw.keys.public,
-        peer_id=alice.peer_id,
-    )
+    pake = raw.begin_proof(Role.REQUESTER, "777777", alice)
     params = raw.params(
         theirs,
         peerName="Raw",
@@ -333,8 +297,8 @@ def crossing_requests() -> tuple[PeerWorld, SimPeer, RawPeer, RawStream, RawStre
 
 def test_a_prompt_is_withdrawn_when_our_own_request_succeeds() -> None:
     """Its requester hears that we are paired already."""
-    world, alice, raw, own, theirs, request = crossing_requests()
-    answer_rightly(world, alice, raw, own, request)
+    _, alice, raw, own, theirs, request = crossing_requests()
+    raw.answer_rightly(alice, own, request, CODE)
     own.send(id=own.messages[-1]["id"], result={})
     theirs.settle()
     answer = theirs.answer()
@@ -348,7 +312,7 @@ def test_a_proof_owed_is_forgiven_when_our_own_request_succeeds() -> None:
     """It does not count as a wrong code later."""
     world, alice, raw, own, _, request = crossing_requests()
     alice.command("accept_pair", raw.id, "777777")
-    answer_rightly(world, alice, raw, own, request)
+    raw.answer_rightly(alice, own, request, CODE)
     own.send(id=own.messages[-1]["id"], result={})
     world.run(30.0)
     assert 0 == alice.pairings.wrong_codes()[0]
@@ -373,9 +337,9 @@ def test_pairing_with_a_device_that_disappears_meanwhile() -> None:
     """A pairing that succeeds after the heartbeat has expired has no address to remember."""
     world, alice, raw = with_raw()
     world.run(100.0)
-    stream, request = ask_raw(world, alice, raw)
+    stream, request = raw.be_asked(alice, CODE)
     world.run(100.0)
-    answer_rightly(world, alice, raw, stream, request)
+    raw.answer_rightly(alice, stream, request, CODE)
     stream.send(id=stream.messages[-1]["id"], result={})
     assert [None] == ends(alice)
     assert () == alice.pairings.addresses(raw.peer_id)
@@ -665,12 +629,7 @@ def test_a_connection_that_lasted_is_tried_again_soon() -> None:
     world, alice, raw = paired_with_raw()
     for _ in range(3):
         stream = raw.connect(alice)
-        for _ in range(8):
-            stream.settle(5.0)
-            for message in stream.messages:
-                if message.get("method") == "cytosol.net.ping":
-                    stream.send(id=message["id"], result={})
-            stream.messages.clear()
+        stream.stay(40.0)
         raw.open_gateway()
         raw.appear_to(alice)
         stream.close()
