@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -22,11 +22,11 @@ from cytosol.database.listeners import Listener, Listeners
 from cytosol.database.network_actions import NetworkAction, network_command
 from cytosol.database.pairings import PairingStore
 from cytosol.database.transaction import TransactionContext
-from cytosol.database.waiting import Closing, wait_for, watch
+from cytosol.database.waiting import Closing, checked_timeout, wait_for, watch
 from cytosol.document.document import Document
 from cytosol.document.events import CallbackError, IdentityRenewed
 from cytosol.document.subscriptions import Subscription
-from cytosol.errors import FailureError, NetworkError
+from cytosol.errors import ActionError, FailureError, NetworkError
 from cytosol.model.ids import PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
 from cytosol.net.service import NetworkService
@@ -291,12 +291,15 @@ class Database:
         """
         self._document.check_open()
         wanted = format_id(parse_id(peer_id))
+        timeout_s = checked_timeout(timeout)
         if self._network is None:
             raise NetworkError(
                 "this database was opened with network=False, so no peer will ever be connected"
             )
         path = "$.peers[?@.connected == true].id"
-        await wait_for(wanted, lambda look: self.subscribe_meta(path, look), self._closing, timeout)
+        await wait_for(
+            wanted, lambda look: self.subscribe_meta(path, look), self._closing, timeout_s
+        )
 
     def on(self, event: str, callback: Callable[[Any], None]) -> Listener:
         """Call back for every event of a kind; returns an object with `cancel()`.
@@ -328,7 +331,14 @@ class Database:
         return [] if network is None else network.peers()
 
     def dismiss_failures(self, ids: Sequence[Mapping[str, Any]]) -> None:
-        """Stop listing the failures with these ids (the `id` members of `$.failures`)."""
+        """Stop listing the failures with these ids (the `id` members of `$.failures`).
+
+        Raises ActionError for what is no list of ids, SaveError.
+        """
+        if isinstance(ids, (str, Mapping)) or not isinstance(ids, Iterable):
+            raise ActionError(
+                f"the failures to dismiss are given as a list of their `id` members, not {ids!r}"
+            )
         with self._document.lock:
             self._document.check_open()
             self._document.history.dismiss(ids)

@@ -10,13 +10,15 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from cytosol.document.subscriptions import Subscription
-from cytosol.errors import DatabaseClosedError, PeerTimeoutError
+from cytosol.errors import ActionError, DatabaseClosedError, PeerTimeoutError
 from cytosol.model.json import JsonValue
 
-__all__ = ["Closing", "wait_for", "watch"]
+__all__ = ["Closing", "checked_timeout", "wait_for", "watch"]
+
+_TIMEOUT_MAX_S: Final = 1e9  # some thirty years; a larger integer need not fit into a float
 
 Subscribe = Callable[[Callable[[list[JsonValue]], None]], Subscription]
 
@@ -64,6 +66,15 @@ async def watch(subscribe: Subscribe, closing: Closing) -> AsyncIterator[list[Js
                 yield values
     finally:
         closing.discard(end)
+
+
+def checked_timeout(timeout: object) -> float | None:
+    """Return a number of seconds that the loop can wait; raises ActionError for what is none."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout != timeout:
+        raise ActionError(f"the timeout is a number of seconds, or None, not {timeout!r}")
+    return float(min(timeout, _TIMEOUT_MAX_S))
 
 
 async def wait_for(

@@ -257,9 +257,7 @@ class Document:
 
         Raises ActionError for a step that is neither.
         """
-        for step in steps:
-            if type(step) is not str and type(step) is not int:
-                raise ActionError(f"a step is a key (str) or an index (int), not {step!r}")
+        _check_steps(steps)
         with self.lock:
             self.check_open()
             found = _copy(_pick(self.replica.document, steps))
@@ -306,6 +304,7 @@ class Document:
         self, actions: list[JsonValue], steps: tuple[Step, ...], default: Any
     ) -> JsonValue:
         """Read one place of the document as it would be after some actions."""
+        _check_steps(steps)
         found = self.preview(actions, lambda document: _pick(document, steps))
         return default if found is _NOTHING else found
 
@@ -363,6 +362,12 @@ _NOTHING: Any = object()
 def _copy(value: Any) -> Any:
     """Return a deep copy of plain JSON, in which no container stands twice."""
     return thaw(freeze(value)) if type(value) in _CONTAINERS else value
+
+
+def _check_steps(steps: tuple[Step, ...]) -> None:
+    for step in steps:
+        if type(step) is not str and type(step) is not int:
+            raise ActionError(f"a step is a key (str) or an index (int), not {step!r}")
 
 
 def _pick(value: Any, steps: tuple[Step, ...]) -> Any:

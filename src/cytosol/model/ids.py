@@ -31,16 +31,20 @@ def format_id(value: bytes) -> str:
     return str(uuid.UUID(bytes=value))
 
 
-@lru_cache(maxsize=4096)
 def parse_id(text: str) -> bytes:
     """Return the 16 bytes of a UUID in its canonical form of 36 characters, any case.
 
     Raises ActionError for anything else.
     """
     try:
-        value = uuid.UUID(text)
-    except (ValueError, AttributeError, TypeError):
+        return _parse(text)
+    except (ValueError, AttributeError, TypeError):  # TypeError: also for what has no hash
         raise ActionError(f"{text!r} is not a UUID such as {uuid.NAMESPACE_DNS}") from None
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> bytes:
+    value = uuid.UUID(text)
     if str(value) != text.lower():
-        raise ActionError(f"{text!r} is not a UUID such as {uuid.NAMESPACE_DNS}")
+        raise ValueError(text)
     return value.bytes

@@ -111,6 +111,11 @@ class Path:
         Raises MissingVariableError, ActionError when a variable has the wrong type for its
         place, PathLimitError for a pattern that is too large.
         """
+        # None, and what else is empty, is as good as nothing.
+        if variables and not isinstance(variables, (dict, list, tuple, Mapping)):
+            raise ActionError(
+                f"variables are given as an object or an array, not as {type(variables).__name__}"
+            )
         query = self._query
         if query is None:
             query = Query(self, variables)
