@@ -60,6 +60,23 @@ def test_an_op_that_stands_for_a_trimmed_one_has_no_effect() -> None:
     assert {"a": "again", "k5": 5} == replica.document
 
 
+def test_what_an_op_told_that_was_taken_back_is_told_by_the_next_one() -> None:
+    """As if it had never been dispatched."""
+    replica = Replica(US)
+    compiler = Compiler(replica)
+    compiler.dispatch(Set("$.a", 1), 1)
+    replica.merge([setting(2, THEM), setting(3, ELSE)])
+    compiler.dispatch(Set("$.a", 2), 1)
+    compiler.dispatch(Set("$.a", 3), 1)
+    told = replica.log.op(3).seen
+    replica.take_back(3)
+    assert {"a": 1, "k2": 2, "k3": 3} == replica.document
+    replica.check_invariants()
+    compiler.dispatch(Set("$.a", 4), 1)
+    assert ((ELSE, 3), (THEM, 2)) == told == replica.log.op(3).seen
+    assert (4, 1) == (replica.log.op(3).index, replica.log.op(3).previous)
+
+
 def test_indexes_that_an_earlier_one_has_filled_are_set_and_not_appended() -> None:
     """Several places of one action, of which the first makes the others."""
     replica = Replica(US)
