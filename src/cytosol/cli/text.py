@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from typing import Any, NoReturn
 
 from cytosol.cli.exits import CommandError
@@ -36,9 +37,21 @@ def printable(text: str) -> str:
 
 
 def parse_json(text: str, what: str) -> Any:
-    """Return the JSON value in a text; CommandError says what was expected of whom."""
+    """Return the JSON value in a text; CommandError says what was expected of whom.
+
+    An object that names a member twice is refused: one of the two would vanish without a word.
+    """
+
+    def make_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(members)
+        if len(made) < len(members):
+            names = Counter(name for name, _ in members)
+            twice = json_text(next(name for name in names if names[name] > 1))
+            raise CommandError(f"an object in {what} names the member {twice:.80} twice; keep one")
+        return made
+
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=make_object, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         hint = ""
         word = text.strip()

@@ -17,6 +17,7 @@ compare well line by line.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -35,7 +36,11 @@ def parse_records(path: Path, data: bytes) -> dict[str, bytes]:
     Raises DatabaseCorruptError that says at which line and column reading ended.
     """
     try:
-        content = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        content = json.loads(
+            data.decode("utf-8-sig"),
+            object_pairs_hook=_make_object,
+            parse_constant=_refuse_constant,
+        )
     except json.JSONDecodeError as error:
         detail = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise unreadable_error(path, detail) from None
@@ -73,6 +78,16 @@ def encode_file(records: dict[str, bytes]) -> bytes:
     lines = [b'    "%b": %b' % (_key(key), records[key]) for key in sorted(records)]
     body = b"{\n%b\n  }" % b",\n".join(lines) if lines else b"{}"
     return b'{\n  "cytosol": %d,\n  "records": %b\n}\n' % (_VERSION, body)
+
+
+def _make_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a member that stands twice: one of the two would vanish at the next commit."""
+    made = dict(members)
+    if len(made) < len(members):
+        names = Counter(name for name, _ in members)
+        twice = next(name for name in names if names[name] > 1)
+        raise ValueError(f"an object names the member {twice!r:.80} twice")
+    return made
 
 
 def _refuse_constant(name: str) -> NoReturn:

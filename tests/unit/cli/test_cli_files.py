@@ -137,6 +137,7 @@ def test_an_action_that_fails_changes_nothing(file: Path) -> None:
         ('{"action": "Sit", "path": "$.a"}', 1, "is not an action"),
         ("{'action': 'Set'}", 1, "not JSON"),
         ("[1]", 1, "an action is an object"),
+        ('{"action": "Set", "path": "$.a", "path": "$.b"}', 1, 'names the member "path" twice'),
         ('{"action": "Unpair", "payload": "82feacaf-3ae0-41c2-9aff-dd7dcb0a2a80"}', 5, "network"),
         ("[" * 100_000, 1, "not JSON"),
     ],

@@ -88,6 +88,7 @@ def test_a_file_is_read_with_or_without_a_byte_order_mark(tmp_path: Path) -> Non
     ("content", "words"),
     [
         (b"{", "not JSON"),
+        (b'{"a": [{"b": 1, "b": 2}]}', 'names the member "b" twice; keep one'),
         (b"\xff", "no UTF-8 text"),
         (b"[1e999]", "numbers must be finite"),
         (b"99999999999999999999", "outside"),

@@ -52,6 +52,24 @@ def test_what_is_not_json_is_told_in_one_sentence(text: str, words: str) -> None
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "member"),
+    [
+        ('{"a": 1, "b": 2, "a": 1}', '"a"'),
+        ('[{"x": {"b": 1, "a": [], "\\u0061": 2}}]', '"a"'),
+        ('{"": 1, "": 2}', '""'),
+        ('{"\\u202e": 1, "\\u202e": 2}', '"\\u202e"'),
+        (json.dumps({"x" * 9_999: 1})[:-1] + ", " + json.dumps({"x" * 9_999: 1})[1:], '"xxxx'),
+    ],
+)
+def test_a_member_that_stands_twice_is_named(text: str, member: str) -> None:
+    """Readers take the first or the last one; nobody can mean both."""
+    with pytest.raises(CommandError) as caught:
+        parse_json(text, "the action")
+    assert f"an object in the action names the member {member}" in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
 def test_counts_and_sizes_are_for_people() -> None:
     """One is no plural, and large numbers have commas."""
     assert ["1 op", "0 ops", "12,345 ops"] == [count_of(n, "op") for n in (1, 0, 12_345)]

@@ -69,6 +69,7 @@ def test_what_is_not_json_is_refused(state: JsonFileSaveState, value: Any) -> No
         ('{"cytosol": 1, "records": {"a": 1,}}', r"at line 1, column 3\d"),
         ('{\n "cytosol": 1,\n oops', "at line 3, column 2"),
         ('{"cytosol": 1, "records": {"a": NaN}}', "NaN is no JSON number"),
+        ('{"cytosol": 1, "records": {"a": 1, "b": 2, "a": 1}}', "names the member 'a' twice"),
         ('{"cytosol": 1, "records": [1]}', 'its member "records" is not an object'),
         ('{"cytosol": 1}', 'its member "records" is not an object'),
         ('{"cytosol": 2, "records": {}}', "has the format 2, which this version"),
