@@ -122,10 +122,7 @@ class Tree:
         """Return the Place of the occupant of a slot, a new one if it has none yet."""
         if up.places is None:
             up.places = {}
-        place = up.places.get(step)
-        if place is None:
-            place = up.places[step] = Place(self.code_at(up, step), up, step)
-        return place
+        return up.places.setdefault(step, Place(self.code_at(up, step), up, step))
 
     def code_at(self, up: Place, step: Step) -> int:
         """Return the name that the occupant of a slot got when it was made."""
