@@ -232,9 +232,14 @@ class Oracle(Tree):
         key = [path[1]["query"]] if form_of(action) is Form.KEY else []
         return self.path_of(found) + key
 
-    def _look_at_dates(self, action: Action, place: Place) -> None:
+    def _give_date(self, place: Place, what: str) -> None:
+        """Let a place remember the greatest date at which something was done to it."""
+        before = getattr(place, what)
+        self._assign(place, what, self._date if before is None else max(before, self._date))
+
+    def _look_at_dates(self, action: Action, place: Place | None) -> None:
         """Go on if nothing newer than a re-issued action is at the place where it acts."""
-        if "origin" not in self._op:
+        if "origin" not in self._op or place is None or place.content is Kind.EMPTY:
             return
         if is_superseded(action, place, self._date):
             raise Superseded
@@ -313,7 +318,9 @@ class Oracle(Tree):
         """Add the fills, each a `null`, and return the position for the place after them."""
         *fills, position = self._add_positions(array, action, first)
         for number, fill in enumerate(fills, first):
-            self._put(self._occupant(fill), None, number)
+            place = self._occupant(fill)
+            self._assign(place, "content", None)
+            self._name_place(number, place)
         return position
 
     def _occupant(self, slot: KeySlot | Position) -> Place:
@@ -338,7 +345,7 @@ class Oracle(Tree):
         number += 1
         if not naming_only:
             self._set_content(place, content_for(value))
-            self._assign(place, "assigned", self._date)
+            self._give_date(place, "assigned")
         if isinstance(value, dict):
             for key in sorted(value):
                 occupant = self._occupant(KeySlot(place, key))
@@ -374,15 +381,13 @@ class Oracle(Tree):
             raise Failed("cannot replace the root")
         if slot is None:
             return
-        occupant = occupant_of(slot)
-        if occupant is not None:
-            self._look_at_dates(action, occupant)
+        self._look_at_dates(action, occupant_of(slot))
         place = self._occupant(slot)
         if action["action"] not in CONTENT_OF_INIT:
             self._put(place, action["payload"], number)
             return
         self._name_place(number, place)
-        self._assign(place, "assigned", self._date)
+        self._give_date(place, "assigned")
         content = CONTENT_OF_INIT[action["action"]]
         if place.content is not content:
             self._set_content(place, content)
@@ -417,7 +422,7 @@ class Oracle(Tree):
             if place.content is not Kind.EMPTY:
                 self._look_at_dates(action, place)
                 self._set_content(place, Kind.EMPTY)
-        self._assign(place, "assigned", self._date)
+        self._give_date(place, "assigned")
 
     def _calculate(self, action: Action) -> None:
         place = self._present(action["path"][0])
@@ -435,13 +440,13 @@ class Oracle(Tree):
             if not math.isfinite(result):
                 raise Failed("number out of range")
         self._assign(place, "content", result)
-        self._assign(place, "calculated", self._date)
+        self._give_date(place, "calculated")
 
     def _move(self, action: Action, first: int) -> None:
         place, slot = self._source_and_destination(action)
         assert place.slot is not None  # the root has no name that could find it
         self._check_not_inside(place, slot.owner)
-        self._assign(place, "moved", self._date)
+        self._give_date(place, "moved")
         if isinstance(slot, KeySlot) and slot == place.slot:
             return
         if isinstance(slot, Position):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.oracle.dates import assigned
 from tests.oracle.histories import ALICE, BOB, CAROL, History, act, copied, nth
 
 MISSING = "path does not exist"
@@ -77,13 +78,33 @@ def test_what_a_re_issued_op_assigned_has_the_date_of_its_origin():
     assert history.document() == {"a": "third"}
 
 
-def test_the_last_op_in_the_fold_gives_the_date_not_the_greatest():
-    """An ordinary op has replaced what was newer by its date."""
+def test_the_greatest_date_counts_not_that_of_the_last_op_in_the_fold():
+    """Also if an ordinary op has replaced what was newer by its date."""
     history = History()
     history.do("Set", "a", payload="lost", origin=lost(50), index=1)
     history.do("Set", "a", payload="mine", index=2)
     history.do("Set", "a", payload="lost too", origin=lost(40))
-    assert history.document() == {"a": "lost too"}
+    assert history.document() == {"a": "mine"}
+
+
+def test_an_older_calculation_does_not_set_the_date_of_a_newer_one_back():
+    """The newer one would be lost, too."""
+    history = History()
+    n = history.do("Set", "n", payload=1)
+    history.do("Add", n, payload=10, index=7)
+    history.do("Add", n, payload=100, origin=lost(4))
+    history.do("Set", "n", payload=0, origin=lost(5))
+    assert history.document() == {"n": 111}
+
+
+def test_an_older_move_does_not_set_the_date_of_a_newer_one_back():
+    """Wherever it moved the place."""
+    history = History()
+    a = history.do("Set", "a", payload=1)
+    history.do("Move", "b", source=a, index=7)
+    history.do("Move", "c", source=a, origin=lost(4))
+    history.do("Set", "c", payload=0, origin=lost(5))
+    assert history.document() == {"c": 1}
 
 
 # --- What assigns a place ----------------------------------------------------------------------
@@ -154,33 +175,39 @@ def test_what_is_not_in_a_payload_keeps_its_date():
     assert history.document() == {"box": {"a": 2}}
 
 
-def test_a_newer_delete_supersedes():
-    """The key has an occupant still, an empty one."""
+@pytest.mark.parametrize("action", ["Set", "InitObject"])
+@pytest.mark.parametrize("form", ["key", "place"])
+def test_at_an_empty_place_nobody_looks_at_dates(action, form):
+    """There is nothing to lose, although the Delete is newer."""
     history = History()
     a = history.do("Set", "a", payload=1)
     history.do("Delete", a, index=7)
-    history.do("Set", "a", payload=2, origin=lost(5))
-    assert history.document() == {}
+    rest = {"payload": {}} if action == "Set" else {}
+    history.do(action, "a" if form == "key" else a, origin=lost(5), **rest)
+    assert history.document() == {"a": {}}
 
 
-def test_a_newer_delete_of_what_was_empty_supersedes():
-    """It had no effect, but a date."""
+@pytest.mark.parametrize("deletes", [[3, 7], [7], [7, 8]])
+def test_a_delete_gives_its_date_also_without_effect(deletes):
+    """What is older than it, and came before it, is no obstacle; what comes later is."""
     history = History()
     a = history.do("Set", "a", payload=1)
-    history.do("Delete", a, index=3)
-    history.do("Delete", a, index=7)
-    history.do("Set", "a", payload=2, origin=lost(5))
-    assert history.document() == {}
+    for index in deletes:
+        history.do("Delete", a, index=index)
+    history.do("Set", "a", payload="revived", origin=lost(5))
+    history.do("Set", "a", payload="too old", origin=lost(6))
+    assert history.document() == {"a": "revived"}
 
 
-def test_an_older_delete_of_what_is_empty_sets_the_date_back():
-    """It does not look at dates, and is the last that assigned the place."""
+def test_an_older_delete_of_what_is_empty_does_not_set_the_date_back():
+    """The greatest counts."""
     history = History()
     a = history.do("Set", "a", payload=1)
     history.do("Delete", a, index=7)
-    history.do("Delete", a, origin=lost(4))
-    history.do("Set", "a", payload=2, origin=lost(5))
-    assert history.document() == {"a": 2}
+    history.do("Delete", a, origin=lost(3))
+    history.do("Set", "a", payload="revived", origin=lost(4))
+    history.do("Set", "a", payload="too old", origin=lost(5))
+    assert history.document() == {"a": "revived"}
 
 
 def test_a_delete_of_a_covered_place_does_not_date_the_one_that_covers_it():
@@ -229,15 +256,20 @@ def test_a_transaction_that_fails_gives_no_dates():
     assert history.failed() == ({"a": 3}, [([], MISSING)])
 
 
-def test_the_place_that_a_skipped_op_made_has_its_date():
-    """No op has assigned it since then."""
+def test_the_place_that_a_skipped_op_made_has_its_date_until_it_is_assigned():
+    """Empty as it is, it is in nobody's way; then the op that assigned it counts."""
     history = History()
     box = history.do("Set", "box", payload={})
     history.do("Delete", box)
-    history.do("Set", box, "a", payload="skipped", index=7)
+    skipped = history.do("Set", box, "a", payload="skipped", index=9)
     history.do("InitObject", box)
-    history.do("Set", box, "a", payload="old", origin=lost(5))
-    assert history.failed() == ({"box": {}}, [(["box", "a"], MISSING)])
+    place = history.fold().find(skipped)
+    assert place is not None
+    assert assigned(place)[0] == 9
+    history.do("Set", box, "a", payload="revived", origin=lost(5))
+    history.do("Set", box, "a", payload="later", origin=lost(6))
+    history.do("Set", box, "a", payload="older", origin=lost(4))
+    assert history.failed() == ({"box": {"a": "later"}}, [(["box", "a"], MISSING)])
 
 
 def test_the_place_that_was_there_has_no_date_of_a_skipped_op():
@@ -691,17 +723,17 @@ def test_what_is_superseded_gives_no_dates(action, older):
     assert history.document() == {"a": 1}
     place = history.fold().find(a)
     assert place is not None
-    assert (place.assigned[0], place.calculated[0]) == (7, 0)
+    assert (assigned(place)[0], place.calculated) == (7, None)
 
 
-@pytest.mark.parametrize(("index", "shown"), [(4, {}), (6, {"b": 1})])
-def test_a_new_place_that_a_superseded_set_named_has_its_date(index, shown):
+def test_a_new_place_that_a_superseded_set_named_has_its_date():
     """Skipped or not, it made the place."""
     history = History()
-    box = history.do("Set", "box", payload={}, index=7)
+    history.do("Set", "box", payload={}, index=7)
     history.do("Set", "box", payload={"b": 0}, origin=lost(5))
-    history.do("Set", box, "b", payload=1, origin=lost(index), by=BOB)
-    assert history.document() == {"box": shown}
+    place = history.fold().find(nth(lost(5), 1))
+    assert place is not None
+    assert assigned(place)[0] == 5
 
 
 def test_a_superseded_op_counts_as_the_first_of_its_origin():

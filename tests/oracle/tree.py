@@ -129,9 +129,10 @@ class Place:
         self.keys: dict[str, Place | None] = {}  # None: the occupant has moved away
         self.positions: list[Position] = []
         self.covered = False
-        self.assigned = made  # by the op that made it, as long as no other one has assigned it
-        self.calculated = NEVER
-        self.moved = NEVER
+        self.made = made
+        self.assigned: Date | None = None
+        self.calculated: Date | None = None
+        self.moved: Date | None = None
 
     def occupants(self) -> list[Place]:
         """Return the occupants of all keys and positions, shown or not."""
