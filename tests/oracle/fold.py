@@ -21,6 +21,7 @@ from tests.oracle.tree import (
     Form,
     KeySlot,
     Kind,
+    Link,
     MadeByCopy,
     Name,
     Place,
@@ -164,16 +165,16 @@ class Oracle(Tree):
                 failure.path = [] if transaction else self._path_of_target(action)
                 raise failure
 
-    def _original_of(self, op: dict[str, Any]) -> tuple[str, int] | None:
-        """Return the op that has the effect instead of `op`, because of its origin, if any."""
+    def _original_of(self, op: dict[str, Any]) -> Link | None:
+        """Return what number 0 of `op` repeats, because of its origin, if it has no effect."""
         if "origin" not in op:
             return None
         origin = read_name(op["origin"])
         author, index, offset = origin[0]
-        if offset == 0 and len(origin) == 1 and (author, index) in self._known:
-            return (author, index)
+        if len(origin) == 1 and (author, index) in self._known:
+            return (author, index, offset)
         if origin in self._origins:
-            return self._origins[origin]
+            return (*self._origins[origin], 0)
         self._origins[origin] = (op["id"]["author"], op["id"]["index"])
         return None
 

@@ -97,20 +97,57 @@ def test_origins_of_one_op_with_different_offsets_are_different():
     assert history.document() == {"a": 1, "b": 2}
 
 
-def test_an_origin_with_an_offset_counts_although_its_op_is_known():
-    """Only an origin that is the op itself is silenced by it."""
+def test_an_origin_with_an_offset_has_no_effect_if_its_op_is_known():
+    """The op made that place itself."""
     history = History()
     original = history.do("Set", "a", payload=[1], by=BOB)
     history.do("Set", "b", payload=2, origin=nth(original, 1))
-    assert history.document() == {"a": [1], "b": 2}
+    assert history.document() == {"a": [1]}
+
+
+def test_an_origin_with_an_offset_has_no_effect_if_its_op_comes_later():
+    """Known is known."""
+    history = History()
+    history.do("Set", "b", payload=2, origin={"author": BOB, "index": 7, "offset": 1}, index=1)
+    history.do("Set", "a", payload=[1], by=BOB, index=7)
+    assert history.document() == {"a": [1]}
+
+
+def test_the_names_of_a_re_issued_piece_find_what_the_original_made_from_there_on():
+    """Number 0 of the piece is the number that its origin says."""
+    history = History()
+    original = history.do("Set", "a", payload=["x", {"k": 1}], by=BOB)
+    piece = history.do("Set", "b", payload={"k": 1}, origin=nth(original, 2))
+    history.do("Set", piece, "n", payload=2)
+    history.do("Add", nth(piece, 1), payload=10)
+    assert history.document() == {"a": ["x", {"k": 11, "n": 2}]}
+
+
+def test_positions_are_found_by_the_names_of_a_re_issued_piece():
+    """They are names like others."""
+    history = History()
+    items = history.do("Set", "items", payload=["a", "b"], by=BOB)
+    piece = history.do("Set", "items", payload="a", origin=nth(items, 1))
+    history.do("InsertAfter", items, 1, payload="x", after=piece)
+    assert history.document() == {"items": ["a", "x", "b"]}
+
+
+def test_the_numbers_of_a_piece_of_a_piece_add_up():
+    """The second origin is an op that has no effect itself."""
+    history = History()
+    original = history.do("Set", "a", payload=[[1], [2, 3]], by=BOB)
+    piece = history.do("Set", "b", payload=[2, 3], origin=nth(original, 3))
+    again = history.do("Set", "b", payload=3, origin=nth(piece, 2), by=CAROL)
+    history.do("Add", again, payload=10)
+    assert history.document() == {"a": [[1], [2, 13]]}
 
 
 def test_a_name_that_finds_something_already_is_not_taken_over_by_an_origin():
     """The first to give a name keeps it."""
     history = History()
-    original = history.do("Set", "a", payload=[1], by=BOB)
-    history.do("Set", "b", payload=2, origin=nth(original, 1))
-    history.do("Set", nth(original, 1), payload=3)
+    history.do("Set", "a", payload=[1], origin=LOST)
+    history.do("Set", "b", payload=2, origin=nth(LOST, 1))
+    history.do("Set", nth(LOST, 1), payload=3, by=BOB)
     assert history.document() == {"a": [3], "b": 2}
 
 

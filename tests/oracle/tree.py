@@ -221,7 +221,7 @@ class Tree:
         self._names: dict[Name, Place] = {}
         self._position_names: dict[Name, Position] = {}
         self._copies: dict[Link, MadeByCopy] = {}
-        self._repeats: dict[tuple[str, int], tuple[str, int]] = {}  # op -> the op it repeats
+        self._repeats: dict[tuple[str, int], Link] = {}  # op -> what its number 0 repeats
         self._journal: list[Callable[[], Any]] = []
         self._op: dict[str, Any] = {}
         self._date = NEVER  # of the present op
@@ -345,7 +345,8 @@ class Tree:
         passed = set()
         while (author, index) in self._repeats and (author, index) not in passed:
             passed.add((author, index))
-            author, index = self._repeats[author, index]
+            author, index, first = self._repeats[author, index]
+            offset += first
         return (author, index, offset)
 
     def _find(self, name: Name) -> Place | None:
