@@ -201,8 +201,8 @@ def test_what_fails_or_is_superseded_leaves_the_document_as_it_was(seed):
 def test_random_histories_have_dates_lower_and_higher_than_ids():
     """Both come to be superseded, and both find newer values below."""
     seen = Counter()
-    for seed in range(10):
-        seen += Watched(Rewriter(2_000 + seed, re_issued=0.5).write(60)).seen
+    for seed in range(20):
+        seen += Watched(Rewriter(2_000 + seed, re_issued=0.7).write(60)).seen
     assert {case for case in seen if seen[case] > 1} == {
         (why, when) for why in ("Superseded", "Failed") for when in TIMES
     }
