@@ -62,12 +62,12 @@ from cytosol.path.syntax import (
     Wildcard,
 )
 
-__all__ = ["Binder", "look_up", "step_of"]
+__all__ = ["Binder", "literal_steps", "step_of"]
 
 _PARTS_A_STEP: Final = 8  # parts of an expression that cost about one step
 
 
-def look_up(name: str, variables: object) -> JsonValue:
+def _look_up(name: str, variables: object) -> JsonValue:
     """Return the variable `name` from an object, or by its number from an array.
 
     Raises MissingVariableError.
@@ -81,17 +81,26 @@ def look_up(name: str, variables: object) -> JsonValue:
     raise MissingVariableError(name)
 
 
-def step_of(name: str, variables: object) -> Step:
-    """Return a variable as a key or an index; raises ActionError for any other type."""
-    value = look_up(name, variables)
+def step_of(selector: Name | Index | Variable, variables: object) -> Step:
+    """Return the key or index that a selector names.
+
+    Raises MissingVariableError, or ActionError for a variable of any other type.
+    """
+    if isinstance(selector, Name):
+        return selector.name
+    if isinstance(selector, Index):
+        return selector.index
+    value = _look_up(selector.name, variables)
     if isinstance(value, str):
         return str.__str__(copy_json(value))  # refuses what is not Unicode text
+    return _integer(value, selector, "a key or an index, so it must be a string or an integer")
+
+
+def _integer(value: JsonValue, variable: Variable, place: str) -> int:
+    """Return a plain int, whatever subclass the app may have made of it."""
     if isinstance(value, int) and not isinstance(value, bool):
         return int.__int__(value)
-    raise ActionError(
-        f"the variable {{{name}}} stands for a key or an index, so it must be a string or an "
-        f"integer, not {value!r:.60}"
-    )
+    raise ActionError(f"the variable {{{variable.name}}} stands for {place}, not {value!r:.60}")
 
 
 class Binder:
@@ -119,12 +128,8 @@ class Binder:
         """Bind one selector."""
         self.parts += 1
         match selector:
-            case Name():
-                return BoundName(selector.name)
-            case Index():
-                return BoundIndex(selector.index)
-            case Variable():
-                step = step_of(selector.name, self.variables)
+            case Name() | Index() | Variable():
+                step = step_of(selector, self.variables)
                 return BoundName(step) if isinstance(step, str) else BoundIndex(step)
             case Wildcard():
                 return BoundWildcard()
@@ -142,13 +147,8 @@ class Binder:
         """Bind a part of a slice."""
         if not isinstance(part, Variable):
             return part
-        value = look_up(part.name, self.variables)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ActionError(
-                f"the variable {{{part.name}}} stands for a bound of a slice, so it must be an "
-                f"integer, not {value!r:.60}"
-            )
-        return int.__int__(value)
+        value = _look_up(part.name, self.variables)
+        return _integer(value, part, "a bound of a slice, so it must be an integer")
 
     def filter(self, selector: Filter) -> BoundFilter:
         parts, relatives, in_computed = self.parts, self._relatives, self.in_computed
@@ -222,7 +222,7 @@ class Binder:
         """Return a literal, or what a variable in its place holds (any JSON value)."""
         if isinstance(expression, Literal):
             return expression.value
-        return copy_json(look_up(expression.name, self.variables))
+        return copy_json(_look_up(expression.name, self.variables))
 
     def chain(self, expression: Chain) -> Value:
         first = self.value(expression.first)

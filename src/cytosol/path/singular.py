@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from cytosol.limits import PATH_CACHE_MAX, PATH_CACHED_LENGTH_MAX, PATH_LENGTH_MAX
+from cytosol.limits import PATH_LENGTH_MAX
+from cytosol.path.cache import remember
 from cytosol.path.evaluate import Location, Step
 from cytosol.path.lexer import INDEX_MAX, NAME_PATTERN
 
@@ -57,11 +58,9 @@ def _with_index(text: str) -> Location | None:
 
 
 def _remember(beginning: str, steps: Location | None) -> Location | None:
-    """Remember the steps of what stands before the last one, unless it is very long."""
-    if steps is not None and len(beginning) <= PATH_CACHED_LENGTH_MAX:
-        if len(_beginnings) >= PATH_CACHE_MAX:
-            _beginnings.clear()
-        _beginnings[beginning] = steps
+    """Remember the steps of what stands before the last one."""
+    if steps is not None:
+        remember(_beginnings, beginning, steps)
     return steps
 
 

@@ -52,7 +52,7 @@ def test_all_else_is_left_to_the_parser(text: str) -> None:
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """PATH_CACHE_MAX beginnings of at most PATH_CACHED_LENGTH_MAX characters."""
     monkeypatch.setattr(singular, "_beginnings", {})
-    monkeypatch.setattr(singular, "PATH_CACHE_MAX", 3)
+    monkeypatch.setattr(limits, "PATH_CACHE_MAX", 3)
     for number in range(10):
         assert (number, "a", 7) == singular_steps(f"$[{number}].a[7]")
         assert len(singular._beginnings) <= 3
