@@ -14,6 +14,7 @@ __all__ = [
     "changed_error",
     "damaged_error",
     "foreign_error",
+    "foreign_log_error",
     "gone_error",
     "is_passing",
     "lost_log_error",
@@ -125,6 +126,15 @@ def foreign_error(path: Path, detail: str) -> DatabaseCorruptError:
     return DatabaseCorruptError(
         f"'{path}' is not a Cytosol file ({detail}); it was left as it is: choose another name, "
         "or move it away"
+    )
+
+
+def foreign_log_error(path: Path) -> DatabaseCorruptError:
+    """Return the error for a log that was written for another file, or for a later state of it."""
+    return DatabaseCorruptError(
+        f"'{path}-wal' is not the log of '{path}' as it is now, and reading it would mix two "
+        "databases; both were left as they are: if you have put back a backup, put its '-wal' "
+        "back, too, or move this one away if the backup has none"
     )
 
 

@@ -33,6 +33,7 @@ from cytosol.savestates.files import beside, file_id, file_size
 from cytosol.savestates.groupcommit import CommitQueue
 from cytosol.savestates.lock import FileLock
 from cytosol.savestates.sqlitefile import check_tree, open_file, roll_back
+from cytosol.savestates.sqlitestamp import put_stamp
 
 __all__ = ["SqliteSaveState"]
 
@@ -69,6 +70,7 @@ class SqliteSaveState(SaveState):
         self._file_ids: tuple[tuple[int, int] | None, ...] = ()  # of the file and its log
         self._is_broken = False
         self._unsettled_bytes = 0
+        self._is_log_new = True  # as far as we know; a stamp too many does no harm
         self._queue = CommitQueue(self._write)
 
     @property
@@ -88,6 +90,7 @@ class SqliteSaveState(SaveState):
         with self._lock:
             self._is_broken = False
             self._unsettled_bytes = 0
+            self._is_log_new = True
             self._file_ids = file_ids
             self._connection = connection
 
@@ -164,9 +167,12 @@ class SqliteSaveState(SaveState):
             self._check_names()
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                if self._is_log_new:
+                    put_stamp(connection)
                 for batch in group:
                     self._apply(connection, batch)
                 connection.execute("COMMIT")
+                self._is_log_new = False
             except SQLITE_ERRORS as error:
                 is_undone = roll_back(connection)
                 self._is_broken = not (is_undone and is_passing(error))
@@ -198,6 +204,7 @@ class SqliteSaveState(SaveState):
         self._unsettled_bytes += _TRANSACTION_BYTES
         if self._unsettled_bytes < _SETTLE_BYTES:
             return
+        self._is_log_new = True  # SQLite begins it anew when all of it is in the file
         try:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except SQLITE_ERRORS as error:  # the batch stands; a full disk may be better next time

@@ -19,6 +19,7 @@ from cytosol.savestates.faults import (
     SQLITE_ERRORS,
     damaged_error,
     foreign_error,
+    foreign_log_error,
     is_passing,
     newer_error,
     os_fault,
@@ -26,6 +27,7 @@ from cytosol.savestates.faults import (
 )
 from cytosol.savestates.files import NOFOLLOW, beside, check_plain, file_size, sync_folder
 from cytosol.savestates.sqlitelog import count_unreadable
+from cytosol.savestates.sqlitestamp import is_own_log, put_first_stamp, version_of
 
 __all__ = ["check_tree", "open_file", "roll_back"]
 
@@ -83,9 +85,8 @@ def _open_file(path: Path, synchronous: str) -> sqlite3.Connection:
         if file_size(beside(path, "-wal")) > 0:
             raise damaged_error(path, f"it is missing or empty, but '{path.name}-wal' is there")
         _create(path)
-    _check_head(path)
-    if synchronous == "FULL":
-        _check_log(path)
+    head = _check_head(path)
+    _check_log(path, head, is_flushed=synchronous == "FULL")
     connection = _connect(path)
     try:
         _prepare(connection, path, synchronous)
@@ -110,7 +111,7 @@ def _create(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
+        put_first_stamp(connection, _VERSION)
         connection.execute(_TABLE)
     finally:
         connection.close()
@@ -118,7 +119,7 @@ def _create(path: Path) -> None:
     sync_folder(path)
 
 
-def _check_head(path: Path) -> None:
+def _check_head(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDWR | NOFOLLOW)
     try:
         head = os.read(descriptor, _HEAD_BYTES)
@@ -126,7 +127,7 @@ def _check_head(path: Path) -> None:
             raise foreign_error(path, "or its beginning is damaged")
         if int.from_bytes(head[68:72], "big") != _APPLICATION_ID:
             raise foreign_error(path, "it is the SQLite database of another program")
-        version = int.from_bytes(head[60:64], "big")
+        version = version_of(head)
         if version != _VERSION:
             raise newer_error(path, version)
         if head[18:20] not in (b"\1\1", b"\2\2"):  # else SQLite would open it for reading only
@@ -135,16 +136,21 @@ def _check_head(path: Path) -> None:
             os.fchmod(descriptor, 0o600)  # it may have been copied with a wider mode
     finally:
         os.close(descriptor)
+    return head
 
 
-def _check_log(path: Path) -> None:
+def _check_log(path: Path, head: bytes, *, is_flushed: bool) -> None:
+    """Refuse a log of another file, and one with damage; SQLite would change the file."""
     log = beside(path, "-wal")
     try:
         descriptor = os.open(log, os.O_RDONLY | NOFOLLOW)
     except FileNotFoundError:
         return
     with os.fdopen(descriptor, "rb") as file:
-        if count_unreadable(file) >= 2:
+        if not is_own_log(head, file):
+            raise foreign_log_error(path)
+        file.seek(0)
+        if is_flushed and count_unreadable(file) >= 2:
             raise DatabaseCorruptError(
                 f"the log '{log}' is damaged in the middle, so acknowledged changes would be lost; "
                 f"it was left as it is: copy it and '{path.name}' to a safe place, then restore a "
@@ -156,6 +162,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     for pragma in (
         "trusted_schema = OFF",
         "cell_size_check = ON",
+        "cache_spill = OFF",  # so that page 1 comes first in each log
         "locking_mode = EXCLUSIVE",  # no shared memory file, and no other program in between
         "journal_mode = WAL",
         f"synchronous = {synchronous}",

@@ -14,13 +14,44 @@ from __future__ import annotations
 from array import array
 from typing import BinaryIO, Final
 
-__all__ = ["count_unreadable"]
+__all__ = ["count_unreadable", "first_pages"]
 
 _HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
 _MAGIC: Final = 0x377F0682  # the lowest bit tells the byte order of the checksums
+_PAGE_BYTES_MIN: Final = 512
 _PAGE_BYTES_MAX: Final = 65_536
 _MASK: Final = 0xFFFFFFFF
+
+
+def first_pages(file: BinaryIO, size: int) -> list[bytes] | None:
+    """Return how page 1 begins, `size` bytes, as often as it stands in a log.
+
+    None for a log without a good first frame, of which SQLite reads nothing. An empty list if
+    the first frame holds another page.
+    """
+    header = file.read(_HEADER_BYTES)
+    if not _is_header(header):
+        return None
+    page_bytes = _number(header, 8)
+    frame = file.read(_FRAME_HEADER_BYTES + page_bytes)
+    if len(frame) < _FRAME_HEADER_BYTES + page_bytes or frame[8:16] != header[16:24]:
+        return None
+    order = _order(header)
+    sums = _checksum(frame[:8] + frame[_FRAME_HEADER_BYTES:], order, _sums(header, 24))
+    if sums != _sums(frame, 16):
+        return None
+    pages: list[bytes] = []
+    position = _HEADER_BYTES
+    while len(frame) >= _FRAME_HEADER_BYTES + size:
+        if _number(frame, 0) == 1 and frame[8:16] == header[16:24]:
+            pages.append(frame[_FRAME_HEADER_BYTES : _FRAME_HEADER_BYTES + size])
+        elif not pages:
+            break
+        position += _FRAME_HEADER_BYTES + page_bytes
+        file.seek(position)
+        frame = file.read(_FRAME_HEADER_BYTES + size)
+    return pages
 
 
 def count_unreadable(file: BinaryIO) -> int:
@@ -31,11 +62,9 @@ def count_unreadable(file: BinaryIO) -> int:
     header = file.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES:
         return 0
-    magic, page_bytes = _number(header, 0), _number(header, 8)
-    order = "big" if magic & 1 else "little"
-    sums = _checksum(header[:24], order, (0, 0))
-    if magic & ~1 != _MAGIC or page_bytes > _PAGE_BYTES_MAX or sums != _sums(header, 24):
+    if not _is_header(header):
         return 2 if file.read(1) else 0
+    page_bytes, order, sums = _number(header, 8), _order(header), _sums(header, 24)
     salts = header[16:24]
     is_whole = True
     unreadable = 0
@@ -47,6 +76,20 @@ def count_unreadable(file: BinaryIO) -> int:
         if not is_whole and is_ours and _number(frame, 4):  # the last frame of a transaction
             unreadable += 1
     return unreadable
+
+
+def _is_header(header: bytes) -> bool:
+    """Tell whether SQLite would take this for the beginning of a log."""
+    return (
+        len(header) == _HEADER_BYTES
+        and _number(header, 0) & ~1 == _MAGIC
+        and _PAGE_BYTES_MIN <= _number(header, 8) <= _PAGE_BYTES_MAX
+        and _checksum(header[:24], _order(header), (0, 0)) == _sums(header, 24)
+    )
+
+
+def _order(header: bytes) -> str:
+    return "big" if header[3] & 1 else "little"
 
 
 def _number(data: bytes, start: int) -> int:

@@ -1,0 +1,175 @@
+"""A file beside a log that is not its own: noticed before SQLite mixes the two."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from cytosol.errors import DatabaseCorruptError
+from cytosol.savestates import SqliteSaveState, sqlite
+from cytosol.savestates.sqlitelog import first_pages
+from cytosol.savestates.sqlitestamp import is_own_log
+
+
+def log_of(path: Path) -> Path:
+    return Path(f"{path}-wal")
+
+
+def copy(path: Path, target: Path) -> Path:
+    """Copy a file with its log, as a crash would leave them."""
+    shutil.copy(path, target)
+    shutil.copy(log_of(path), log_of(target))
+    return target
+
+
+def write(path: Path, number: int, *, crash: bool = False) -> None:
+    """Open, commit and close; with `crash` the log stays."""
+    state = SqliteSaveState(path)
+    state.open()
+    state.commit([(f"op/{number}", b"x" * 3_000)])
+    crashed = copy(path, path.with_name("crashed")) if crash else None
+    state.close()
+    if crashed is not None:
+        crashed.replace(path)
+        log_of(crashed).replace(log_of(path))
+
+
+def keys_at(path: Path, durability: str = "full") -> list[str]:
+    state = SqliteSaveState(path, durability)  # type: ignore[arg-type]  # one of the two
+    state.open()
+    state.check()
+    keys = [key for key, _ in state.scan("")]
+    state.close()
+    return keys
+
+
+def refuse(path: Path) -> None:
+    """Check that opening is refused, and that nothing was changed by that."""
+    before = path.read_bytes(), log_of(path).read_bytes()
+    names = sorted(each.name for each in path.parent.iterdir())
+    for durability in ("full", "relaxed"):
+        with pytest.raises(DatabaseCorruptError, match=r"is not the log of .* both were left"):
+            keys_at(path, durability)
+    assert before == (path.read_bytes(), log_of(path).read_bytes())
+    assert names == sorted(each.name for each in path.parent.iterdir())
+
+
+def test_an_older_backup_beside_the_log_of_today_is_refused(tmp_path: Path) -> None:
+    """Nothing is changed; without the log the backup opens, with its file the log does."""
+    path, backup = tmp_path / "notes", tmp_path / "backup"
+    write(path, 1)
+    shutil.copy(path, backup)
+    write(path, 2)
+    write(path, 3, crash=True)
+    today = path.read_bytes()
+    shutil.copy(backup, path)
+    refuse(path)
+    log_of(path).rename(tmp_path / "away")
+    assert ["op/1"] == keys_at(path)
+    path.write_bytes(today)
+    (tmp_path / "away").rename(log_of(path))
+    assert ["op/1", "op/2", "op/3"] == keys_at(path)
+
+
+def test_a_file_of_later_beside_an_old_log_is_refused(tmp_path: Path) -> None:
+    """The log would bring old pages back."""
+    path = tmp_path / "notes"
+    write(path, 1, crash=True)
+    old = log_of(path).read_bytes()
+    for number in (2, 3):
+        write(path, number)
+    log_of(path).write_bytes(old)
+    refuse(path)
+
+
+def test_the_log_of_another_database_is_refused(tmp_path: Path) -> None:
+    """Even of one that was made in the same way."""
+    path, other = tmp_path / "notes", tmp_path / "other"
+    write(path, 1)
+    write(other, 1, crash=True)
+    log_of(other).rename(log_of(path))
+    refuse(path)
+
+
+def test_a_log_that_another_program_began_is_refused(tmp_path: Path) -> None:
+    """Ours begin with page 1."""
+    path = tmp_path / "notes"
+    write(path, 1)
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO records VALUES ('op/2', x'00', 0)")
+    connection.commit()
+    copy(path, tmp_path / "image")
+    connection.close()
+    refuse(tmp_path / "image")
+
+
+def test_page_1_comes_first_also_where_a_transaction_is_large(tmp_path: Path) -> None:
+    """SQLite would write pages early when they fill its memory."""
+    state = SqliteSaveState(tmp_path / "notes")
+    state.open()
+    state.commit([(f"op/{number}", b"x" * 100_000) for number in range(30)])
+    with log_of(state.path).open("rb") as log:
+        assert first_pages(log, 64)
+    state.close()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_image_of_a_running_database_is_one_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Through many logs and sizes of transactions: file and log of one moment go together."""
+    monkeypatch.setattr(sqlite, "_SETTLE_BYTES", 100_000)
+    choose = random.Random(seed)
+    path, image = tmp_path / "notes", tmp_path / "image"
+    state = SqliteSaveState(path)
+    state.open()
+    stamps = set()
+    for _ in range(30):
+        if choose.random() < 0.1:
+            state.close()
+            state.open()
+        size = choose.choice([10, 5_000, 5_000, 100_000])
+        state.commit([(f"op/{choose.randrange(9)}", b"x" * size), ("op/x", b"x" * size)])
+        with log_of(path).open("rb") as log:
+            pages = first_pages(log, 64)
+        assert pages
+        stamps.add(pages[0][60:64])
+        assert [key for key, _ in state.scan("")] == keys_at(copy(path, image))
+    state.close()
+    assert len(stamps) > 5
+
+
+def head_with(stamp: int) -> bytes:
+    return bytes(60) + (stamp << 8 | 1).to_bytes(4, "big") + bytes(36)
+
+
+def test_stamps_begin_anew_after_the_last_one(tmp_path: Path) -> None:
+    """Eight million logs later."""
+    path = tmp_path / "notes"
+    write(path, 1)
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA user_version = {((1 << 23) - 1) << 8 | 1}")
+    connection.close()
+    write(path, 2, crash=True)
+    log = log_of(path).read_bytes()
+    fits = [stamp for stamp in (-3, -2, -1, 0, 1, 2, 9)
+            if is_own_log(head_with(stamp % (1 << 23)), BytesIO(log))]  # fmt: skip
+    assert [-1, 0] == fits
+    assert ["op/1", "op/2"] == keys_at(path)
+
+
+def test_what_sqlite_does_not_read_is_nobodys_log(tmp_path: Path) -> None:
+    """A log that a crash cut in its first frame, or that has no header, replays nothing."""
+    path = tmp_path / "notes"
+    write(path, 1, crash=True)
+    log = log_of(path).read_bytes()
+    damaged = bytearray(log)
+    damaged[100] ^= 1
+    for content in (b"", log[:20], log[:32], log[:2_000], bytes(64), bytes(damaged)):
+        assert first_pages(BytesIO(content), 64) is None
+    assert first_pages(BytesIO(log), 64)
