@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.oracle.dates import CONTENT_OF_INIT, date_of, is_superseded, loses_newer
 from tests.oracle.tree import (
+    NEVER,
     Action,
     Date,
     Form,
@@ -233,10 +234,11 @@ class Oracle(Tree):
         key = [path[1]["query"]] if form_of(action) is Form.KEY else []
         return self.path_of(found) + key
 
-    def _give_date(self, place: Place, what: str) -> None:
-        """Let a place remember the greatest date at which something was done to it."""
-        before = getattr(place, what)
-        self._assign(place, what, self._date if before is None else max(before, self._date))
+    def _date_assigned(self, place: Place) -> None:
+        """Give a place the date of what acts on it, or puts it as a part of something."""
+        self._assign(place, "assigned", self._date)
+        self._assign(place, "calculated", NEVER)
+        self._assign(place, "moved", NEVER)
 
     def _look_at_dates(self, action: Action, place: Place | None) -> None:
         """Go on if nothing newer than a re-issued action is at the place where it acts."""
@@ -319,16 +321,14 @@ class Oracle(Tree):
         """Add the fills, each a `null`, and return the position for the place after them."""
         *fills, position = self._add_positions(array, action, first)
         for number, fill in enumerate(fills, first):
-            place = self._occupant(fill)
-            self._assign(place, "content", None)
-            self._name_place(number, place)
+            self._put(self._occupant(fill), None, number)
         return position
 
     def _occupant(self, slot: KeySlot | Position) -> Place:
         """Return the occupant of a slot, or a new empty one if there is none."""
         place = occupant_of(slot)
         if place is None:
-            place = Place(slot, self._date)
+            place = Place(slot)
             self._occupy(slot, place)
         return place
 
@@ -346,7 +346,7 @@ class Oracle(Tree):
         number += 1
         if not naming_only:
             self._set_content(place, content_for(value))
-            self._give_date(place, "assigned")
+            self._date_assigned(place)
         if isinstance(value, dict):
             for key in sorted(value):
                 occupant = self._occupant(KeySlot(place, key))
@@ -388,7 +388,7 @@ class Oracle(Tree):
             self._put(place, action["payload"], number)
             return
         self._name_place(number, place)
-        self._give_date(place, "assigned")
+        self._date_assigned(place)
         content = CONTENT_OF_INIT[action["action"]]
         if place.content is not content:
             self._set_content(place, content)
@@ -415,15 +415,15 @@ class Oracle(Tree):
 
     def _delete(self, action: Action) -> None:
         place = self._found(action["path"][0])
-        if not place.covered:
-            if place.slot is None:
-                raise Failed("cannot replace the root")
-            if not self.is_open(place.slot):
-                raise Failed(DOES_NOT_EXIST)
-            if place.content is not Kind.EMPTY:
-                self._look_at_dates(action, place)
-                self._set_content(place, Kind.EMPTY)
-        self._give_date(place, "assigned")
+        if place.covered:
+            return
+        if place.slot is None:
+            raise Failed("cannot replace the root")
+        if not self.is_open(place.slot):
+            raise Failed(DOES_NOT_EXIST)
+        self._look_at_dates(action, place)
+        if place.content is not Kind.EMPTY:
+            self._set_content(place, Kind.EMPTY)
 
     def _calculate(self, action: Action) -> None:
         place = self._present(action["path"][0])
@@ -441,13 +441,13 @@ class Oracle(Tree):
             if not math.isfinite(result):
                 raise Failed("number out of range")
         self._assign(place, "content", result)
-        self._give_date(place, "calculated")
+        self._assign(place, "calculated", max(place.calculated, self._date))
 
     def _move(self, action: Action, first: int) -> None:
         place, slot = self._source_and_destination(action)
         assert place.slot is not None  # the root has no name that could find it
         self._check_not_inside(place, slot.owner)
-        self._give_date(place, "moved")
+        self._assign(place, "moved", max(place.moved, self._date))
         if isinstance(slot, KeySlot) and slot == place.slot:
             return
         if isinstance(slot, Position):
@@ -572,7 +572,8 @@ def content_for(value: Any) -> Any:
 
 def copy_of(source: Place, made: MadeByCopy, date: Date) -> Place:
     """Return a new place with new places below it for everything that is shown below `source`."""
-    place = Place(None, date)
+    place = Place(None)
+    place.assigned = date
     place.content = source.content
     made.places[source] = place
     if source.content is Kind.OBJECT:

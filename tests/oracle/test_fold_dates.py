@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.oracle.dates import assigned
 from tests.oracle.histories import ALICE, BOB, CAROL, History, act, copied, nth
 
 MISSING = "path does not exist"
@@ -78,13 +77,13 @@ def test_what_a_re_issued_op_assigned_has_the_date_of_its_origin():
     assert history.document() == {"a": "third"}
 
 
-def test_the_greatest_date_counts_not_that_of_the_last_op_in_the_fold():
-    """Also if an ordinary op has replaced what was newer by its date."""
+def test_the_last_op_in_the_fold_that_assigned_gives_the_date():
+    """An ordinary op has replaced what was newer by its date."""
     history = History()
     history.do("Set", "a", payload="lost", origin=lost(50), index=1)
     history.do("Set", "a", payload="mine", index=2)
     history.do("Set", "a", payload="lost too", origin=lost(40))
-    assert history.document() == {"a": "mine"}
+    assert history.document() == {"a": "lost too"}
 
 
 def test_an_older_calculation_does_not_set_the_date_of_a_newer_one_back():
@@ -187,27 +186,15 @@ def test_at_an_empty_place_nobody_looks_at_dates(action, form):
     assert history.document() == {"a": {}}
 
 
-@pytest.mark.parametrize("deletes", [[3, 7], [7], [7, 8]])
-def test_a_delete_gives_its_date_also_without_effect(deletes):
-    """What is older than it, and came before it, is no obstacle; what comes later is."""
-    history = History()
-    a = history.do("Set", "a", payload=1)
-    for index in deletes:
-        history.do("Delete", a, index=index)
-    history.do("Set", "a", payload="revived", origin=lost(5))
-    history.do("Set", "a", payload="too old", origin=lost(6))
-    assert history.document() == {"a": "revived"}
-
-
-def test_an_older_delete_of_what_is_empty_does_not_set_the_date_back():
-    """The greatest counts."""
+def test_a_delete_gives_no_date():
+    """What revives the place is as old as it is."""
     history = History()
     a = history.do("Set", "a", payload=1)
     history.do("Delete", a, index=7)
-    history.do("Delete", a, origin=lost(3))
-    history.do("Set", "a", payload="revived", origin=lost(4))
-    history.do("Set", "a", payload="too old", origin=lost(5))
-    assert history.document() == {"a": "revived"}
+    history.do("Set", "a", payload="revived", origin=lost(5))
+    history.do("Set", "a", payload="later", origin=lost(6))
+    history.do("Set", "a", payload="older", origin=lost(4))
+    assert history.document() == {"a": "later"}
 
 
 def test_a_delete_of_a_covered_place_does_not_date_the_one_that_covers_it():
@@ -256,16 +243,13 @@ def test_a_transaction_that_fails_gives_no_dates():
     assert history.failed() == ({"a": 3}, [([], MISSING)])
 
 
-def test_the_place_that_a_skipped_op_made_has_its_date_until_it_is_assigned():
-    """Empty as it is, it is in nobody's way; then the op that assigned it counts."""
+def test_the_place_that_a_skipped_op_made_is_in_nobodys_way():
+    """It is empty; then the op that assigned it counts."""
     history = History()
     box = history.do("Set", "box", payload={})
     history.do("Delete", box)
-    skipped = history.do("Set", box, "a", payload="skipped", index=9)
+    history.do("Set", box, "a", payload="skipped", index=9)
     history.do("InitObject", box)
-    place = history.fold().find(skipped)
-    assert place is not None
-    assert assigned(place)[0] == 9
     history.do("Set", box, "a", payload="revived", origin=lost(5))
     history.do("Set", box, "a", payload="later", origin=lost(6))
     history.do("Set", box, "a", payload="older", origin=lost(4))
@@ -344,14 +328,36 @@ def test_a_newer_calculation_supersedes_a_set(action, form):
     assert history.document() == {"a": 5 if action == "Add" else 6}
 
 
-def test_a_calculation_keeps_its_date_when_the_place_is_set_again():
-    """The three dates of a place do not know of each other."""
+@pytest.mark.parametrize("action", ["Set", "InitObject"])
+def test_only_calculations_since_it_was_last_assigned_count(action):
+    """They are gone with the number."""
     history = History()
     a = history.do("Set", "a", payload=1)
     history.do("Add", a, payload=1, origin=lost(50))
-    history.do("Set", a, payload=5)
+    history.do(action, a, **({"payload": 5} if action == "Set" else {}))
     history.do("Set", a, payload=0, origin=lost(40))
-    assert history.document() == {"a": 5}
+    assert history.document() == {"a": 0}
+
+
+@pytest.mark.parametrize("action", ["Set", "InitObject"])
+def test_only_moves_since_it_was_last_assigned_count(action):
+    """Also if an Init kept what was there."""
+    history = History()
+    a = history.do("Set", "a", payload={})
+    history.do("Move", "b", source=a, origin=lost(50))
+    history.do(action, a, **({"payload": 5} if action == "Set" else {}))
+    history.do("Set", "b", payload=0, origin=lost(40))
+    assert history.document() == {"b": 0}
+
+
+def test_only_what_was_done_since_a_payload_put_it_counts():
+    """A part of a payload is assigned like the whole."""
+    history = History()
+    box = history.do("Set", "box", payload={"n": 1})
+    history.do("Add", nth(box, 1), payload=1, origin=lost(50))
+    history.do("Set", box, payload={"n": 2})
+    history.do("Set", nth(box, 1), payload=0, origin=lost(40))
+    assert history.document() == {"box": {"n": 0}}
 
 
 def test_a_newer_move_onto_the_key_supersedes_a_set_of_the_key():
@@ -723,17 +729,16 @@ def test_what_is_superseded_gives_no_dates(action, older):
     assert history.document() == {"a": 1}
     place = history.fold().find(a)
     assert place is not None
-    assert (assigned(place)[0], place.calculated) == (7, None)
+    assert (place.assigned[0], place.calculated[0]) == (7, 0)
 
 
-def test_a_new_place_that_a_superseded_set_named_has_its_date():
-    """Skipped or not, it made the place."""
+def test_a_new_place_that_a_superseded_set_named_is_in_nobodys_way():
+    """It is empty."""
     history = History()
-    history.do("Set", "box", payload={}, index=7)
+    box = history.do("Set", "box", payload={}, index=7)
     history.do("Set", "box", payload={"b": 0}, origin=lost(5))
-    place = history.fold().find(nth(lost(5), 1))
-    assert place is not None
-    assert assigned(place)[0] == 5
+    history.do("Set", box, "b", payload=1, origin=lost(4), by=BOB)
+    assert history.document() == {"box": {"b": 1}}
 
 
 def test_a_superseded_op_counts_as_the_first_of_its_origin():

@@ -161,6 +161,17 @@ def test_an_origin_with_links_is_the_name_of_a_copied_place():
     assert history.failed() == ({"a": {"x": 1, "y": 2}}, [([], MISSING)])
 
 
+def test_an_origin_with_links_has_its_effect_although_the_copy_is_known():
+    """It is a place that the copy may not have made here."""
+    history = History()
+    a = history.do("Set", "a", payload=1)
+    copy = history.do("Copy", "b", source=a)
+    name = copied(copy, {"author": BOB, "index": 9})
+    history.do("Set", "c", payload=2, origin=name)
+    history.do("Add", name, payload=10, by=BOB)
+    assert history.document() == {"a": 1, "b": 1, "c": 12}
+
+
 def test_a_re_issued_copy_answers_to_the_links_of_the_lost_one():
     """A link is a name of the copy, and so is its origin."""
     history = History()

@@ -123,16 +123,15 @@ class Kind(Enum):
 class Place:
     """A member of an object, an element of an array, or the root."""
 
-    def __init__(self, slot: KeySlot | Position | None, made: Date) -> None:
+    def __init__(self, slot: KeySlot | Position | None) -> None:
         self.slot = slot  # None for the root, and for what a Copy has made but not yet placed
         self.content: Any = Kind.EMPTY
         self.keys: dict[str, Place | None] = {}  # None: the occupant has moved away
         self.positions: list[Position] = []
         self.covered = False
-        self.made = made
-        self.assigned: Date | None = None
-        self.calculated: Date | None = None
-        self.moved: Date | None = None
+        self.assigned = NEVER
+        self.calculated = NEVER  # since it was last assigned
+        self.moved = NEVER  # the same
 
     def occupants(self) -> list[Place]:
         """Return the occupants of all keys and positions, shown or not."""
@@ -216,7 +215,7 @@ class Tree:
     """The places, what finds them, and a journal: whatever is done can be undone."""
 
     def __init__(self) -> None:
-        self.root = Place(None, NEVER)
+        self.root = Place(None)
         self.root.content = Kind.OBJECT
         self._names: dict[Name, Place] = {}
         self._position_names: dict[Name, Position] = {}
