@@ -99,6 +99,24 @@ def test_a_transaction_with_a_failure_does_nothing(db: cytosol.Database) -> None
     assert before == db.state_hash()
 
 
+@pytest.mark.parametrize(
+    "change", [cytosol.Delete("$.a.x"), cytosol.Set("$.a.n", 1), cytosol.Move("$.a.x", "$.a.z")]
+)
+def test_what_a_refused_transaction_took_back_stands_in_the_lists_as_before(
+    db: cytosol.Database, change: Any
+) -> None:
+    """The order inside an object means nothing; that of a list of results is always the same."""
+    db.dispatch(cytosol.Set("$.a", {"y": 2, "x": 1, "z": 3}))
+    heard: list[Any] = []
+    db.subscribe("$.a", heard.append)
+    before = db.state_hash()
+    with pytest.raises(cytosol.FailureError):
+        db.dispatch(cytosol.Transaction([change, cytosol.Set("$.no.where", 1)]))
+    assert [1, 2, 3] == db.query_once("$.a[*]")
+    assert [{"x": 1, "y": 2, "z": 3}] == db.query_once("$.a")
+    assert ([[{"x": 1, "y": 2, "z": 3}]], before) == (heard, db.state_hash())
+
+
 def test_dispatching_from_many_threads_loses_nothing(tmp_path: Path) -> None:
     """In memory and in both kinds of files."""
     for state in (None, tmp_path / "a.cytosol", cytosol.JsonFileSaveState(tmp_path / "b.json")):
