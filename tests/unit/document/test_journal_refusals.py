@@ -138,20 +138,25 @@ def test_waiting_writers_share_one_commit() -> None:
     assert 9 == len(reopened(document, state).query("$.*"))
 
 
+def count_up(document: Document, *, threads: int, times: int) -> None:
+    """Add 1 to `$.n` so many times in each of some threads at once."""
+
+    def write() -> None:
+        for _ in range(times):
+            document.dispatch(Add("$.n", 1))
+
+    writers = Background()
+    for _ in range(threads):
+        writers.start(write)
+    writers.join()
+
+
 def test_records_stand_in_the_order_of_the_ops() -> None:
     """However many threads write, the file has the numbers in their order."""
     state = FaultyState()
     document = open_document(state)
     document.dispatch(Set("$.n", 0))
-
-    def write() -> None:
-        for _ in range(50):
-            document.dispatch(Add("$.n", 1))
-
-    writers = Background()
-    for _ in range(6):
-        writers.start(write)
-    writers.join()
+    count_up(document, threads=6, times=50)
     found = [op.index for _, value in state.scan("op/") for op in decode_ops(value)]
     assert list(range(1, 302)) == found
     assert [300] == reopened(document, state).query("$.n")
@@ -235,15 +240,7 @@ def test_trimming_waits_for_what_is_queued() -> None:
     state = FaultyState()
     document = open_document(state, max_history=40)
     document.dispatch(Set("$.n", 0))
-
-    def write() -> None:
-        for _ in range(100):
-            document.dispatch(Add("$.n", 1))
-
-    writers = Background()
-    for _ in range(4):
-        writers.start(write)
-    writers.join()
+    count_up(document, threads=4, times=100)
     assert document.replica.trimmed_count > 0
     document.check()
     again = reopened(document, state, max_history=40)
