@@ -177,10 +177,10 @@ def test_what_is_not_in_a_payload_keeps_its_date():
 @pytest.mark.parametrize("action", ["Set", "InitObject"])
 @pytest.mark.parametrize("form", ["key", "place"])
 def test_at_an_empty_place_nobody_looks_at_dates(action, form):
-    """There is nothing to lose, although the Delete is newer."""
+    """There is nothing to lose, although what was there was newer."""
     history = History()
-    a = history.do("Set", "a", payload=1)
-    history.do("Delete", a, index=7)
+    a = history.do("Set", "a", payload=1, index=7)
+    history.do("Delete", a)
     rest = {"payload": {}} if action == "Set" else {}
     history.do(action, "a" if form == "key" else a, origin=lost(5), **rest)
     assert history.document() == {"a": {}}
