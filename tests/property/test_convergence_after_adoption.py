@@ -12,9 +12,9 @@ from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.retention import clean_cut
 from cytosol.crdt.snapshot import Notes, export_base, load_base
-from cytosol.crdt.touches import Touches
 from cytosol.limits import DOCUMENT_PLACES_MAX
 from cytosol.model.op import Op
+from cytosol.model.packed import zstd
 from tests.property.histories import History, Peer
 
 
@@ -24,7 +24,6 @@ def trim(replica: Replica, count: int, notes: Notes) -> tuple[bytes, list[Op]] |
     if not count:
         return None
     rows = replica.rewind(count)
-    notes.touches.note(replica, 0, count)
     notes.contents.advance(replica, count)
     replica.trim_to(count)
     base = export_base(replica, notes)
@@ -82,7 +81,7 @@ def adopt_once(seed: int) -> bool:
     new.merge(ops)
     new.renew_author(b"\xee" * 16)
     since = new.clock
-    reissue(ours, our_notes.touches, new, notes.touches)
+    reissue(ours, new)
     new.check_invariants()
     added = [new.log.op(row) for row in range(len(new.log)) if new.log.numbers[row] == new.number]
     whole.merge(added)
@@ -99,7 +98,6 @@ def test_a_base_that_is_damaged_is_refused() -> None:
     """Any byte may be wrong: ActionError, or a base that holds together."""
     import msgspec
 
-    from cytosol.crdt import snapshot
     from cytosol.errors import ActionError
 
     history = History(3, 2)
@@ -111,7 +109,7 @@ def test_a_base_that_is_damaged_is_refused() -> None:
     assert trimmed is not None
     base = trimmed[0]
     assert load_base(base, b"x" * 16, 100)[0].document == replica.document
-    plain = snapshot.zstd.decompress(base[1:])
+    plain = zstd.decompress(base[1:])
     for seed in range(600):
         chance = random.Random(seed)
         columns = msgspec.msgpack.decode(plain, strict=False)
@@ -129,12 +127,12 @@ def test_a_base_that_is_damaged_is_refused() -> None:
             at[step] = chance.choice([{}, {0: [1, 2]}, {1: [0, 1, 2]}, {0: [0]}, {"a": 1}])
         else:
             at[step] = chance.choice([None, 1, [], {}, [[]]])
-        data = base[:1] + snapshot.zstd.compress(msgspec.msgpack.encode(columns))
+        data = base[:1] + zstd.compress(msgspec.msgpack.encode(columns))
         try:
             load_base(data, b"x" * 16, 100)[0].tree.check_invariants()
         except ActionError:
             continue
-    for data in (b"", b"\x09", base[:1], base[:-3], base[:1] + snapshot.zstd.compress(b"\xc1")):
+    for data in (b"", b"\x09", base[:1], base[:-3], base + b"x", base[:1] + zstd.compress(b"\xc1")):
         with pytest.raises(ActionError):
             load_base(data, b"x" * 16, 100)
 
@@ -159,4 +157,3 @@ def test_digests_tell_contents_apart_under_the_same_ids() -> None:
     notes = Notes()
     assert trim(replica, len(replica.log), notes) is not None
     assert whole == notes.contents.digest(replica, author, latest)
-    assert isinstance(notes.touches, Touches)

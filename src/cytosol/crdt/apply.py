@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from cytosol.crdt.calculate import calculate
+from cytosol.crdt.dates import CALCULATES, REPLACES, Dates
 from cytosol.crdt.find import Finder
 from cytosol.crdt.log import NO_INDEX, Act, Coded, numbers_taken
 from cytosol.crdt.mutate import (
@@ -35,6 +36,7 @@ __all__ = ["Applier"]
 
 NOT_AN_ARRAY: Final = "not an array"
 NOT_A_NUMBER: Final = "not a number"
+NEWER_BELOW: Final = "newer values stand below"
 OUT_OF_RANGE: Final = "number out of range"
 INTO_ITSELF: Final = "cannot move a place into itself"
 PAYLOAD_TOO_LARGE: Final = "payload is too large"
@@ -77,11 +79,17 @@ def nesting(value: Any) -> int:
 class Applier:
     """Applies one action at a time, leaving the inverse on a trail."""
 
-    __slots__ = ("finder", "mutator", "places_max", "tree")
+    __slots__ = ("date", "dates", "finder", "mutator", "ordinal", "places_max", "tree")
 
-    def __init__(self, tree: Tree, finder: Finder, places_max: int = DOCUMENT_PLACES_MAX) -> None:
+    def __init__(
+        self, tree: Tree, finder: Finder, dates: Dates, places_max: int = DOCUMENT_PLACES_MAX
+    ) -> None:
         self.tree = tree
         self.finder = finder
+        self.dates = dates
+        self.date: int | None = None
+        """The date of the op that is applied, if it has an origin."""
+        self.ordinal = 0
         self.mutator = Mutator(tree)
         self.places_max = places_max
 
@@ -94,6 +102,7 @@ class Applier:
         Transaction name what the earlier ones have made.
         """
         start = len(trail)
+        self.ordinal = 0
         try:
             if body.kind is not Kind.TRANSACTION:
                 self.apply_one(body, op_code, 0, trail, acts)
@@ -106,7 +115,7 @@ class Applier:
             for inner in body.payload:
                 check_payload(inner.payload)
             base = 0
-            for inner in body.payload:
+            for self.ordinal, inner in enumerate(body.payload):
                 base = self.apply_one(inner, op_code, base, trail, acts)
         except Failed:
             undo(trail, start)
@@ -120,7 +129,12 @@ class Applier:
         mark = len(trail)
         try:
             check_payload(body.payload)
-            act = self._apply_one(body, (op_code << OFFSET_BITS) + base, trail)
+            code = (op_code << OFFSET_BITS) + base
+            if self.date is not None and self._is_superseded(body, self.date):
+                self.dates.supersede(op_code, self.ordinal, trail)
+                act = self._skip_one(body, code, trail)
+            else:
+                act = self._apply_one(body, code, trail)
         except Failed as failed:
             undo(trail, mark)
             failed.path = self._target_path(body)
@@ -184,6 +198,39 @@ class Applier:
                 acts.append(act)
                 self.finder.forget(op_code)
             base += numbers_taken(inner)
+
+    def _is_superseded(self, body: Coded, date: int) -> bool:
+        """Tell whether what an action with an origin would write was written later.
+
+        Raises Failed if it would have to remove what was written later, and as the action itself.
+        """
+        up: Place
+        step: Step
+        kind, tree, dates = body.kind, self.tree, self.dates
+        if kind in CALCULATES:
+            up, step = self._present(body.name)
+            return dates.is_newer(dates.stamp(tree.code_at(up, step))[:1], date)
+        if kind is Kind.DELETE:
+            found = self.finder.find(body.name) if body.name else None
+            if found is None or found[2] or not self._owner_ok(found[0], found[1]):
+                return False
+            up, step, _ = found
+        elif kind not in REPLACES or body.index != NO_INDEX:
+            return False
+        elif body.key is None:
+            up, step = self._named(body.name)
+        else:
+            up, step = self.parent(body.name), body.key
+        content = tree.content(up, step)
+        if content is MISSING:
+            return False
+        stamp = dates.stamp(tree.code_at(up, step))
+        if dates.is_newer(stamp if body.key is not None else stamp[:2], date):
+            return True
+        keeps = {Kind.INIT_OBJECT: dict, Kind.INIT_ARRAY: list}.get(kind)
+        if type(content) is not keeps and dates.is_newer_below(up, step, date):
+            raise Failed(NEWER_BELOW)
+        return False
 
     # --- where --------------------------------------------------------------------------
 

@@ -36,13 +36,11 @@ class Finder:
         if found is not None:
             return found
         if code < 0:
-            alias = tree.origins.get(code)
-            if alias is not None:
-                return self.find(alias)
             found = self._find_copied(code)
             if found is None and self.log.find(self.names.pairs[~code][0] >> OFFSET_BITS) < 0:
                 found = self._find_in_base(code)  # only copies that are older than the log
-            return found
+            alias = tree.origins.get(code)
+            return self.find(alias) if found is None and alias is not None else found
         op_code = code >> OFFSET_BITS
         offset = code & OFFSET_MASK
         log = self.log
@@ -164,14 +162,15 @@ class Finder:
 
     def _find_older(self, code: int, offset: int) -> Found | None:
         """Find a place by a name from before the log, or by the id of a re-issued op."""
+        found = self._find_in_base(code)  # the op itself goes before what stands for it
+        if found is not None:
+            return found
         alias = self.tree.origins.get(code)
         if alias is None and offset:
             alias = self.tree.origins.get(code - offset)
             if alias is not None:
                 alias += offset
-        if alias is not None:
-            return self.find(alias)
-        return self._find_in_base(code)
+        return None if alias is None else self.find(alias)
 
     def _find_in_base(self, code: int) -> Found | None:
         """Find a place by the name that the base knows it by."""

@@ -11,11 +11,10 @@ that follows from what they say: whoever holds them calls them alike.
 from __future__ import annotations
 
 from cytosol.crdt.contents import digest_of
-from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.retarget import Retarget
-from cytosol.crdt.touches import Touches
 from cytosol.crdt.tree import MISSING, Found, Place, Step
+from cytosol.limits import LAMPORT_LEAP_MAX
 from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Body, Kind, Link, Name, Op, Side, Spot, map_names
@@ -26,23 +25,19 @@ Piece = tuple[Body, Name | None]
 """What makes a part of a base, and its origin."""
 
 
-def reissue(
-    old: Replica,
-    old_touches: Touches,
-    new: Replica,
-    new_touches: Touches,
-    unknown_since: int | None = None,
-) -> int:
+def reissue(old: Replica, new: Replica, unknown_since: int | None = None) -> int:
     """Merge into `new` what only `old` has, as ops of `new`'s author; return how much that is.
 
     `unknown_since`, if given, says that our history and the new one diverged under `old`'s author,
     and after which index nobody else can know what `old` wrote.
     """
-    issuer = _Issuer(old, new, new_touches)
+    # Dates must lie before the ids of the ops that carry them, and leaps are limited.
+    new.clock = max(new.clock, min(old.clock, new.clock + LAMPORT_LEAP_MAX // 2))
+    issuer = _Issuer(old, new)
     count = 0
     if old.trim is not None and _lacks(new, old.trimmed):
         rows = old.rewind(0)
-        base = _Base(old, old_touches, issuer)
+        base = _Base(old, issuer)
         for body, origin in [*base.deletions(), *base.contents()]:
             issuer.issue(body, 0, origin)
             count += 1
@@ -89,15 +84,14 @@ def _is_fork(op: Op, old: Replica, new: Replica, unknown_since: int | None) -> b
 
 
 class _Issuer:
-    """Appends ops to the new history, and knows who last wrote what in it."""
+    """Appends ops to the new history."""
 
-    def __init__(self, old: Replica, replica: Replica, touches: Touches) -> None:
+    def __init__(self, old: Replica, replica: Replica) -> None:
         self.old = old
         self.old_calls = _Calls(old)
         self.replica = replica
         self.calls = _Calls(replica)
-        self.touches = touches.copy()
-        self.touches.note(replica, 0, len(replica.log))
+        replica.dates.catch_up(len(replica.log))
 
     def issue(self, body: Body, timestamp: int, origin: Name | None) -> None:
         """Append an op of the replica's author, unless it would do nothing.
@@ -119,8 +113,6 @@ class _Issuer:
         replica.told()
         if origin is not None:
             self.calls.add(replica.author, index, origin)
-        row = len(replica.log) - 1
-        self.touches.note(replica, row, row + 1)
 
     def _is_superseded(self, body: Body, origin: Name) -> bool:
         """Tell whether a value was overwritten later, in the order of the ops' first ids."""
@@ -142,7 +134,10 @@ class _Issuer:
             up, step = parent, body.key
         if not tree.is_present(up) or tree.content(up, step) is MISSING:
             return False
-        return self.writer(tree.name_at(up, step)) > (origin.index, origin.author)
+        date = replica.names.op_code(origin.index, origin.author)
+        replica.dates.catch_up(len(replica.log))
+        stamp = replica.dates.stamp(tree.code_at(up, step))
+        return replica.dates.is_newer(stamp[: 2 if body.key is None else 3], date)
 
     def find(self, name: Name) -> Found | None:
         """Find a place of the new history by a name that the old one knows.
@@ -165,15 +160,6 @@ class _Issuer:
                 return None
             parent = place
         return (parent, there[1], 0) if type(parent.value) is dict else None
-
-    def writer(self, code: int) -> tuple[int, PeerId]:
-        """Return the first id of the op that last wrote a place."""
-        names = self.replica.names
-        op = self.touches.written.get(code)
-        if op is not None:
-            return op >> AUTHOR_BITS, names.authors[op & AUTHOR_MASK]
-        name = self.calls.name(names.name(code))
-        return name.index, name.author
 
     def knows(self, author: PeerId, index: int, piece: Name) -> bool:
         """Tell whether an op is part of the new history, or that piece of what it had done."""
@@ -216,10 +202,9 @@ class _Calls:
 class _Base:
     """The base of an old history, compared with the new one."""
 
-    def __init__(self, old: Replica, old_touches: Touches, issuer: _Issuer) -> None:
+    def __init__(self, old: Replica, issuer: _Issuer) -> None:
         self.old = old
         self.old_calls = issuer.old_calls
-        self.old_touches = old_touches
         self.issuer = issuer
         self.new = issuer.replica
 
@@ -270,7 +255,8 @@ class _Base:
         for step in _steps(place):
             code = tree.name_at(place, step)
             name = self.issuer.calls.name(names.name(code))
-            goes = name not in held and code not in touched and self._was_seen(code, name)
+            made = tree.code_at(place, step)
+            goes = name not in held and code not in touched and self._was_seen(made, name)
             below = tree.place_at(place, step)
             mark = len(pieces)
             if below is not None and below.value is not None:
@@ -285,19 +271,18 @@ class _Base:
         """Tell whether the old base knew a place of the new history, as it is there."""
         if name.index > self.old.trimmed.get(name.author, 0):
             return False
-        for table in (self.issuer.touches.written, self.issuer.touches.moved):
-            op = table.get(code, 0)
-            author = self.new.names.authors[op & AUTHOR_MASK]
-            if op >> AUTHOR_BITS > self.old.trimmed.get(author, 0):
-                return False
-        return True
+        dates = self.new.dates
+        return all(
+            index <= self.old.trimmed.get(author, 0)
+            for index, author in map(dates.key, dates.stamp(code))
+        )
 
     # --- what is there -------------------------------------------------------------------
 
     def contents(self) -> list[Piece]:
         """Return what makes, writes and moves those places that the new history does not know."""
         pieces: list[Piece] = []
-        tree = self.old.tree
+        tree, dates = self.old.tree, self.old.dates
         last: dict[int, Name] = {}
         for place, step, item in _slots(self.old):
             code = tree.name_at(place, step)
@@ -310,24 +295,23 @@ class _Base:
                 side = Side.END if beside is None else Side.AFTER
                 target = Body(Kind.SET, parent, spot=Spot(0, beside, side))
                 last[id(place)] = name
-            if not self.issuer.knows(name.author, name.index, name):
+            is_known = self.issuer.knows(name.author, name.index, name)
+            if not is_known:
                 pieces.append((_with_value(target, item), name))
+            if code not in dates.stamps:
                 continue
-            moved = self._news_of(self.old_touches.moved, code, name)
-            if moved is not None:
-                pieces.append((target._replace(kind=Kind.MOVE, source=name), moved))
-            written = self._news_of(self.old_touches.written, code, name)
-            if written is not None:
-                pieces.append((_with_value(Body(Kind.SET, name), item), written))
+            assigned, calculated, moved = dates.stamp(code)
+            origin = self._news_of(moved, 1, name) if moved and is_known else None
+            if origin is not None:
+                pieces.append((target._replace(kind=Kind.MOVE, source=name), origin))
+            origin = self._news_of(max(assigned, calculated, key=dates.key), 0, name)
+            if origin is not None:
+                pieces.append((_with_value(Body(Kind.SET, name), item), origin))
         return pieces
 
-    def _news_of(self, table: dict[int, int], code: int, name: Name) -> Name | None:
-        """Return the origin for what an op did to an older place, if the new history lacks it."""
-        op = table.get(code)
-        if op is None:
-            return None
-        author, index = self.old.names.authors[op & AUTHOR_MASK], op >> AUTHOR_BITS
-        offset = 0 if table is self.old_touches.written else 1
+    def _news_of(self, date: int, offset: int, name: Name) -> Name | None:
+        """Return the origin for what an op did to a place, if the new history lacks it."""
+        index, author = self.old.dates.key(date)
         piece = Name(author, index, offset, ((name.author, name.index, name.offset), *name.of))
         return None if self.issuer.knows(author, index, piece) else piece
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cytosol.crdt.apply import Applier, is_too_large
+from cytosol.crdt.dates import Dates
 from cytosol.crdt.find import Finder
 from cytosol.crdt.log import NO_INDEX, Act, Coded, Log, Row
 from cytosol.crdt.mutate import Failed
@@ -45,12 +46,13 @@ class Replica:
         self.tree = Tree(self.names)
         self.log = Log(self.names)
         self.finder = Finder(self.tree, self.log)
-        self.applier = Applier(self.tree, self.finder, places_max)
         self.author = author
         self.number = self.names.number(author)
         self.latest: dict[PeerId, int] = {}
         self.clock = 0
         self.failures: dict[int, tuple[list[Step], str]] = {}
+        self.dates = Dates(self.tree, self.log, self.finder, self.failures)
+        self.applier = Applier(self.tree, self.finder, self.dates, places_max)
         self.waiting: dict[tuple[int, PeerId], Op] = {}
         self.trim: OpId | None = None
         self.trimmed: dict[PeerId, int] = {}
@@ -59,6 +61,8 @@ class Replica:
         self.base_vectors: dict[PeerId, dict[PeerId, int]] = {}
         """What each author had seen when it made its newest trimmed op."""
         self.save_points = SavePoints()
+        self._repeated: dict[int, list[int]] = {}
+        """The ops that were issued again, in whole or in part, and by which."""
         self._coming: set[int] = set()
         """Ops that are being put into the log; only where there are re-issued ones."""
         self._told: dict[PeerId, int] = {}
@@ -100,6 +104,7 @@ class Replica:
     def drop_op(self, row: int) -> None:
         """Remove the row of an own op that was started and taken back."""
         self.log.seen.pop(self.log.op_code(row), None)
+        self.dates.rewind(row)
         self.log.cut(row)
 
     def perform(self, body: Coded, now_ms: int) -> int:
@@ -288,10 +293,8 @@ class Replica:
         """Return the first row of the log that stands for one of some new ops."""
         first = len(self.log)
         for row in rows:
-            code = (row[0] << AUTHOR_BITS | row[1]) << OFFSET_BITS
-            repeated = self.tree.origins.get(code)
-            if repeated is not None:
-                at = self.log.find(repeated >> OFFSET_BITS)
+            for repeated in self._repeated.get(row[0] << AUTHOR_BITS | row[1], ()):
+                at = self.log.find(repeated)
                 first = min(first, at) if at >= 0 else first
         return first
 
@@ -301,6 +304,7 @@ class Replica:
             self._undo_row(row)
         self.tree.restore_bound()
         self.save_points.cut(self.trimmed_count + start)
+        self.dates.rewind(start)
         return self.log.cut(start)
 
     def _merged(self, left: list[Row], right: list[Row]) -> list[Row]:
@@ -330,11 +334,15 @@ class Replica:
         if key is None:
             log.acts[row] = acts
         log.undos[row] = trail
+        if origin is not None:
+            self.dates.catch_up(row)
+            self.applier.date = self.dates.date(op_code)
         try:
             self.applier.apply(body, op_code, trail, acts)
         except Failed as failed:
             self.failures[op_code] = failed.path, failed.message
             self.applier.skip(body, op_code, trail, acts)
+        self.applier.date = None
         if key is not None:
             log.acts[row] = acts[0].up if acts else None
 
@@ -376,14 +384,17 @@ class Replica:
         """Note a re-issued op; return True if it has no effect because it was there before."""
         origins = self.tree.origins
         first = origins.get(origin)
-        name = self.names.name(origin)
-        if first is None and not name.offset and not name.of and self._knows(name):
+        if first is None and origin >= 0 and self._knows(self.names.name(origin)):
             first = origin
         if first is not None:
             self.log.acts[row] = first
             return True
         origins[origin] = op_code << OFFSET_BITS
         trail.append((origins.pop, origin))
+        if origin >= 0:
+            repeated = self._repeated.setdefault(origin >> OFFSET_BITS, [])
+            repeated.append(op_code)
+            trail.append((repeated.pop,))
         return False
 
     def _knows(self, name: Name) -> bool:
@@ -507,6 +518,7 @@ class Replica:
         self._note_vectors(count)
         last = self.log.key(count - 1)
         rows = self.rewind(count)
+        self.dates.trim(count)
         failed = []
         for row in range(count):
             index, author = self.log.key(row)

@@ -7,7 +7,6 @@ they need no keys of their own and compress well.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import msgspec
@@ -17,23 +16,17 @@ from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.savepoints import SavePoints
 from cytosol.crdt.sequence import Sequence
-from cytosol.crdt.touches import Touches
 from cytosol.crdt.tree import Place
 from cytosol.errors import ActionError
 from cytosol.limits import COPY_CHAIN_MAX, DOCUMENT_PLACES_MAX, LAMPORT_MAX
 from cytosol.model.ids import OpId, PeerId
 from cytosol.model.json import JsonValue, copy_json
 from cytosol.model.op import Link, Name
-
-if sys.version_info >= (3, 14):  # pragma: no cover - each Python has one of the two
-    from compression import zstd
-else:  # pragma: no cover - see above
-    from backports import zstd
+from cytosol.model.packed import UnpackError, pack, unpack
 
 __all__ = ["BASE_BYTES_MAX", "Notes", "export_base", "load_base"]
 
 VERSION = 1
-LEVEL = 3
 BASE_BYTES_MAX = 1 << 30
 """Unpacked; a base of 2^24 places stays below."""
 
@@ -54,25 +47,22 @@ class _Base(msgspec.Struct, array_like=True):
     vectors: list[tuple[bytes, list[tuple[bytes, int]]]]
     origins: list[tuple[list[int], list[int]]]
     contents: list[tuple[bytes, bytes]]
-    written: dict[int, list[int]]  # author and index of the op, by number of the place
-    moved: dict[int, list[int]]
+    stamps: dict[int, list[list[int]]]  # dates, author and index, by number of the place
     failures: list[Any]
 
 
 class Notes:
     """What goes with a base, beside the replica that stands at it."""
 
-    __slots__ = ("contents", "failures", "touches")
+    __slots__ = ("contents", "failures")
 
     def __init__(
         self,
         failures: list[JsonValue] | None = None,
         contents: Contents | None = None,
-        touches: Touches | None = None,
     ) -> None:
         self.failures: list[JsonValue] = [] if failures is None else failures
         self.contents = Contents() if contents is None else contents
-        self.touches = Touches() if touches is None else touches
 
 
 _decoder = msgspec.msgpack.Decoder(_Base)
@@ -80,12 +70,11 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class _Writer:
-    def __init__(self, replica: Replica, touches: Touches) -> None:
+    def __init__(self, replica: Replica) -> None:
         self.names = replica.names
         self.tree = replica.tree
-        self.touches = touches
-        self.written: dict[int, list[int]] = {}
-        self.moved: dict[int, list[int]] = {}
+        self.dates = replica.dates
+        self.stamps: dict[int, list[list[int]]] = {}
         self.numbers: dict[PeerId, int] = {}
         self.author: list[int] = []
         self.index: list[int] = []
@@ -118,16 +107,15 @@ class _Writer:
             if place.places is not None and position in place.places:
                 self.walk(place.places[position])
 
-    def op(self, code: int) -> list[int]:
+    def date(self, code: int) -> list[int]:
         author = self.names.authors[code & AUTHOR_MASK]
         return [self.numbers.setdefault(author, len(self.numbers)), code >> AUTHOR_BITS]
 
     def one(self, code: int) -> None:
         name = self.names.name(code)
-        if code in self.touches.written:
-            self.written[len(self.author)] = self.op(self.touches.written[code])
-        if code in self.touches.moved:
-            self.moved[len(self.author)] = self.op(self.touches.moved[code])
+        if code in self.dates.stamps:
+            stamp = self.dates.stamp(code)
+            self.stamps[len(self.author)] = [self.date(date) if date else [] for date in stamp]
         if name.of:
             self.chain[len(self.author)] = self.flat(name)[3:]
         number, index, offset = self.link((name.author, name.index, name.offset))
@@ -141,7 +129,7 @@ def export_base(replica: Replica, notes: Notes) -> bytes:
     """Return the base of a replica whose log is empty, with what is noted beside it."""
     assert not len(replica.log), "a base has no ops"
     assert replica.trim is not None, "only trimmed histories have a base"
-    writer = _Writer(replica, notes.touches)
+    writer = _Writer(replica)
     writer.walk(replica.tree.root)
     names = replica.names
     origins = [
@@ -163,12 +151,11 @@ def export_base(replica: Replica, notes: Notes) -> bytes:
         [(author, sorted(seen.items())) for author, seen in sorted(replica.base_vectors.items())],
         origins,
         sorted(notes.contents.base.items()),
-        writer.written,
-        writer.moved,
+        writer.stamps,
         notes.failures,
     )
     base.authors = list(writer.numbers)
-    return bytes((VERSION,)) + zstd.compress(_encoder.encode(base), LEVEL)
+    return bytes((VERSION,)) + pack(_encoder.encode(base))
 
 
 def _damaged(what: str) -> ActionError:
@@ -212,22 +199,17 @@ def load_base(data: bytes, author: PeerId, places_max: int) -> tuple[Replica, No
     replica.clock = base.trim[0]
     replica.save_points = SavePoints(base.count, base.trim_hash)
     replica.renew_author(author)
-    return replica, Notes(base.failures, Contents(dict(base.contents)), reader.touches)
+    return replica, Notes(base.failures, Contents(dict(base.contents)))
 
 
 def _unpack(data: bytes) -> _Base:
     if data[:1] != bytes((VERSION,)):
         raise _damaged("its version is unknown")
     try:
-        size = zstd.get_frame_info(data[1:]).decompressed_size
-        if size is None or size > BASE_BYTES_MAX:
-            raise _damaged("it is too large or does not say how large")
-        unpacker = zstd.ZstdDecompressor()
-        plain = unpacker.decompress(data[1:], max_length=size + 1)
-        if len(plain) != size:
-            raise _damaged("its compressed part has another size than it says")
-        return _decoder.decode(plain)
-    except (zstd.ZstdError, msgspec.MsgspecError, RecursionError):
+        return _decoder.decode(unpack(memoryview(data)[1:], BASE_BYTES_MAX))
+    except UnpackError as error:
+        raise _damaged(f"its compressed part {error}") from None
+    except (msgspec.MsgspecError, RecursionError):
         raise _damaged("it cannot be unpacked") from None
 
 
@@ -236,12 +218,14 @@ class _Reader:
         self.base = base
         self.names = replica.names
         self.tree = replica.tree
-        self.touches = Touches()
+        self.dates = replica.dates
         self.at = 0
         self.index = 0
         self.offset = 0
 
-    def op(self, flat: list[int]) -> int:
+    def date(self, flat: list[int]) -> int:
+        if not flat:
+            return 0
         number, index = flat
         author, index, _ = self.link(number, index, 0)
         return self.names.op_code(index, author)
@@ -264,10 +248,10 @@ class _Reader:
         self.offset += base.offset[at]
         self.at += 1
         code = self.code([base.author[at], self.index, self.offset, *base.chain.get(at, ())])
-        if at in base.written:
-            self.touches.written[code] = self.op(base.written[at])
-        if at in base.moved:
-            self.touches.moved[code] = self.op(base.moved[at])
+        if at in base.stamps:
+            assigned, calculated, moved = base.stamps[at]
+            stamp = self.date(assigned), self.date(calculated), self.date(moved)
+            self.dates.stamps[code] = [stamp]
         position = base.position.get(at)
         return code, code if position is None else self.code(position)
 

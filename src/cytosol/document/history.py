@@ -254,7 +254,6 @@ class History:
         replica = self._replica
         touched = list(replica.applier.mutator.touched)
         rows = replica.rewind(count)
-        self._notes.touches.note(replica, 0, count)
         self._notes.contents.advance(replica, count)
         self._keep(replica.trim_to(count))
         self._notes.failures = list(self._kept)
@@ -457,7 +456,7 @@ class History:
         # Ops under our own id that we never made: this file is a copy, or was restored.
         is_split = replica.latest.get(old.author, 0) > old.latest.get(old.author, 0)
         since = self._own_since if is_split else None
-        count = reissue(old, self._notes.touches, replica, notes.touches, since)
+        count = reissue(old, replica, since)
         if not count and not is_split:
             replica.renew_author(old.author)
             author = old.author
