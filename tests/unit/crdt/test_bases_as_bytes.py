@@ -1,0 +1,68 @@
+"""A base that went through bytes leads the same names to the same places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from cytosol.crdt.actions import Copy, DataAction, Move, Set
+from cytosol.crdt.compile import Compiler
+from cytosol.crdt.replica import Replica
+from cytosol.crdt.snapshot import BASE_BYTES_MAX, Notes, export_base, load_base
+from cytosol.errors import ActionError
+from cytosol.model.op import Body, Kind, Name, Op
+from cytosol.model.packed import pack, unpack
+
+US, THEM = b"u" * 16, b"t" * 16
+
+
+def base_of(*actions: DataAction) -> bytes:
+    """Return the base that some actions make."""
+    replica = Replica(US)
+    compiler = Compiler(replica)
+    for action in actions:
+        compiler.dispatch(action, 1)
+    replica.trim_to(len(actions))
+    return export_base(replica, Notes())
+
+
+def test_elements_that_were_moved_into_an_array_keep_their_names() -> None:
+    """Each has a position that is called otherwise."""
+    base = base_of(
+        Set("$.l", [0]), Set("$.a", 1), Set("$.b", {}), Move("$.l[1]", "$.a"), Move("$.l[2]", "$.b")
+    )
+    replica, _ = load_base(base, THEM, 100)
+    replica.check_invariants()
+    assert {"l": [0, 1, {}]} == replica.document
+    replica.merge(
+        [
+            Op(6, THEM, 0, 0, Body(Kind.SET, Name(US, 3), "x", payload=5)),
+            Op(7, THEM, 6, 0, Body(Kind.DELETE, Name(US, 2))),
+        ]
+    )
+    assert ({"l": [0, {"x": 5}]}, {}) == (replica.document, replica.failures)
+
+
+def one_name_more(columns: list[Any]) -> None:
+    """Add a name for a place that the document does not have."""
+    for column in columns[2:5]:
+        column.append(0)
+
+
+def one_name_less(columns: list[Any]) -> None:
+    """Take the name of the last place away."""
+    for column in columns[2:5]:
+        column.pop()
+
+
+@pytest.mark.parametrize("damage", [one_name_more, one_name_less])
+def test_a_base_has_a_name_for_each_place_and_no_other(damage: Callable[[list[Any]], None]) -> None:
+    """Else it is damaged, and says so."""
+    base = base_of(Set("$.a", {"x": [1, 2]}), Copy("$.b", "$.a"))
+    columns = msgspec.msgpack.decode(unpack(base[1:], BASE_BYTES_MAX), strict=False)
+    damage(columns)
+    with pytest.raises(ActionError, match=r"a snapshot is damaged: its? .*names"):
+        load_base(base[:1] + pack(msgspec.msgpack.encode(columns)), THEM, 100)

@@ -1,0 +1,126 @@
+"""What only one of two histories holds is issued again on top of the other one, once."""
+
+from __future__ import annotations
+
+import copy
+
+from cytosol.crdt.actions import DataAction, InsertAfter, Set
+from cytosol.crdt.compile import Compiler
+from cytosol.crdt.readopt import reissue
+from cytosol.crdt.replica import Replica
+from cytosol.model.op import Body, Kind, Name, Op
+
+US, THEM, ELSE, LOST = b"u" * 16, b"t" * 16, b"e" * 16, b"l" * 16
+NEW, NEXT = b"n" * 16, b"o" * 16
+
+
+def written(*actions: DataAction) -> Replica:
+    """Return a history of our own."""
+    replica = Replica(US)
+    compiler = Compiler(replica)
+    for action in actions:
+        compiler.dispatch(action, 1)
+    return replica
+
+
+def on_top_of(history: Replica, author: bytes) -> Replica:
+    """Return a replica of another author that holds the same ops."""
+    replica = Replica(author)
+    replica.merge(ops(history))
+    return replica
+
+
+def ops(replica: Replica) -> list[Op]:
+    """Return the ops of a log."""
+    return [replica.log.op(row) for row in range(len(replica.log))]
+
+
+def test_two_writings_under_one_id_are_both_kept() -> None:
+    """As after a backup was restored; what was written below comes along."""
+    begin = Set("$.l", ["a"])
+    ours = written(begin, InsertAfter("$.l[0]", "ours"), Set("$.mine", {}), Set("$.mine.x", 1))
+    theirs = written(begin, InsertAfter("$.l[0]", "theirs"), Set("$.yours", {}))
+    first, second = on_top_of(theirs, NEW), on_top_of(theirs, NEXT)
+    assert 3 == reissue(ours, first) == reissue(ours, second)
+    for one in (first, second):
+        one.check_invariants()
+        assert ["a", "ours", "theirs"] == sorted(one.document["l"])
+        assert ({"x": 1}, {}) == (one.document["mine"], one.document["yours"])
+        assert {} == one.failures
+    alone = copy.deepcopy(first.document)
+    first.merge([op for op in ops(second) if op.author == NEXT])
+    assert alone == first.document, "whoever holds the same writings calls them alike"
+
+
+def test_what_was_issued_again_before_keeps_its_first_origin() -> None:
+    """So it counts once, however many histories it has gone through."""
+    ours = written(Set("$.a", 0))
+    ours.merge(
+        [
+            Op(6, ELSE, 0, 0, Body(Kind.SET, key="box", payload={}), (), Name(LOST, 2)),
+            Op(7, ELSE, 6, 0, Body(Kind.SET, Name(ELSE, 6), "x", payload=1)),
+            Op(8, ELSE, 7, 0, Body(Kind.COPY, key="c", source=Name(ELSE, 6)), (), Name(LOST, 4)),
+            Op(9, ELSE, 8, 0, Body(Kind.ADD, Name(ELSE, 8, 0, ((ELSE, 7, 0),)), payload=4)),
+        ]
+    )
+    there = on_top_of(written(Set("$.a", 0)), NEW)
+    assert 4 == reissue(ours, there)
+    expected = {"a": 0, "box": {"x": 1}, "c": {"x": 5}}
+    assert (expected, {}) == (there.document, there.failures)
+    origins = [Name(LOST, 2), Name(ELSE, 7), Name(LOST, 4), Name(ELSE, 9)]
+    assert [None, *origins] == [op.origin for op in ops(there)]
+    further = on_top_of(written(Set("$.a", 0)), NEXT)
+    assert 4 == reissue(there, further)
+    assert expected == further.document
+    assert [None, *origins] == [op.origin for op in ops(further)]
+    there.merge([op for op in ops(further) if op.author == NEXT])
+    assert (expected, {}) == (there.document, there.failures)
+
+
+def test_of_two_ops_under_one_id_that_with_an_origin_keeps_it() -> None:
+    """It has a name that everybody knows already."""
+    ours, theirs = written(Set("$.a", 0)), written(Set("$.a", 0))
+    ours.merge([Op(6, ELSE, 0, 0, Body(Kind.SET, key="p", payload=1), (), Name(LOST, 2))])
+    theirs.merge([Op(6, ELSE, 0, 0, Body(Kind.SET, key="q", payload=2))])
+    there = on_top_of(theirs, NEW)
+    assert 1 == reissue(ours, there)
+    assert {"a": 0, "p": 1, "q": 2} == there.document
+    assert Name(LOST, 2) == ops(there)[-1].origin
+
+
+def test_what_was_written_later_stands_whatever_else_happened_there() -> None:
+    """Insertions and deletions date nothing; assignments and sums do."""
+    begin = [Set("$.a", 0), Set("$.n", 0), Set("$.l", [0]), Set("$.gone", 0), Set("$.o", 0)]
+    ours = written(*begin, Set("$.a", "older"), Set("$.n", 5), Set("$.o", "only"))
+    theirs = written(*begin)
+    theirs.merge(
+        [
+            Op(20, THEM, 0, 0, Body(Kind.DELETE, Name(US, 4))),
+            Op(21, THEM, 20, 0, Body(Kind.COPY, key="copy", source=Name(US, 3))),
+            Op(22, THEM, 21, 0, Body(Kind.SET, key="a", payload="newer")),
+            Op(23, THEM, 22, 0, Body(Kind.ADD, Name(US, 2), payload=1)),
+        ]
+    )
+    there = on_top_of(theirs, NEW)
+    assert 3 == reissue(ours, there)
+    there.check_invariants()
+    expected = {"a": "newer", "l": [0], "copy": [0], "o": "only"}
+    assert expected == {key: item for key, item in there.document.items() if key != "n"}
+
+
+def test_ops_without_effect_protect_nothing_from_an_older_deletion() -> None:
+    """They failed, or said again what was there."""
+    ours = written(Set("$.a", 0), Set("$.b", 1), Set("$.c", 2))
+    there = on_top_of(written(Set("$.a", 0), Set("$.b", 1)), NEW)
+    ours.merge([Op(4, ELSE, 0, 0, Body(Kind.DELETE, Name(US, 2)))])
+    ours.trim_to(4)
+    there.merge(
+        [
+            Op(5, THEM, 0, 0, Body(Kind.SET, Name(LOST, 1), "k", payload="nowhere")),
+            Op(6, THEM, 5, 0, Body(Kind.SET, key="a", payload="again"), (), Name(US, 1)),
+        ]
+    )
+    reissue(ours, there)
+    there.check_invariants()
+    assert {"a": 0, "c": 2} == there.document
+    assert 1 == len(there.failures)
