@@ -34,6 +34,7 @@ from cytosol.model.op import Kind, Side
 
 __all__ = ["Applier"]
 
+NO_OFFSET: Final = -1  # of an act that names no place but those it maps
 NOT_AN_ARRAY: Final = "not an array"
 NOT_A_NUMBER: Final = "not a number"
 NEWER_BELOW: Final = "newer values stand below"
@@ -176,9 +177,9 @@ class Applier:
             case Kind.INSERT_UNIQUE:
                 act = self._insert_unique(body, code, trail)
             case Kind.MOVE:
-                self._move(body, code, trail)
+                fills = self._move(body, code, trail)
                 self.check_size()
-                return None
+                return fills
             case Kind.COPY:
                 act = self._copy(body, code, trail)
             case _:
@@ -294,6 +295,10 @@ class Applier:
             return None
         if array.sequence.has(name):
             return name
+        if self.tree.origins or self.finder.log.origins:
+            original = self.finder.original(name)
+            if original is not None and array.sequence.has(original):
+                return original
         found = self.finder.find(name)
         if found is not None and not found[2] and found[0] is array and type(found[1]) is int:
             return found[1]
@@ -397,7 +402,8 @@ class Applier:
             raise Failed(OUT_OF_RANGE)
         self.mutator.replace(up, step, result, trail)
 
-    def _move(self, body: Coded, code: int, trail: Trail) -> None:
+    def _move(self, body: Coded, code: int, trail: Trail) -> Act | None:
+        """Move a place; what is returned names the fills only, and not what was moved."""
         up: Place
         if body.key is not None:
             up = self.parent(body.name)
@@ -411,7 +417,7 @@ class Applier:
         if place is not None and self.tree.is_below(up, place):
             raise Failed(INTO_ITSELF)
         if body.key is not None and source == (up, body.key):
-            return
+            return None
         if place is not None and place.value is not None:
             depth = self.tree.depth(up)
             if depth > self.tree.depth(source[0]) and depth + nesting(place.value) > DEPTH_MAX:
@@ -419,11 +425,18 @@ class Applier:
         order = self.tree.names.order(code)
         if body.key is not None:
             self.mutator.move_to_key(source, up, body.key, order, trail)
-            return
+            return None
         self.tree.made += body.fill
         beside = self._beside(body, up)
         after = body.side is Side.AFTER
         self.mutator.move_to_position(source, up, codes, beside, after, order, trail)
+        if not body.fill:
+            return None
+        offset = code & OFFSET_MASK
+        fills: dict[int, Slot] = {
+            offset + at: (up, position) for at, position in enumerate(codes[:-1])
+        }
+        return Act(NO_OFFSET, 0, up, codes[-1], mapped=fills)
 
     def _copy(self, body: Coded, code: int, trail: Trail) -> Act:
         offset = code & OFFSET_MASK

@@ -154,11 +154,23 @@ class Finder:
             passed.add(code)
             offset = code & OFFSET_MASK
             row = self.log.find(code >> OFFSET_BITS)
-            first = self.tree.origins.get(code - offset) if row < 0 else self.log.acts[row]
+            origins = self.tree.origins
+            if row < 0 and offset and code in origins:
+                code = origins[code]
+                continue
+            first = origins.get(code - offset) if row < 0 else self.log.acts[row]
             if type(first) is not int:
                 return code
             code = first + offset
         return None if code in passed else code
+
+    def original(self, code: int) -> int | None:
+        """Return the name that a position was made with, where an op was re-issued."""
+        if code >= 0:
+            return self._original(code)
+        link, source = self.names.pairs[~code]
+        first = self._original(link)
+        return None if first is None else self.names.copies.get((first, source))
 
     def _find_older(self, code: int, offset: int) -> Found | None:
         """Find a place by a name from before the log, or by the id of a re-issued op."""
