@@ -1,0 +1,42 @@
+"""Peers that trim and adopt hold what the oracle makes of all ops of the history they stand on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.property.trimmed_histories import check_trimmed_history
+
+QUICK_BLOCKS = 5
+LONG_BLOCKS = 20
+
+
+def check_block(first_seed: int, histories: int, steps: int) -> None:
+    """Check some histories; each of 3, 4 and 5 peers in turn."""
+    done = [
+        check_trimmed_history(seed, 3 + seed % 3, range(steps))
+        for seed in range(first_seed, first_seed + histories)
+    ]
+    assert sum(history.trims for history in done) > histories // 2
+    assert sum(history.adoptions for history in done) > histories // 2
+    clean = [history for history in done if history.only_clean]
+    assert sum(history.trims for history in clean), "what everybody has can go, and goes"
+
+
+@pytest.mark.parametrize("block", range(QUICK_BLOCKS))
+def test_short_histories_agree_however_they_are_trimmed(block: int) -> None:
+    """200 histories of 60 steps; a quarter of them trim only what everybody has."""
+    check_block(block * 1_000, 40, 60)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("block", range(LONG_BLOCKS))
+def test_more_short_histories_agree_however_they_are_trimmed(block: int) -> None:
+    """700 of the same size."""
+    check_block(300_000 + block * 1_000, 35, 60)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("block", range(LONG_BLOCKS))
+def test_long_histories_agree_however_they_are_trimmed(block: int) -> None:
+    """100 histories of 200 steps, in which trimmed and re-issued ops are trimmed again."""
+    check_block(400_000 + block * 1_000, 5, 200)
