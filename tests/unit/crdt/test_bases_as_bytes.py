@@ -46,6 +46,19 @@ def test_elements_that_were_moved_into_an_array_keep_their_names() -> None:
     assert ({"l": [0, {"x": 5}]}, {}) == (replica.document, replica.failures)
 
 
+def test_a_base_knows_what_it_holds_again() -> None:
+    """The origins of re-issued ops, so that nobody can issue them once more."""
+    replica = Replica(US)
+    lost = Name(b"l" * 16, 2)
+    again = Op(3, US, 0, 0, Body(Kind.SET, key="a", payload={"x": 1}), (), lost)
+    replica.merge([again])
+    replica.trim_to(1)
+    loaded, _ = load_base(export_base(replica, Notes()), THEM, 100)
+    loaded.merge([again._replace(index=4, author=THEM, body=again.body._replace(payload=0))])
+    loaded.merge([Op(5, THEM, 4, 0, Body(Kind.ADD, lost._replace(offset=1), payload=1))])
+    assert ({"a": {"x": 2}}, {}) == (loaded.document, loaded.failures)
+
+
 def one_name_more(columns: list[Any]) -> None:
     """Add a name for a place that the document does not have."""
     for column in columns[2:5]:
