@@ -52,7 +52,7 @@ class Shadowed:
 
     def __init__(self, history: Trimmed, number: int) -> None:
         self.number = number
-        self.ident = history.bytes(16)
+        self.ident = history.draw(16)
         self.shadow: dict[OpId, dict[str, Any]] = {}
         self.events: list[object] = []
         self.carried: set[str] = set()
@@ -62,7 +62,7 @@ class Shadowed:
         self.document = Document(
             None,
             now_ms=history.now_ms,
-            random_bytes=history.bytes,
+            random_bytes=history.draw,
             report=self._report,
             max_history=-1,
         )
@@ -160,7 +160,7 @@ class Trimmed:
         self.clock += 1
         return self.clock
 
-    def bytes(self, count: int) -> bytes:
+    def draw(self, count: int) -> bytes:
         """Return random bytes."""
         return self.random.randbytes(count)
 
