@@ -142,27 +142,25 @@ class Dates:
         if kind in REPLACES and body.index == NO_INDEX:
             for own in range(name, name + numbers_taken(body)):
                 code = self._made_with(own)
-                if code is not None and code != own:  # else it has been made with this date
+                if code != own:  # else it has been made with this date
                     self._push(code, (date, 0, 0), noted)
         elif kind in CALCULATES or kind is Kind.MOVE:
             code = self._made_with(body.source if kind is Kind.MOVE else body.name)
-            if code is not None:
-                assigned, calculated, moved = self.stamp(code)
-                if kind is Kind.MOVE:
-                    moved = max(moved, date, key=self.key)
-                else:
-                    calculated = max(calculated, date, key=self.key)
-                self._push(code, (assigned, calculated, moved), noted)
+            assigned, calculated, moved = self.stamp(code)
+            if kind is Kind.MOVE:
+                moved = max(moved, date, key=self.key)
+            else:
+                calculated = max(calculated, date, key=self.key)
+            self._push(code, (assigned, calculated, moved), noted)
 
     def _push(self, code: int, stamp: Stamp, noted: list[int]) -> None:
         self.stamps.setdefault(code, []).append(stamp)
         noted.append(code)
 
-    def _made_with(self, name: int) -> int | None:
+    def _made_with(self, name: int) -> int:
         """Return the name that a place got when it was made."""
         found = self._finder.find(name)
-        if found is None:
-            return None
+        assert found is not None, "a name that an op could use finds its place for ever"
         up, step, covered = found
         return covered or self._tree.code_at(up, step)
 
