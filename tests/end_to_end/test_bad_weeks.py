@@ -68,7 +68,7 @@ class Week:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("max_history", [32_768])  # SMALL: docs/known-issues.md, adoptions
+@pytest.mark.parametrize("max_history", [SMALL, 32_768])
 def test_nothing_that_was_acknowledged_is_lost_in_a_bad_week(
     network: Network, seed: int, max_history: int
 ) -> None:

@@ -37,6 +37,14 @@ def test_four_documents_become_equal_and_nothing_is_lost(seed: int, kinds: str) 
     run_world(seed, 100, 4, kinds).check()
 
 
+@pytest.mark.parametrize(
+    ("seed", "kinds"), [(152, "t"), (152, "tr"), (606, "t"), (740, "tr"), (776, "tr")]
+)
+def test_worlds_that_once_lost_something_or_ended_unequal(seed: int, kinds: str) -> None:
+    """Adoptions crossed; bases told names, or dates of what was deleted, apart differently."""
+    run_world(seed, 120, 4, kinds).check()
+
+
 @pytest.mark.parametrize("kinds", ["rb", "trb"])
 @pytest.mark.parametrize("seed", range(8))
 def test_documents_become_equal_after_backups_were_put_back(seed: int, kinds: str) -> None:
