@@ -99,3 +99,36 @@ def test_a_peers_move_of_a_box_into_itself_fails() -> None:
         document, failures = merged(ops, [Op(2, THEM, 0, 0, body)])
         assert {"a": {"l": [0]}} == document
         assert ["cannot move a place into itself"] == [message for _, message in failures]
+
+
+def test_an_insert_stands_where_an_element_was_that_a_repetition_names() -> None:
+    """The element has moved away since; the repetition has no position of its own."""
+    values: list[Any] = ["a", "b"]
+    again = Body(Kind.SET, key="l", payload=values)
+    beside = Spot(0, Name(ELSE, 6, 1), Side.AFTER)
+    ops = [
+        Op(5, THEM, 0, 0, again, (), Name(US, 2)),
+        Op(6, ELSE, 0, 0, again, (), Name(US, 2)),
+        Op(7, THEM, 5, 0, Body(Kind.MOVE, key="m", source=Name(THEM, 5, 1))),
+        Op(8, ELSE, 6, 0, Body(Kind.INSERT_AFTER, Name(ELSE, 6), spot=beside, payload="x")),
+    ]
+    expected = {"l": ["x", "b"], "m": "a"}
+    assert (expected, []) == merged(ops) == merged(*([op] for op in reversed(ops)))
+
+
+def test_an_insert_stands_where_an_element_was_that_was_issued_again_alone() -> None:
+    """Its name is one of the middle of an op that nobody has any more."""
+    first = Spot(0, None, Side.END)
+    last = Spot(1, Name(THEM, 6), Side.AFTER)
+    beside = Spot(0, Name(US, 2, 1), Side.AFTER)
+    ops = [
+        Op(5, THEM, 0, 0, Body(Kind.INIT_ARRAY, key="l")),
+        Op(
+            6, THEM, 5, 0, Body(Kind.SET, Name(THEM, 5), spot=first, payload="a"), (), beside.beside
+        ),
+        Op(7, THEM, 6, 0, Body(Kind.SET, Name(THEM, 5), spot=last, payload="b")),
+        Op(8, THEM, 7, 0, Body(Kind.MOVE, key="m", source=Name(THEM, 6))),
+        Op(9, ELSE, 0, 0, Body(Kind.INSERT_AFTER, Name(THEM, 5), spot=beside, payload="x")),
+    ]
+    expected = {"l": ["x", "b"], "m": "a"}
+    assert (expected, []) == merged(ops) == merged(*([op] for op in ops))
