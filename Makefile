@@ -77,7 +77,6 @@ test: $(STAMP)
 long: $(STAMP)
 	@HYPOTHESIS_PROFILE=check $(BIN)/python -m pytest -q -n 2 -m long || [ $$? -eq 5 ]
 
-# crdt: a dozen branches of adoption and of names that nobody honest makes have no test yet.
 coverage: $(STAMP)
 	@$(BIN)/coverage erase
 	@HYPOTHESIS_PROFILE=quick $(BIN)/coverage run -m pytest -q -n 2 -m "not long and not netns"
@@ -85,8 +84,7 @@ coverage: $(STAMP)
 	@$(BIN)/coverage report --skip-covered --skip-empty
 	@low=""; for package in $(PURE_PACKAGES); do \
 	  [ -z "$$(find src/cytosol/$$package -name '*.py' -size +0 2>/dev/null)" ] || \
-	  $(BIN)/coverage report --show-missing --skip-covered \
-	    --fail-under=$$([ $$package = crdt ] && echo 99 || echo 100) \
+	  $(BIN)/coverage report --show-missing --skip-covered --fail-under=100 \
 	    --include="src/cytosol/$$package/*" >$(VENV)/coverage.txt 2>&1 || \
 	  { echo "== src/cytosol/$$package"; cat $(VENV)/coverage.txt; low="$$low $$package"; }; \
 	done; \
