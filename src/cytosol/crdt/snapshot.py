@@ -219,6 +219,7 @@ class _Reader:
         self.names = replica.names
         self.tree = replica.tree
         self.dates = replica.dates
+        self.codes: set[int] = set()
         self.at = 0
         self.index = 0
         self.offset = 0
@@ -248,6 +249,11 @@ class _Reader:
         self.offset += base.offset[at]
         self.at += 1
         code = self.code([base.author[at], self.index, self.offset, *base.chain.get(at, ())])
+        if self.index > base.trim[0]:
+            raise ValueError("a place is younger than the base")
+        if code in self.codes:
+            raise ValueError("two places have one name")
+        self.codes.add(code)
         if at in base.stamps:
             assigned, calculated, moved = base.stamps[at]
             stamp = self.date(assigned), self.date(calculated), self.date(moved)

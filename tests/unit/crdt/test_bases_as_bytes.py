@@ -79,3 +79,18 @@ def test_a_base_has_a_name_for_each_place_and_no_other(damage: Callable[[list[An
     damage(columns)
     with pytest.raises(ActionError, match=r"a snapshot is damaged: its? .*names"):
         load_base(base[:1] + pack(msgspec.msgpack.encode(columns)), THEM, 100)
+
+
+@pytest.mark.parametrize(
+    ("column", "at", "value", "complaint"),
+    [(4, 2, 0, "two places have one name"), (3, 0, 2, "younger than the base")],
+)
+def test_names_that_no_base_can_hold_are_refused(
+    column: int, at: int, value: int, complaint: str
+) -> None:
+    """Two places with one name, and a place that was made after the base."""
+    base = base_of(Set("$.l", [1, 2]))
+    parts: Any = msgspec.msgpack.decode(unpack(base[1:], BASE_BYTES_MAX), strict=False)
+    parts[column][at] = value
+    with pytest.raises(ActionError, match=complaint):
+        load_base(base[:1] + pack(msgspec.msgpack.encode(parts)), THEM, 100)
