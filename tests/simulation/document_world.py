@@ -234,6 +234,11 @@ class DocumentWorld(World):
         document = self.devices[0].document.replica.document
         assert len(document["list"]) == len(set(document["list"])), "an insert came twice"
         self.check_idle()
+        for device in self.devices:
+            listed, shown = device.document.history.failures(), device.document.replica.document
+            device.restart()
+            assert device.document.history.failures() == listed, "failures outlive the program"
+            assert device.document.replica.document == shown
 
 
 def random_step(

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from cytosol.crdt.actions import Add, Delete, Set
 from tests.simulation.document_world import DocumentWorld, random_step
 
 
@@ -50,6 +51,39 @@ def test_worlds_that_once_lost_something_or_ended_unequal(seed: int, kinds: str)
 def test_documents_become_equal_after_backups_were_put_back(seed: int, kinds: str) -> None:
     """Two contents under one id are told apart, and in the end all hold the same."""
     run_world(seed, 80, 3, kinds).check(ledger=False)
+
+
+def test_failures_that_were_trimmed_outlive_an_adoption_and_a_restart() -> None:
+    """The winner's base does not know them, so they are kept beside it."""
+    world = DocumentWorld(3)
+    laptop, winner, phone = world.devices
+    laptop.dispatch(Set("$.number", 1))
+    laptop.pair(phone)
+    phone.pair(laptop)
+    world.connect(0, 2)
+    world.settle()
+    world.disconnect(0, 2)
+    laptop.dispatch(Delete("$.number"))
+    for _ in range(3):
+        phone.dispatch(Add("$.number", 1))
+    world.connect(0, 2)
+    world.settle()
+    failures = laptop.document.history.failures()
+    assert [failure["payload"] for failure in failures] == [1, 1, 1]  # type: ignore[union-attr, index, call-overload]  # JSON
+    world.disconnect(0, 2)
+    laptop.trim(100)
+    assert len(laptop.document.replica.log) == 0
+    for _ in range(50):
+        winner.write()
+    winner.trim(100)
+    laptop.pair(winner)
+    winner.pair(laptop)
+    world.connect(0, 1)
+    world.settle()
+    assert laptop.document.replica.trim == winner.document.replica.trim, "the laptop has adopted"
+    assert laptop.document.history.failures() == failures
+    laptop.restart()
+    assert laptop.document.history.failures() == failures
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ class History:
                 raise DatabaseCorruptError(
                     f"{journal.path} is damaged: {error}; nothing was changed"
                 ) from None
-            self._set_kept(self._notes.failures)
+        own = journal.get_meta("failures") or []
+        self._set_kept([*self._notes.failures, *(own if type(own) is list else [])])
         try:
             self._merge_all(replica)
         except (ActionError, RemoteProtocolError) as error:
@@ -265,7 +266,8 @@ class History:
             replica.reinsert(rows)
         replica.applier.mutator.touched[:] = touched
         self._snapshot = base
-        journal.rewrite(base, [replica.log.op(row) for row in range(len(replica.log))], document)
+        ops = [replica.log.op(row) for row in range(len(replica.log))]
+        journal.rewrite(base, ops, document, {"failures": []})  # the base has them all
 
     # --- what peers need ----------------------------------------------------------------
 
@@ -462,7 +464,7 @@ class History:
             author = old.author
         own = [record for record in self._kept if record not in notes.failures]
         all_ops = [replica.log.op(row) for row in range(len(replica.log))]
-        metas: dict[str, JsonValue] = {"author": format_id(author)}
+        metas: dict[str, JsonValue] = {"author": format_id(author), "failures": own}
         self._document.journal.rewrite(base or None, all_ops, document, metas)
         # Nothing before has changed anything here, so that a full disk leaves us as we were.
         self._set_kept([*notes.failures, *own])
