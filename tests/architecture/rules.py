@@ -55,6 +55,11 @@ OPTIONAL_IMPORTS = {
     "click": ("click", "cli"),
     "rich": ("rich", "cli"),
     "uvloop": ("uvloop", "net"),
+    "websockets": ("websockets", "graph.transports.websocket"),
+    "httpx": ("httpx", "graph.transports.http"),
+    "starlette": ("starlette", "graph.transports.http"),
+    "uvicorn": ("uvicorn", "graph.transports.http"),
+    "aiortc": ("aiortc", "graph.transports.webrtc"),
     "hypothesis": ("hypothesis", "testing"),
     "pytest": ("pytest", "testing"),
 }
