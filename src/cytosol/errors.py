@@ -12,6 +12,10 @@ CytosolError
 │   ├── DatabaseCorruptError  the file is damaged, or not a Cytosol file
 │   ├── DatabaseClosedError   the database was closed
 │   └── SaveError             the disk refused, or somebody took the file away
+├── GraphError                a graph, or what is plugged into it, cannot do what was asked
+│   ├── ConfigError           the configs of a graph do not fit together
+│   ├── PermissionDeniedError a rule of the other side refused the request
+│   └── BroadcastError        some connections of a group did not take a message; see `.errors`
 └── NetworkError
     ├── NetworkUnavailableError   no socket could be opened
     ├── PairingError              pairing cannot start or go on
@@ -32,6 +36,8 @@ from typing import Any
 
 __all__ = [
     "ActionError",
+    "BroadcastError",
+    "ConfigError",
     "CytosolError",
     "DatabaseClosedError",
     "DatabaseCorruptError",
@@ -40,6 +46,7 @@ __all__ = [
     "DecryptionError",
     "FailureError",
     "FrameError",
+    "GraphError",
     "LocalProtocolError",
     "MissingVariableError",
     "NetworkError",
@@ -48,6 +55,7 @@ __all__ = [
     "PathLimitError",
     "PathSyntaxError",
     "PeerTimeoutError",
+    "PermissionDeniedError",
     "ProtocolError",
     "RemoteProtocolError",
     "SaveError",
@@ -121,6 +129,32 @@ class SaveError(DatabaseError):
 
     The disk is full, read-only or failing; or the open file was deleted, replaced or edited.
     """
+
+
+class GraphError(CytosolError):
+    """Say that a graph, or what is plugged into it, cannot do what was asked."""
+
+
+class ConfigError(GraphError):
+    """Say that the configs of a graph do not fit together."""
+
+
+class PermissionDeniedError(GraphError):
+    """Say that a rule of the other side refused the request; it says nothing about the data."""
+
+
+class BroadcastError(GraphError):
+    """Say which connections of a group did not take a message; all others got it.
+
+    `errors` maps the ids of these connections to what each of them raised.
+    """
+
+    def __init__(self, errors: dict[str, Exception], count: int) -> None:
+        reasons = "; ".join(f"{name}: {error}" for name, error in errors.items())
+        super().__init__(
+            f"{len(errors)} of {count} connections did not take the message: {reasons}"
+        )
+        self.errors = errors
 
 
 class NetworkError(CytosolError):

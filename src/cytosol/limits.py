@@ -83,3 +83,10 @@ WRONG_CODES_PAUSE_AT: Final = 3
 WRONG_CODES_PAUSE_S: Final = 300.0
 WRONG_CODES_STOP_AT: Final = 10
 PAIRINGS_MAX: Final = 1_024  # paired and refused devices that sharePeers can bring
+
+# --- Links: what carries the messages of graphs ------------------------------------------------
+LINK_MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024  # JSON text of one message
+LINK_UNACKNOWLEDGED_MAX: Final = 10_000  # messages kept for a peer that is away, or is slow
+LINK_UNACKNOWLEDGED_BYTES_MAX: Final = 64 * 1024 * 1024
+LINK_NAME_LENGTH_MAX: Final = 256  # characters of a link id, of a name, of a reason to close
+STREAM_WAITING_MAX: Final = 10_000  # messages that one `async for` may be behind
