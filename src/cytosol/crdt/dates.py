@@ -57,7 +57,7 @@ class Dates:
                 self._older = {
                     first >> OFFSET_BITS: code
                     for code, first in self._tree.origins.items()
-                    if first >= 0
+                    if first >> OFFSET_BITS not in self._log.origins  # it may be taken back
                 }
             origin = self._older.get(op_code)
         if origin is None:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from cytosol.crdt.actions import DataAction
 from cytosol.crdt.bulk import merge_bulk
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Step
+from cytosol.document.assigning import Assignment, assign
 from cytosol.document.checking import check_document
 from cytosol.document.frozen import freeze, thaw
 from cytosol.document.history import History
+from cytosol.document.interest import Location
 from cytosol.document.journal import Journal, OpKey, Ticket
 from cytosol.document.metadata import Metadata
 from cytosol.document.subscriptions import Subscription, Subscriptions
@@ -30,9 +32,19 @@ from cytosol.model.opcodec import Columns, decode_columns
 from cytosol.path import Query, Variables, parse_path
 from cytosol.savestates import SaveState
 
-__all__ = ["Document"]
+__all__ = ["Document", "Observer"]
 
 Sources = Mapping[str, Callable[[], JsonValue]]
+
+
+class Observer(Protocol):
+    """Hears where the document has changed, without reading it for each change."""
+
+    def touch(self, locations: Sequence[Location]) -> None:
+        """Note that something has changed at or below these places; the lock is held."""
+
+    def deliver(self) -> None:
+        """Tell what was noted: changes are durable; the lock is not held."""
 
 
 class Document:
@@ -65,6 +77,8 @@ class Document:
         self.subscriptions = Subscriptions(self._read, report, self.lock)
         self.metadata = Metadata({})
         self.meta_subscriptions = Subscriptions(self._read_meta, report, self.lock)
+        self.observers: tuple[Observer, ...] = ()
+        """Who follows the document by place; replaced as a whole, with the lock held."""
         self._closed = False
 
     # --- opening and closing ------------------------------------------------------------
@@ -122,12 +136,34 @@ class Document:
                 raise
             if not count:
                 return 0
-            ticket = self._queue_own(length) if self.journal.is_kept else None
-            watched = len(self.subscriptions) or len(self.meta_subscriptions)
-            if watched:
-                self.changed()
-            else:
-                touched.clear()
+            ticket, is_watched = self._queue_own(length)
+        self._settle(length, ticket, is_watched)
+        return count
+
+    def assign(self, assignments: Iterable[Assignment]) -> int:
+        """Log and apply what was first written elsewhere, under ids that tell when; as `dispatch`.
+
+        All of it or nothing; what is not newer than what stands is left out. Returns how
+        many ops it became. Raises ActionError, also for an id too far ahead of our clock,
+        FailureError, SaveError (nothing has changed then), DatabaseClosedError.
+        """
+        with self.lock:
+            self.check_open()
+            replica = self.replica
+            length = len(replica.log)
+            try:
+                count = assign(replica, self._compiler, assignments, self._now_ms())
+            except BaseException:
+                replica.applier.mutator.touched.clear()  # all of it was undone
+                raise
+            if not count:
+                return 0
+            ticket, is_watched = self._queue_own(length)
+        self._settle(length, ticket, is_watched)
+        return count
+
+    def _settle(self, length: int, ticket: Ticket | None, is_watched: bool) -> None:
+        """Wait until own ops are durable, then tell of them; call without the lock."""
         if ticket is not None:
             try:
                 self.journal.flush(ticket)
@@ -137,18 +173,29 @@ class Document:
         self._after_write()
         if length >= self.history.check_at:
             self._trim_if_due()
-        if watched:
+        if is_watched:
             self.deliver()
-        return count
 
-    def _queue_own(self, start: int) -> Ticket:
-        """Queue the own ops from a row on; call with the lock held."""
+    def _queue_own(self, start: int) -> tuple[Ticket | None, bool]:
+        """Queue the own ops from a row on, and the deliveries that they cause, if anybody listens.
+
+        Call with the lock held, and `_settle` afterwards without it.
+        """
         replica = self.replica
-        try:
-            return self.journal.add([replica.log.op(row) for row in range(start, len(replica.log))])
-        except BaseException:  # Ctrl-C: what is not queued must not be there, either
-            replica.take_back(start)
-            raise
+        ticket = None
+        if self.journal.is_kept:
+            try:
+                ops = [replica.log.op(row) for row in range(start, len(replica.log))]
+                ticket = self.journal.add(ops)
+            except BaseException:  # Ctrl-C: what is not queued must not be there, either
+                replica.take_back(start)
+                raise
+        is_watched = bool(self.observers or len(self.subscriptions) or len(self.meta_subscriptions))
+        if is_watched:
+            self.changed()
+        else:
+            replica.applier.mutator.touched.clear()
+        return ticket, is_watched
 
     def _trim_if_due(self) -> None:
         if self.history.is_due():
@@ -166,8 +213,11 @@ class Document:
     def changed(self) -> None:
         """Queue deliveries for what the replica has touched; call with the lock held."""
         touched = self.replica.applier.mutator.touched
-        if touched and len(self.subscriptions):
-            self.subscriptions.touch(self._locations(touched))
+        if touched and (self.observers or len(self.subscriptions)):
+            locations = self._locations(touched)
+            for observer in self.observers:
+                observer.touch(locations)
+            self.subscriptions.touch(locations)
         touched.clear()
         if len(self.meta_subscriptions):
             self.meta_subscriptions.touch([("actions",), ("failures",)])
@@ -190,11 +240,15 @@ class Document:
     def touch_everything(self) -> None:
         """Queue deliveries to all whose list has changed; call with the lock held."""
         self.replica.applier.mutator.touched.clear()
+        for observer in self.observers:
+            observer.touch([()])
         self.subscriptions.touch_all()
         self.meta_subscriptions.touch_all()
 
     def deliver(self) -> None:
         """Call the callbacks that are due; call without the lock."""
+        for observer in self.observers:
+            observer.deliver()
         self.subscriptions.deliver()
         self.meta_subscriptions.deliver()
 
