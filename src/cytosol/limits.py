@@ -45,6 +45,11 @@ PATCH_CELLS_MAX: Final = 4_096  # of a common subsequence's table: a patch is ne
 # --- History ------------------------------------------------------------------------------
 HISTORY_DEFAULT_MAX: Final = 32_768  # as in the seed
 
+# --- Graphs -------------------------------------------------------------------------------
+NODE_KEY_BYTES_MAX: Final = 65_536  # UTF-8 bytes of a node's key, and of a field's name
+NODE_FIELDS_MAX: Final = 65_536  # of one node, deleted ones included: they are kept as ids
+CLOCK_LEAP_MAX: Final = 2**32  # a newcomer must catch up at once; freezing takes 2^21 lies
+
 # --- Discovery (spec: network, Limits) -----------------------------------------------------
 HEARTBEAT_BYTES_MAX: Final = 326  # 71 fixed bytes and a name of 255
 PEER_NAME_CODE_POINTS_MAX: Final = 64
