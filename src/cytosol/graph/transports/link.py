@@ -157,15 +157,15 @@ class Link:
         self._out.append(encoded)
         self._out_bytes += len(encoded)
 
-    def take(self) -> list[JsonValue]:
-        """Return the messages that have come, in order, and acknowledge them."""
-        taken = []
-        for session, number, _, message in self._inbox:
-            taken.append(message)
+    def take(self, count_max: int = LINK_UNACKNOWLEDGED_MAX) -> list[JsonValue]:
+        """Return messages that have come, in order, at most so many, and acknowledge them."""
+        taken: list[JsonValue] = []
+        while self._inbox and len(taken) < count_max:
+            session, number, size, message = self._inbox.popleft()
+            self._inbox_bytes -= size
             if session == self._session:
                 self._taken = number
-        self._inbox.clear()
-        self._inbox_bytes = 0
+            taken.append(message)
         return taken
 
     def close(self, reason: str = "closed") -> None:
@@ -192,6 +192,11 @@ class Link:
     def peer_name(self) -> str:
         """What the peer calls itself, as it claims; "" before the first hello."""
         return self._peer_name
+
+    @property
+    def session(self) -> int:
+        """How many numberings there were; another one means that one side is a new one."""
+        return self._session
 
     @property
     def ended(self) -> str | None:
