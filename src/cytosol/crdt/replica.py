@@ -7,9 +7,10 @@ concurrent and not to the history. State hashes are folded when somebody asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from cytosol.crdt.admission import Admission
 from cytosol.crdt.apply import Applier, is_too_large
 from cytosol.crdt.dates import Dates
 from cytosol.crdt.find import Finder
@@ -20,14 +21,10 @@ from cytosol.crdt.quick import CREATED
 from cytosol.crdt.savepoints import SavePoints
 from cytosol.crdt.tree import MISSING, Place, Step, Tree
 from cytosol.crdt.undo import Trail, undo
-from cytosol.errors import RemoteProtocolError
 from cytosol.limits import (
     DOCUMENT_PLACES_MAX,
-    LAMPORT_LEAP_MAX,
-    LAMPORT_MAX,
-    WAITING_OPS_MAX,
 )
-from cytosol.model.ids import OpId, PeerId, format_id
+from cytosol.model.ids import OpId, PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Kind, Name, Op
 from cytosol.model.version import ZERO_HASH, fold_hash
@@ -104,6 +101,7 @@ class Replica:
     def drop_op(self, row: int) -> None:
         """Remove the row of an own op that was started and taken back."""
         self.log.seen.pop(self.log.op_code(row), None)
+        self.log.origins.pop(self.log.op_code(row), None)
         self.dates.rewind(row)
         self.log.cut(row)
 
@@ -185,10 +183,12 @@ class Replica:
         holds new ops in order. Raises RemoteProtocolError when a limit is broken;
         nothing has been merged then.
         """
-        new = self._admit(ops)
+        admission = Admission(self.latest, self.clock, self.trim, self.waiting)
+        new = admission.admit(ops)
+        self.waiting = admission.waiting
         if not new:
             return []
-        self.note_merged(self.latest)
+        self.note_merged(admission.latest)
         self._insert([self.log.encode_row(op) for op in new])
         return new
 
@@ -199,76 +199,6 @@ class Replica:
         for author, index in latest.items():
             if author != self.author and self._told.get(author, 0) < index:
                 self._news[author] = index
-
-    def _admit(self, ops: Iterable[Op]) -> list[Op]:
-        """Return the new ops whose turn has come, in order, and let the others wait."""
-        latest = dict(self.latest)
-        ready: list[Op] = []
-        early: list[Op] = []
-        clock = self.clock
-        last = (0, b"")
-        for op in ops:
-            ident = (op.index, op.author)
-            if op.index <= latest.get(op.author, 0):
-                continue
-            if early or ident < last or self.waiting or not self._is_ready(op, latest):
-                early.append(op)
-                continue
-            clock = self._check_index(op, clock)
-            latest[op.author] = op.index
-            ready.append(op)
-            last = ident
-        if early:
-            waiting = {**self.waiting, **{(op.index, op.author): op for op in early}}
-            ready += self._admit_waiting(waiting, latest, clock)
-            ready.sort(key=lambda op: (op.index, op.author))
-            self.waiting = waiting
-        self.latest = latest
-        return ready
-
-    def _admit_waiting(
-        self, waiting: dict[tuple[int, PeerId], Op], latest: dict[PeerId, int], clock: int
-    ) -> list[Op]:
-        """Take out of `waiting` what is ready, until nothing is; raise the summary."""
-        ready: list[Op] = []
-        again = True
-        while again:
-            again = False
-            for ident in sorted(waiting):
-                op = waiting[ident]
-                if op.index <= latest.get(op.author, 0):
-                    del waiting[ident]
-                elif self._is_ready(op, latest):
-                    clock = self._check_index(op, clock)
-                    del waiting[ident]
-                    latest[op.author] = op.index
-                    ready.append(op)
-                    again = True
-        if len(waiting) > WAITING_OPS_MAX:
-            raise RemoteProtocolError(
-                f"more than {WAITING_OPS_MAX} ops wait for earlier ones that were not sent"
-            )
-        return ready
-
-    def _is_ready(self, op: Op, latest: Mapping[PeerId, int]) -> bool:
-        have = latest.get(op.author, 0)
-        if op.previous > have:
-            return False
-        if op.previous < have:
-            raise RemoteProtocolError(
-                f"the op {op.index} of {format_id(op.author)} skips ops that its author made"
-            )
-        return all(latest.get(author, 0) >= index for author, index in op.seen)
-
-    def _check_index(self, op: Op, clock: int) -> int:
-        """Return the clock after an op; raises RemoteProtocolError for a number out of bounds."""
-        if op.index > min(clock + LAMPORT_LEAP_MAX, LAMPORT_MAX):
-            raise RemoteProtocolError(
-                f"the Lamport number {op.index} is more than {LAMPORT_LEAP_MAX} above {clock}"
-            )
-        if self.trim is not None and op.id <= self.trim:
-            raise RemoteProtocolError(f"the op {op.index} lies below the trim point")
-        return max(clock, op.index)
 
     def _insert(self, rows: list[Row]) -> None:
         """Put new rows, sorted, into the log and apply what follows from them."""

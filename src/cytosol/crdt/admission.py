@@ -1,0 +1,100 @@
+"""Which of the ops that arrive can be merged now, and which have to wait for earlier ones.
+
+Every author's ops form a chain, and each op tells what its author had seen: so what is merged is
+gap-free, per author and in what it builds on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from cytosol.errors import RemoteProtocolError
+from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX, WAITING_OPS_MAX
+from cytosol.model.ids import OpId, PeerId, format_id
+from cytosol.model.op import Op
+
+__all__ = ["Admission"]
+
+Waiting = dict[tuple[int, PeerId], Op]
+
+
+class Admission:
+    """One look at a batch of ops; the history itself is left alone.
+
+    Afterwards `latest` is the summary with the admitted ops, and `waiting` what came too early.
+    """
+
+    __slots__ = ("_clock", "_trim", "latest", "waiting")
+
+    def __init__(
+        self, latest: Mapping[PeerId, int], clock: int, trim: OpId | None, waiting: Waiting
+    ) -> None:
+        self.latest = dict(latest)
+        self.waiting = waiting
+        self._clock = clock
+        self._trim = trim
+
+    def admit(self, ops: Iterable[Op]) -> list[Op]:
+        """Return the new ops whose turn has come, in order, and let the others wait.
+
+        Raises RemoteProtocolError for a limit that is broken.
+        """
+        latest = self.latest
+        ready: list[Op] = []
+        early: list[Op] = []
+        last = (0, b"")
+        for op in ops:
+            ident = (op.index, op.author)
+            if op.index <= latest.get(op.author, 0):
+                continue
+            if early or ident < last or self.waiting or not self._is_ready(op):
+                early.append(op)
+                continue
+            self._take(op, ready)
+            last = ident
+        if early:
+            self.waiting = {**self.waiting, **{(op.index, op.author): op for op in early}}
+            self._admit_waiting(ready)
+            ready.sort(key=lambda op: (op.index, op.author))
+        return ready
+
+    def _admit_waiting(self, ready: list[Op]) -> None:
+        """Take out of `waiting` what is ready, until nothing is."""
+        waiting = self.waiting
+        count = -1
+        while count != len(waiting):
+            count = len(waiting)
+            for ident in sorted(waiting):
+                op = waiting[ident]
+                if op.index <= self.latest.get(op.author, 0):
+                    del waiting[ident]
+                elif self._is_ready(op):
+                    self._take(op, ready)
+                    del waiting[ident]
+        if count > WAITING_OPS_MAX:
+            raise RemoteProtocolError(
+                f"more than {WAITING_OPS_MAX} ops wait for earlier ones that were not sent"
+            )
+
+    def _is_ready(self, op: Op) -> bool:
+        have = self.latest.get(op.author, 0)
+        if op.previous > have:
+            return False
+        if op.previous < have:
+            raise RemoteProtocolError(
+                f"the op {op.index} of {format_id(op.author)} skips ops that its author made"
+            )
+        return all(self.latest.get(author, 0) >= index for author, index in op.seen)
+
+    def _take(self, op: Op, ready: list[Op]) -> None:
+        """Admit an op, unless its number is out of bounds."""
+        clock = self._clock
+        if op.index > min(clock + LAMPORT_LEAP_MAX, LAMPORT_MAX):
+            raise RemoteProtocolError(
+                f"the Lamport number {op.index} is more than {LAMPORT_LEAP_MAX} above {clock}"
+            )
+        if self._trim is not None and op.id <= self._trim:
+            raise RemoteProtocolError(f"the op {op.index} lies below the trim point")
+        self._clock = max(clock, op.index)
+        self.latest[op.author] = op.index
+        ready.append(op)
