@@ -7,7 +7,7 @@ uses are asyncio; sockets, clocks and randomness stand in `transports` only.
 
 from cytosol.graph.clock import Clock
 from cytosol.graph.collection import NodeMap
-from cytosol.graph.connection import Subscription
+from cytosol.graph.events import Subscription
 from cytosol.graph.node import Delta, Node
 from cytosol.graph.pointer import Pointer
 

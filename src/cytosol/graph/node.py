@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from cytosol.errors import ActionError, GraphError
 from cytosol.graph.clock import ZERO, Clock
-from cytosol.graph.connection import Events, Subscription
+from cytosol.graph.events import Listeners, Subscription
 from cytosol.graph.pointer import (
     DELETED,
     Target,
@@ -70,7 +70,7 @@ class Node(Target):
         self.made = ZERO
         self.gone = ZERO
         self._graph = graph
-        self._listeners: Events | None = None
+        self._listeners: Listeners | None = None
 
     # --- Reading what is in memory --------------------------------------------------------
 
@@ -162,10 +162,13 @@ class Node(Target):
             )
         incoming = other if isinstance(other, Node) else self._patch(other)
         delta = merge_node(self, incoming)
+        errors: list[Exception] = []
         if not delta.history.is_blank:
-            self._emit("history", delta.history)
+            errors += self._emit("history", delta.history)
         if not delta.update.is_blank:
-            self._emit("update", delta.update)
+            errors += self._emit("update", delta.update)
+        if errors:
+            raise errors[0]
         return delta
 
     def _patch(self, values: Mapping[str, Any]) -> Node:
@@ -217,12 +220,11 @@ class Node(Target):
         Returns a Subscription; `cancel()` ends it. Raises GraphError for an unknown event.
         """
         if self._listeners is None:
-            self._listeners = Events("a node", "history", "update")
+            self._listeners = Listeners("history", "update")
         return self._listeners.on(event, callback)
 
-    def _emit(self, event: str, delta: Node) -> None:
-        if self._listeners is not None:
-            self._listeners.emit(event, delta)
+    def _emit(self, event: str, delta: Node) -> list[Exception]:
+        return [] if self._listeners is None else self._listeners.emit(event, delta)
 
     # --- JSON -----------------------------------------------------------------------------
 
