@@ -49,6 +49,13 @@ HISTORY_DEFAULT_MAX: Final = 32_768  # as in the seed
 NODE_KEY_BYTES_MAX: Final = 65_536  # UTF-8 bytes of a node's key, and of a field's name
 NODE_FIELDS_MAX: Final = 65_536  # of one node, deleted ones included: they are kept as ids
 CLOCK_LEAP_MAX: Final = 2**32  # a newcomer must catch up at once; freezing takes 2^21 lies
+MESSAGE_NODES_MAX: Final = 10_000  # nodes, or keys, in one message of a router
+MESSAGE_PART_NODES: Final = 1_000  # our own messages are smaller: the other side is not held up
+MESSAGE_PART_BYTES: Final = 1024 * 1024  # about; a single greater value goes alone
+PUSHES_WAITING_MAX: Final = 64  # unanswered pushes on one connection; the rest waits in memory
+REQUESTS_WAITING_MAX: Final = 1_024  # pushes and pulls of one peer that wait for their turn
+PEERS_REMEMBERED_MAX: Final = 256  # by a router; who is forgotten gets everything once more
+PULL_TIMEOUT_S: Final = 10.0  # then a read answers with what there is
 
 # --- Discovery (spec: network, Limits) -----------------------------------------------------
 HEARTBEAT_BYTES_MAX: Final = 326  # 71 fixed bytes and a name of 255
