@@ -199,7 +199,7 @@ class Node(Target):
         floor = ZERO if target is None else target.gone
         if self.gone is not ZERO:
             top.gone = self.gone
-            if target is not None and self.gone <= target.latest():
+            if target is not None and target._outlives(self.gone):
                 top.gone = restamp.deletion()
             floor = max(floor, top.gone)
         theirs = {} if target is None else target.entries
@@ -211,6 +211,12 @@ class Node(Target):
         if self.made is not ZERO:
             top.made = self.made if self.made > floor else restamp.assignment()
         return top
+
+    def _outlives(self, gone: OpId) -> bool:
+        """Tell whether something of this node would be there after a deletion with this id."""
+        return self.made > gone or any(
+            entry[1] > gone and entry[0] is not DELETED for entry in self.entries.values()
+        )
 
     # --- Events ---------------------------------------------------------------------------
 
