@@ -101,4 +101,5 @@ LINK_MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024  # JSON text of one message
 LINK_UNACKNOWLEDGED_MAX: Final = 10_000  # messages kept for a peer that is away, or is slow
 LINK_UNACKNOWLEDGED_BYTES_MAX: Final = 64 * 1024 * 1024
 LINK_NAME_LENGTH_MAX: Final = 256  # characters of a link id, of a name, of a reason to close
+SERVED_MAX: Final = 1_000  # clients that a server of graphs keeps, those that are away included
 STREAM_WAITING_MAX: Final = 10_000  # messages that one `async for` may be behind

@@ -65,12 +65,17 @@ class LinkedConnection:
         if self._attachment is not None:
             self._attachment.wake()
 
-    def close(self, reason: str = "closed") -> None:
-        """End the connection for good; what was sent before still goes out, if it is online."""
+    def close(self, reason: str = "closed") -> Awaitable[object] | None:
+        """End the connection for good; what was sent before still goes out, if it is online.
+
+        It takes effect at the call. If an awaitable comes back, awaiting it waits until nothing
+        is left: no socket, no task.
+        """
         self.link.close(reason)
         self.messages.complete()
         if self._attachment is not None:
             self._attachment.wake()
+        return None
 
     def attach(self, wake: Callable[[], None], drop: Callable[[str], None]) -> Attachment:
         """Put the link on a new connection; one that it was on before is dropped.
