@@ -317,8 +317,8 @@ class Tree:
         if "origin" in self._op:
             origin = read_name(self._op["origin"])
             author, index, offset = origin[0]
-            if offset == 0 and len(origin) == 1:
-                names.append(((author, index, number),))
+            if offset == 0:
+                names.append(((author, index, number), *origin[1:]))
             elif number == 0:
                 names.append(origin)
         return names

@@ -39,8 +39,8 @@ class Finder:
             found = self._find_copied(code)
             if found is None and self.log.find(self.names.pairs[~code][0] >> OFFSET_BITS) < 0:
                 found = self._find_in_base(code)  # only copies that are older than the log
-            alias = tree.origins.get(code)
-            return self.find(alias) if found is None and alias is not None else found
+            alias = None if found is not None else self._alias(code)
+            return found if alias is None else self.find(alias)
         op_code = code >> OFFSET_BITS
         offset = code & OFFSET_MASK
         log = self.log
@@ -143,6 +143,18 @@ class Finder:
             return None
         name = self.tree.copied.get((original, birth))
         return None if name is None else self.tree.located.get(name)
+
+    def _alias(self, code: int) -> int | None:
+        """Return what a re-issued op calls the place that it makes by this number of its origin."""
+        origins = self.tree.origins
+        alias = origins.get(code)
+        if alias is not None or not origins:
+            return alias
+        link, source = self.names.pairs[~code]
+        offset = link & OFFSET_MASK
+        whole = self.names.copies.get((link - offset, source))
+        alias = None if whole is None else origins.get(whole)
+        return None if alias is None else alias + offset
 
     def _original(self, code: int) -> int | None:
         """Return the name or link of what had the effect, where an op was re-issued.

@@ -101,10 +101,12 @@ class _Issuer:
         """
         replica = self.replica
         index = replica.clock + 1
-        itself = None
+        new = (replica.author, index)
         if body.kind is Kind.TRANSACTION and origin is not None:
-            itself = origin.author, origin.index
-        current = Retarget(replica, self.find, itself, (replica.author, index)).body(body)
+            itself = (origin.author, origin.index)
+            current = Retarget(replica, self.find, itself, new, origin.of).body(body)
+        else:
+            current = Retarget(replica, self.find, None, new).body(body)
         if current is None or (origin is not None and self._is_superseded(current, origin)):
             return
         previous = replica.latest.get(replica.author, 0)

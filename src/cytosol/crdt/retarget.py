@@ -15,7 +15,7 @@ from cytosol.crdt.names import OFFSET_MASK
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import MISSING, Found, Place, Slot
 from cytosol.model.ids import PeerId
-from cytosol.model.op import Body, Kind, Name, Side, Spot
+from cytosol.model.op import Body, Kind, Link, Name, Side, Spot
 
 __all__ = ["Retarget"]
 
@@ -25,6 +25,7 @@ _REPLACES = frozenset({Kind.SET, Kind.INIT_OBJECT, Kind.INIT_ARRAY})
 class Retarget:
     """Translates the bodies of one op: `old` is its id there, `new` the one it gets here.
 
+    `of` stands in the names of all that the op makes, if its origin has one.
     `find` finds a place of `replica` by the names that the bodies use.
     """
 
@@ -34,12 +35,14 @@ class Retarget:
         find: Callable[[Name], Found | None],
         old: tuple[PeerId, int] | None,
         new: tuple[PeerId, int],
+        of: tuple[Link, ...] = (),
     ) -> None:
         self._names = replica.names
         self._tree = replica.tree
         self._find = find
         self._old = old
         self._new = new
+        self._of = of
         self._nowhere = Name(*new, OFFSET_MASK)
 
     def body(self, body: Body) -> Body | None:
@@ -69,14 +72,15 @@ class Retarget:
     # --- names ---------------------------------------------------------------------------
 
     def _is_own(self, name: Name) -> bool:
-        return (name.author, name.index) == self._old
+        return (name.author, name.index) == self._old and name.of[: len(self._of)] == self._of
 
     def _own(self, name: Name) -> Name:
         """Return the name of what the op itself has made by then."""
-        if not name.of:
+        of = name.of[len(self._of) :]
+        if not of:
             return Name(*self._new, name.offset)
-        author, index, offset = name.of[0]
-        source = self._current(Name(author, index, offset, name.of[1:])) or self._nowhere
+        author, index, offset = of[0]
+        source = self._current(Name(author, index, offset, of[1:])) or self._nowhere
         link = (source.author, source.index, source.offset)
         return Name(*self._new, name.offset, (link, *source.of))
 
