@@ -259,7 +259,7 @@ class Link:
 
         Whatever the peer sends, nothing is raised.
         """
-        if self._phase is _Phase.REFUSED or self._phase is _Phase.DOWN:
+        if self._phase in (_Phase.REFUSED, _Phase.DOWN) or self._ended is not None:
             return self._refused  # rests of a connection that is being closed
         try:
             self._receive(_parsed(frame), len(frame))
