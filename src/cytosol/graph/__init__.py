@@ -5,10 +5,32 @@ and router. `pointer`, `node`, `collection` and `clock` are data without I/O; `g
 uses are asyncio; sockets, clocks and randomness stand in `transports` only.
 """
 
+from cytosol.graph.actions import ReadField, ReadNodes, Write
+from cytosol.graph.branch import Branch
 from cytosol.graph.clock import Clock
 from cytosol.graph.collection import NodeMap
+from cytosol.graph.connection import Connection, ConnectionGroup, Stream
 from cytosol.graph.events import Subscription
+from cytosol.graph.graph import Graph
 from cytosol.graph.node import Delta, Node
 from cytosol.graph.pointer import Pointer
+from cytosol.graph.storage import MemoryStorage, SaveStateStorage
 
-__all__ = ["Clock", "Delta", "Node", "NodeMap", "Pointer", "Subscription"]
+__all__ = [
+    "Branch",
+    "Clock",
+    "Connection",
+    "ConnectionGroup",
+    "Delta",
+    "Graph",
+    "MemoryStorage",
+    "Node",
+    "NodeMap",
+    "Pointer",
+    "ReadField",
+    "ReadNodes",
+    "SaveStateStorage",
+    "Stream",
+    "Subscription",
+    "Write",
+]
