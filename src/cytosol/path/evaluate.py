@@ -199,7 +199,7 @@ def select_values(segments: tuple[BoundSegment, ...], node: JsonValue, run: Run)
     nodes = [node]
     for descendant, selectors in segments:
         if descendant:
-            nodes = _containers(nodes, run)
+            nodes = _each_once(nodes, run) if run.may_cycle else _containers(nodes, run)
         run.spend(8 + len(nodes) * len(selectors))  # a sub-query costs that much to begin
         values: list[JsonValue] = []
         if len(selectors) == 1:
@@ -248,6 +248,27 @@ def _containers(nodes: list[JsonValue], run: Run) -> list[Any]:
         else:
             waiting.extend(
                 [item for item in reversed(node) if type(item) is dict or type(item) is list]
+            )
+    return found
+
+
+def _each_once(nodes: list[JsonValue], run: Run) -> list[Any]:
+    """Do the same where containers may hold each other; below each node, each comes once."""
+    found = []
+    for start in nodes:
+        seen: set[int] = set()
+        waiting = [start]
+        while waiting:
+            node = waiting.pop()
+            if type(node) not in (dict, list) or id(node) in seen:
+                continue
+            seen.add(id(node))
+            found.append(node)
+            run.spend(1 + len(node))
+            waiting.extend(
+                [node[key] for key in sorted(node, reverse=True)]
+                if type(node) is dict
+                else reversed(node)
             )
     return found
 

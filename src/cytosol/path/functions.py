@@ -46,9 +46,15 @@ NOTHING: Final = _Nothing.NOTHING
 
 
 class Run:
-    """One evaluation: the root of the document, and the steps that are left."""
+    """One evaluation: the root of the document, and the steps that are left.
+
+    A document is a tree. Where containers may hold each other in cycles, as nodes of a graph
+    do, `may_cycle` is true, and `..` visits each of them once.
+    """
 
     __slots__ = ("left", "root")
+
+    may_cycle = False
 
     def __init__(self, root: JsonValue) -> None:
         self.root = root
