@@ -40,12 +40,14 @@ from cytosol.document.events import CallbackError, HistoryAdopted, IdentityRenew
 from cytosol.document.subscriptions import Subscription
 from cytosol.errors import (
     ActionError,
+    ConfigError,
     CytosolError,
     DatabaseClosedError,
     DatabaseCorruptError,
     DatabaseError,
     DatabaseLockedError,
     FailureError,
+    GraphError,
     LocalProtocolError,
     MissingVariableError,
     NetworkError,
@@ -54,10 +56,12 @@ from cytosol.errors import (
     PathLimitError,
     PathSyntaxError,
     PeerTimeoutError,
+    PermissionDeniedError,
     ProtocolError,
     RemoteProtocolError,
     SaveError,
 )
+from cytosol.graph import Graph
 from cytosol.protocol.events import (
     PairCancelled,
     PairRequest,
@@ -81,6 +85,7 @@ __all__ = [  # noqa: RUF022  # grouped by concept, for people
     "TransactionContext",
     "Subscription",
     "Listener",
+    "Graph",
     # data actions, as in the seed
     "Set",
     "Delete",
@@ -136,4 +141,7 @@ __all__ = [  # noqa: RUF022  # grouped by concept, for people
     "ProtocolError",
     "LocalProtocolError",
     "RemoteProtocolError",
+    "GraphError",
+    "ConfigError",
+    "PermissionDeniedError",
 ]
