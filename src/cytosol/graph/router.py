@@ -1,0 +1,388 @@
+"""The router: sends writes to the connections, asks them for reads, and answers what they ask.
+
+Writes go to all peers, reads ask all, what comes in is committed and goes on to the others, but
+never back, and never again if it changed nothing: so there are no echoes, whatever the topology.
+What a peer has not acknowledged is kept for it (`delivery`), also over our own restart where the
+storage keeps notes. Rules say who may read and write what (`rules`); a refusal is the same
+whether a key exists or not, and the graph is not asked before the rules are. What a peer sends
+is checked first (`messages`); what is not as it must be is counted in `counts` and raised to
+nobody. Spec: graph, Router and Offline; seed: Mytosis, Security.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from cytosol.errors import ConfigError, DatabaseError, GraphError, PermissionDeniedError
+from cytosol.graph.actions import ReadNodes, Write
+from cytosol.graph.awaiting import Done as Finished
+from cytosol.graph.channels import Asked, Channel, Peer, Waiting
+from cytosol.graph.collection import NodeMap
+from cytosol.graph.connection import ConnectionGroup, report
+from cytosol.graph.courier import Cancellable, Courier, Timer
+from cytosol.graph.messages import (
+    BUSY,
+    DENIED,
+    NOT_RECEIVED,
+    NOT_SAVED,
+    RETRIED,
+    Answer,
+    Done,
+    Hello,
+    MalformedError,
+    Problem,
+    Pull,
+    Push,
+    check_ids,
+    parse_message,
+    parts_of,
+)
+from cytosol.graph.node import Node
+from cytosol.graph.notes import Notes
+from cytosol.graph.rules import Route, Rules, patch_of
+from cytosol.limits import (
+    MESSAGE_NODES_MAX,
+    PULL_TIMEOUT_S,
+    REQUESTS_WAITING_MAX,
+)
+from cytosol.model.json import JsonValue
+
+if TYPE_CHECKING:
+    from cytosol.graph.graph import Graph
+
+__all__ = ["Router", "Timer"]
+
+
+def loop_timer(seconds: float, callback: Callable[[], None]) -> Cancellable:
+    """Use the event loop's timer."""
+    return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+class Router:
+    """The router of one graph: `Graph({"network": ..., "router": Router()})`.
+
+    Without `routes` everybody may do everything. With routes, what no route matches is denied,
+    unless `default` is "allow". `timeout` (seconds) bounds how long a read waits for
+    connections that do not answer, and a write for those that do not acknowledge; both then go
+    on without them. `counts` has, by name, what was refused or could not be done.
+    """
+
+    def __init__(
+        self,
+        routes: Iterable[Route] | None = None,
+        *,
+        default: Literal["allow", "deny"] | None = None,
+        timeout: float = PULL_TIMEOUT_S,
+        timer: Timer = loop_timer,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._rules = Rules(routes, default)
+        self._timeout = timeout
+        self._timer = timer
+        self._graph: Graph
+        self._made: Courier | None = None
+
+    def __call__(self, graph: Graph, config: Any) -> Router:
+        """Begin to route for `graph`. Raises ConfigError for a router that has a graph."""
+        if self._made is not None:
+            raise ConfigError("this router has a graph already: make a Router for each graph")
+        notes = Notes(getattr(config.storage, "notes", None))
+        wait = (self._timer, self._timeout)
+        self._made = Courier(graph, notes, self._rules, self.counts, self._receive, wait)
+        self._graph = graph
+        self._made.follow(ConnectionGroup() if config.network is None else config.network)
+        return self
+
+    @property
+    def _courier(self) -> Courier:
+        if self._made is None:
+            raise GraphError("this router has no graph yet: name it in the config of a Graph")
+        return self._made
+
+    # --- What the graph calls -----------------------------------------------------------
+
+    def push(self, action: Write) -> Awaitable[None] | None:
+        """Send what a write has changed; the awaitable ends when all peers online have it.
+
+        It raises PermissionDeniedError if one of them refuses, GraphError if one cannot take
+        it; the write stands here all the same.
+        """
+        nodes, origin = action.update, action.options.get("origin")
+        assert isinstance(nodes, NodeMap)
+        origin = origin if isinstance(origin, Channel) else None
+        targets = self._courier.targets(action.network or ())
+        replies: list[asyncio.Future[None]] = []
+        for peer in {**dict.fromkeys(self._courier.notes.peers.values()), **targets}:
+            channel = targets.get(peer)
+            if origin is not None and origin.peer is peer:
+                peer.outbox.pass_over(nodes)
+            elif channel is not None:
+                replies += self._courier.send_unit(channel, nodes, waits=origin is None)
+            elif not peer.channels and peer.outbox.remember_late(nodes):
+                self._courier.save(peer)
+        return self._acknowledged(replies) if replies else None
+
+    async def _acknowledged(self, replies: list[asyncio.Future[None]]) -> None:
+        def give_up() -> None:
+            for reply in replies:
+                if not reply.done():
+                    reply.set_result(None)
+
+        handle = self._timer(self._timeout, give_up)
+        try:
+            results = await asyncio.gather(*replies, return_exceptions=True)
+        finally:
+            handle.cancel()
+        errors = [result for result in results if isinstance(result, Exception)]
+        denied = [error for error in errors if isinstance(error, PermissionDeniedError)]
+        for error in denied or errors:
+            raise error
+
+    def pull(self, action: ReadNodes) -> Awaitable[list[Node]]:
+        """Ask all connections for nodes; the answers, merged, come when all have answered.
+
+        Connections that are offline are not asked. Who does not answer in time is not waited
+        for, neither then nor later, until it speaks again. Raises PermissionDeniedError if
+        somebody refused and nobody else had all of the nodes.
+        """
+        channels = [
+            each
+            for each in self._courier.targets(action.network or ()).values()
+            if not each.is_offline
+        ]
+        if not channels or not action.keys:
+            return Finished([])
+        waiting = Waiting(asyncio.get_running_loop().create_future())
+        keys = tuple(action.keys)
+        for channel in channels:
+            for start in range(0, len(keys), MESSAGE_NODES_MAX):
+                self._ask(channel, waiting, keys[start : start + MESSAGE_NODES_MAX])
+        return self._pulled(waiting, keys)
+
+    def _ask(self, channel: Channel, waiting: Waiting, keys: tuple[str, ...]) -> None:
+        number = self._courier.next_number()
+        if len(channel.asked) >= REQUESTS_WAITING_MAX:  # the oldest has long been given up
+            del channel.asked[next(iter(channel.asked))]
+        channel.asked[number] = Asked(waiting, frozenset(keys))
+        if not channel.is_silent:
+            waiting.expect(channel, number)
+        if not self._courier.send(channel, Pull(number, keys)):
+            channel.answered(number)
+
+    async def _pulled(self, waiting: Waiting, keys: tuple[str, ...]) -> list[Node]:
+        def give_up() -> None:
+            for channel in self._courier.channels.values():
+                for number in [*channel.asked]:
+                    if waiting.waits_for(channel, number):
+                        channel.is_silent = True
+                        self.counts["timeouts"] += 1
+            waiting.finish()
+
+        waiting.begin()
+        handle = self._timer(self._timeout, give_up)
+        try:
+            await waiting.done
+        finally:
+            handle.cancel()
+            for channel in self._courier.channels.values():
+                for number, asked in [*channel.asked.items()]:
+                    if asked.waiting is waiting:
+                        del channel.asked[number]
+        if waiting.refused and any(key not in waiting.nodes for key in keys):
+            raise _denied(waiting.refused, "reading", keys)
+        return list(waiting.nodes.nodes.values())
+
+    def close(self) -> Awaitable[None]:
+        """Stop; what is not acknowledged is noted in the storage, where it keeps notes."""
+        return self._courier.close()
+
+    # --- Receiving ------------------------------------------------------------------------
+
+    def _receive(self, channel: Channel, message: JsonValue) -> None:
+        """Take in one message from outside; nothing is raised, whatever it is."""
+        self._courier.start()
+        try:
+            parsed = parse_message(message)
+        except MalformedError as error:
+            self.counts["malformed"] += 1
+            if error.id is not None and message["type"] in ("push", "pull"):
+                self._courier.send(channel, Problem(error.id, str(error)))
+            return
+        channel.is_silent = False
+        match parsed:
+            case Done(number):
+                self._courier.delivered(channel, number)
+            case Problem(number, text):
+                self._problem(channel, number, text)
+            case Answer():
+                self._answered(channel, parsed)
+            case Push() | Pull() | Hello():
+                self._queue(channel, parsed)
+
+    def _queue(self, channel: Channel, message: Push | Pull | Hello) -> None:
+        if isinstance(message, Hello):
+            if channel.heard != message.session:
+                channel.heard, channel.seen = message.session, -1
+            for number in message.waiting:
+                if number > channel.seen:
+                    self._courier.send(channel, Problem(number, NOT_RECEIVED))
+        if len(channel.inbox) >= REQUESTS_WAITING_MAX:
+            self.counts["busy"] += 1
+            self._courier.send(channel, Problem(message.id, BUSY))
+            return
+        if isinstance(message, Push):
+            channel.seen = max(channel.seen, message.id)
+        channel.inbox.append(message)
+        if channel.worker is None:
+            channel.worker = self._courier.spawn(self._work(channel))
+
+    async def _work(self, channel: Channel) -> None:
+        """Do what the peer asks, in order."""
+        try:
+            while channel.inbox:
+                message = channel.inbox.popleft()
+                try:
+                    await self._do(channel, message)
+                except Exception as error:  # the next one may do better
+                    report(error, "a router could not do what a peer has asked")
+        finally:
+            channel.worker = None
+
+    async def _do(self, channel: Channel, message: Push | Pull | Hello) -> None:
+        match message:
+            case Push():
+                await self._commit(channel, message)
+            case Pull():
+                await self._serve(channel, message)
+            case Hello():
+                await self._courier.meet(channel, message)
+
+    async def _commit(self, channel: Channel, push: Push) -> None:
+        """Commit what a peer has pushed, if it may, and say how it went."""
+        graph, nodes = self._graph, push.nodes
+        patches = [(key, patch_of(node)) for key, node in nodes]
+        if not (self._rules.allow_all or await self._allows("write", channel, patches)):
+            self._courier.send(channel, Problem(push.id, DENIED))
+            return
+        try:
+            check_ids(nodes, graph.clock)
+            await self._courier.notes.save_now(self._late_for(channel.peer, nodes))
+            await graph.commit(nodes, origin=channel)
+        except MalformedError as error:
+            self.counts["malformed"] += 1
+            self._courier.send(channel, Problem(push.id, str(error)))
+        except (DatabaseError, OSError) as error:  # the disk: the peer tries again later
+            report(error, "what a peer has sent could not be saved; it will send it again")
+            self.counts["failed"] += 1
+            self._courier.send(channel, Problem(push.id, NOT_SAVED))
+        except Exception as error:  # a hook's no, or a mistake in one: the peer need not know more
+            if not isinstance(error, GraphError):
+                report(error, "what a peer has sent was refused by an error")
+            self.counts["failed"] += 1
+            self._courier.send(channel, Problem(push.id, "the write was refused"))
+        else:
+            self._courier.send(channel, Done(push.id))
+
+    async def _allows(
+        self, kind: Literal["read", "write"], channel: Channel, nodes: Iterable[tuple[str, Any]]
+    ) -> bool:
+        if await self._rules.allow(kind, channel.identity, nodes):
+            return True
+        self.counts["denied"] += 1
+        return False
+
+    def _late_for(self, origin: Peer, nodes: NodeMap) -> list[Peer]:
+        """Return the peers for whom `nodes` must be noted before they are committed.
+
+        After a crash between the commit and the note, a search would take them for known.
+        """
+        if not self._courier.notes.is_kept:
+            return []
+        others = [peer for peer in self._courier.notes.peers.values() if peer is not origin]
+        return [peer for peer in others if peer.outbox.remember_late(nodes)]
+
+    async def _serve(self, channel: Channel, pull: Pull) -> None:
+        """Answer a pull with what this graph and its storage have, deletions included."""
+        graph = self._graph
+        asked = [(key, None) for key in pull.keys]
+        if not (self._rules.allow_all or await self._allows("read", channel, asked)):
+            self._courier.send(channel, Problem(pull.id, DENIED))
+            return
+        try:
+            await graph.nodes(pull.keys, network=None)
+        except Exception as error:
+            report(error, "what a peer has asked for could not be read")
+            self.counts["failed"] += 1
+            self._courier.send(channel, Problem(pull.id, "the nodes could not be read"))
+            return
+        nodes = [node for node in map(graph._node, pull.keys) if node is not None]
+        parts = [*parts_of(nodes)] or [NodeMap()]
+        for part in parts[:-1]:
+            self._courier.send(channel, Answer(pull.id, part, more=True))
+        self._courier.send(channel, Answer(pull.id, parts[-1]))
+
+    def _answered(self, channel: Channel, answer: Answer) -> None:
+        """Take in an answer, or a part of one; only what was asked for counts."""
+        asked = channel.asked.get(answer.id)
+        if asked is None:
+            self.counts["unasked"] += 1  # or it came too late
+            return
+        try:
+            check_ids(answer.nodes, self._graph.clock)
+            for key, node in answer.nodes:
+                if key in asked.keys:
+                    asked.waiting.nodes.add(node)
+                else:
+                    self.counts["unasked"] += 1
+        except GraphError:
+            self.counts["malformed"] += 1
+            channel.answered(answer.id)
+            return
+        if not answer.more:
+            channel.answered(answer.id)
+
+    def _problem(self, channel: Channel, number: int, text: str) -> None:
+        """Take in a refusal of a push or of a pull."""
+        asked = channel.asked.get(number)
+        if asked is not None:
+            if text == DENIED:
+                asked.waiting.refused.append(channel.connection.id)
+            channel.answered(number)
+            return
+        batch = channel.in_flight.pop(number, None)
+        if batch is None:
+            self.counts["unasked"] += 1
+        elif text == NOT_RECEIVED:
+            batch.is_sent = False
+            channel.units.appendleft(batch)
+            self._courier.flush(channel)
+        elif text in RETRIED:
+            self._courier.put_off(channel, batch)
+        elif text == DENIED:
+            name = channel.connection.id
+            self._courier.refused(
+                channel, batch, _denied([name], "writing", tuple(batch.nodes.keys()))
+            )
+        else:
+            self._courier.refused(
+                channel,
+                batch,
+                GraphError(
+                    f"the connection {channel.connection.id!r} refused a write, which stands here "
+                    f"all the same: {text}"
+                ),
+            )
+
+
+def _denied(names: list[str], what: str, keys: tuple[str, ...]) -> PermissionDeniedError:
+    """Return the error for a refusal: it is the same whether the keys exist or not."""
+    shown = ", ".join(repr(key[:80]) for key in keys[:3])
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    who = ", ".join(map(repr, names))
+    return PermissionDeniedError(
+        f"permission denied by {who} for {what} {shown}{more}: "
+        "ask there for the right, or connect as somebody who has it"
+    )
