@@ -409,6 +409,7 @@ class _Union(ConnectionGroup):
             if union is not None:
                 union._follow(connection.id)
 
+        self._staying: Subscription | None = None
         self._following = [
             source.on(event, follow) for source in self._sources for event in ("add", "remove")
         ]
@@ -416,8 +417,21 @@ class _Union(ConnectionGroup):
             for member in source:
                 self._follow(member.id)
 
+    def on(self, event: str, callback: Callable[[Connection], object]) -> Subscription:
+        """Call back as in any group; whoever listens need not hold the union itself."""
+        subscription = super().on(event, callback)
+        if self._staying is None:
+            self._staying = self._sources[0].on("add", self._stay)
+        return subscription
+
+    def _stay(self, connection: Connection) -> None:
+        """Keep the union alive by being a bound method that a source holds."""
+
     def _follow(self, connection_id: str) -> None:
         """Make the member with an id what the sources say that it is."""
+        if self._staying is not None and not self._events:
+            self._staying.cancel()
+            self._staying = None
         members = (source.get(connection_id) for source in self._sources)
         wanted = next((member for member in members if member is not None), None)
         if wanted is not self.get(connection_id):
