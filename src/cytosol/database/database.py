@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from cytosol.crdt.actions import DataAction
+from cytosol.database.graphs import graph_in
 from cytosol.database.identity import Identity, note_home, open_identity
 from cytosol.database.joins import PeerReplica
 from cytosol.database.listeners import Listener, Listeners
@@ -27,6 +28,7 @@ from cytosol.document.document import Document
 from cytosol.document.events import CallbackError, IdentityRenewed
 from cytosol.document.subscriptions import Subscription
 from cytosol.errors import ActionError, FailureError, NetworkError
+from cytosol.graph.graph import Graph
 from cytosol.model.ids import PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
 from cytosol.net.service import NetworkService
@@ -309,6 +311,16 @@ class Database:
         """
         self._document.check_open()
         return self._listeners.add(event, callback)
+
+    # --- the graph ----------------------------------------------------------------------
+
+    def graph(self, path: str = "$.graph", *configs: Mapping[str, Any]) -> Graph:
+        """Return the graph that this database keeps at a path: nodes are objects, fields members.
+
+        It has the API of `cytosol.Graph` and takes the same configs, but no storage. Its events
+        also tell what was dispatched, and what came from paired devices. Raises ConfigError.
+        """
+        return graph_in(self._document, path, configs)
 
     # --- metadata -----------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from cytosol.model.json import JsonValue, canonical_bytes
 from cytosol.model.op import Kind, Name, Op
 from cytosol.path import parse_path, singular_steps
 
-__all__ = ["Assignment", "assign", "date_at"]
+__all__ = ["Assignment", "assign", "date_at", "is_next", "pass_by", "reserve"]
 
 FOREIGN_AUTHORS_MAX: Final = AUTHORS_MAX // 2
 """Authors that a document may know when one comes that has no ops here: devices need theirs."""
@@ -57,10 +57,10 @@ def assign(
 ) -> int:
     """Log and apply assignments, oldest first; return how many ops they became.
 
-    An id of our own author above our clock becomes the id of its op; every other one becomes its
-    origin, and the clock moves past it. What does not bring anything newer than what stands is
-    left out. All or nothing: raises ActionError for what is malformed or too far ahead of our
-    clock, and FailureError for what cannot be applied; nothing has changed then.
+    An id that `reserve` gave, and that all known ops lie below, becomes the id of its op; every
+    other one becomes its origin, and the clock moves past it. What does not bring anything newer
+    than what stands is left out. All or nothing: raises ActionError for what is malformed or too
+    far ahead of our clock, and FailureError for what cannot be applied; nothing has changed then.
     """
     groups = sorted(
         ((_checked_id(one.id), [_parsed(item) for item in one.actions]) for one in assignments),
@@ -70,7 +70,7 @@ def assign(
         return 0
     _check_authors(replica, groups)
     clock, start = replica.clock, len(replica.log)
-    _check_leap(replica, groups[-1][0].index + len(groups))
+    check_leap(replica, groups[-1][0].index + len(groups))
     try:
         for ident, actions in groups:
             _assign_one(replica, compiler, ident, actions, now_ms)
@@ -91,6 +91,30 @@ def date_at(replica: Replica, up: Place, step: Step) -> OpId:
     return OpId(*max(map(dates.key, filter(None, stamp))))
 
 
+def reserve(replica: Replica) -> OpId:
+    """Return an id of our own for an assignment that is to come; each is given once.
+
+    Nothing else gets it, and dispatches from now on have greater ones. Ids that are never
+    used leave gaps; peers can follow these only so far.
+    """
+    known = max(replica.latest.values(), default=0)
+    if replica.clock < known + LAMPORT_LEAP_MAX // 2:
+        replica.clock += 1
+    return OpId(replica.clock, replica.author)
+
+
+def pass_by(replica: Replica, index: int) -> None:
+    """Move the clock past an id of somebody else. Raises ActionError for one too far ahead."""
+    if index > replica.clock:
+        check_leap(replica, index)
+        replica.clock = index
+
+
+def is_next(replica: Replica, ident: OpId) -> bool:
+    """Tell whether an id can become that of our next op."""
+    return ident.author == replica.author and ident.index > max(replica.latest.values(), default=0)
+
+
 # --- one assignment ---------------------------------------------------------------------
 
 
@@ -103,14 +127,15 @@ def _assign_one(
         return
     messages = [action.message for action in actions]
     transaction = {"action": "Transaction", "payload": messages}
-    if ident.author == replica.author and ident.index > replica.clock:
+    clock = replica.clock
+    if is_next(replica, ident):
         replica.clock = ident.index - 1
         compiler.dispatch(transaction, now_ms)
+        replica.clock = max(clock, replica.clock)
         return
     origin = _origin(ident, messages)
     if replica.names.code(origin) in replica.tree.origins:
         return
-    clock = replica.clock
     replica.clock = max(clock, ident.index)
     row = len(replica.log)
     if not compiler.dispatch(transaction, now_ms):
@@ -210,7 +235,7 @@ def _plain_steps(path: str) -> tuple[Step, ...] | None:
     return steps
 
 
-def _check_leap(replica: Replica, index: int) -> None:
+def check_leap(replica: Replica, index: int) -> None:
     """Raise ActionError for an id that peers of ours could not follow."""
     known = max(replica.latest.values(), default=0)
     if index > min(known + LAMPORT_LEAP_MAX, LAMPORT_MAX):

@@ -17,7 +17,7 @@ from cytosol.crdt.bulk import merge_bulk
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Step
-from cytosol.document.assigning import Assignment, assign
+from cytosol.document.assigning import Assignment, assign, pass_by, reserve
 from cytosol.document.checking import check_document
 from cytosol.document.frozen import freeze, thaw
 from cytosol.document.history import History
@@ -26,6 +26,7 @@ from cytosol.document.journal import Journal, OpKey, Ticket
 from cytosol.document.metadata import Metadata
 from cytosol.document.subscriptions import Subscription, Subscriptions
 from cytosol.errors import ActionError, DatabaseClosedError, DatabaseError
+from cytosol.model.ids import OpId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op
 from cytosol.model.opcodec import Columns, decode_columns
@@ -161,6 +162,16 @@ class Document:
             ticket, is_watched = self._queue_own(length)
         self._settle(length, ticket, is_watched)
         return count
+
+    def reserve_id(self) -> OpId:
+        """Return an id of our own for an assignment that is to come; each is given once."""
+        with self.lock:
+            return reserve(self.replica)
+
+    def pass_by(self, index: int) -> None:
+        """Let our ids be above `index` from now on. Raises ActionError if that is too far ahead."""
+        with self.lock:
+            pass_by(self.replica, index)
 
     def _settle(self, length: int, ticket: Ticket | None, is_watched: bool) -> None:
         """Wait until own ops are durable, then tell of them; call without the lock."""
