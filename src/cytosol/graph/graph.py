@@ -405,10 +405,8 @@ class Graph:
             self._announce(self._backing.load(nodes))
 
     def _is_cached(self, key: str) -> bool:
-        """Tell whether memory has all of the node; without plugins memory is all there is."""
-        if self._node(key) is None:
-            return not self._asks
-        return self._loaded is None or key in self._loaded
+        """Tell whether memory has all that the configured storage has of the node."""
+        return self._node(key) is not None and (self._loaded is None or key in self._loaded)
 
     def _live(self, keys: Iterable[str]) -> NodeMap:
         """Return the members of the graph with these keys."""
