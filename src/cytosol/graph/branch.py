@@ -3,21 +3,25 @@
 The overlay holds what was edited in the branch, and each node of the source that was looked at
 here or has changed there since: the source tells its branches before a node changes. All else
 is read through, so a branch costs nothing until somebody writes.
+
+What the source only loads is no change: the storage had it when the branch was made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from cytosol.errors import GraphError
 from cytosol.graph.clock import ZERO
-from cytosol.graph.collection import NodeMap, merge_into
+from cytosol.graph.collection import NodeMap, merge_into, rebased
 from cytosol.graph.graph import Graph
-from cytosol.graph.node import Delta, Node
+from cytosol.graph.node import Delta, Node, merge_node
 
 if TYPE_CHECKING:
+    from cytosol.graph.actions import ReadNodes
     from cytosol.graph.backing import Backing
 
 __all__ = ["Branch", "BranchBacking"]
@@ -37,6 +41,7 @@ class BranchBacking:
         """The edits made in this branch and not committed to its source yet."""
         self._nodes: dict[str, Node] = {}
         self._absent: set[str] = set()  # keys that the source has got since
+        self._unfounded: set[str] = set()  # made here; the source may still load such a node
         self._graph: Graph | None = None
         source.watchers.add(self)
 
@@ -47,10 +52,14 @@ class BranchBacking:
     def node(self, key: str) -> Node | None:
         """Return the node `key` as it is in this branch; always the same object."""
         node = self._nodes.get(key)
-        if node is None and key not in self._absent:
-            theirs = self.source.node(key)
-            if theirs is not None:
-                node = self._nodes[key] = self._taken(theirs)
+        if node is None:
+            if key in self._absent:
+                return None
+        elif key not in self._unfounded:
+            return node
+        theirs = self.source.node(key)
+        if theirs is not None:
+            node = self._found(key, theirs)
         return node
 
     def keys(self) -> Iterator[str]:
@@ -60,17 +69,20 @@ class BranchBacking:
             if key not in self._nodes and key not in self._absent:
                 yield key
 
-    def is_absent(self, key: str) -> bool:
-        """Tell whether the source had no node `key` when this branched off, but has it now."""
-        return key in self._absent
+    def is_settled(self, key: str) -> bool:
+        """Tell whether it is known for good what the source had under this key."""
+        return key in self._absent or (key in self._nodes and key not in self._unfounded)
 
     def remember(self, key: str, node: Node | None) -> None:
         """Keep a node of the source, which is about to change, as it is now (None: is not)."""
-        if key not in self._nodes and key not in self._absent:
-            if node is None:
+        if self.is_settled(key):
+            return
+        if node is not None:
+            self._found(key, node)
+        else:
+            self._unfounded.discard(key)
+            if key not in self._nodes:
                 self._absent.add(key)
-            else:
-                self._nodes[key] = self._taken(node)
 
     def apply(self, changes: NodeMap) -> Delta[NodeMap]:
         """Merge `changes` as edits of this branch; all or nothing."""
@@ -78,18 +90,21 @@ class BranchBacking:
         merge_into(self.own.nodes, delta.update, Node)
         return delta
 
+    def load(self, nodes: NodeMap) -> Delta[NodeMap]:
+        """Merge what a storage had, which is no edit."""
+        for key in nodes.nodes:
+            self.node(key)
+        return merge_into(self._nodes, nodes, self._made)
+
     def rebase(self, target: Backing) -> Delta[NodeMap]:
         """Take over what `target` has now, with the own edits on top; return what changed.
 
         Nothing of `target` becomes an own edit. For the source itself only nodes touched here
         are merged, all others are read through anyway.
         """
-        if target is self.source:
-            self._absent.clear()
-            keys = list(self._nodes)
-        else:
-            keys = list(target.keys())
-        top = self.own.rebase(_Values(target), self.clock)
+        is_source = target is self.source
+        keys = [*self._nodes, *self._absent] if is_source else list(target.keys())
+        top = rebased(self.own, target.node, self.clock)
         incoming = NodeMap()
         for key in dict.fromkeys([*keys, *top.nodes]):
             theirs = target.node(key)
@@ -99,6 +114,8 @@ class BranchBacking:
             if own is not None:
                 incoming.add(own.copy())
         delta = self._merge(incoming)
+        if is_source:
+            self._absent.clear()
         self.own = top
         return delta
 
@@ -128,39 +145,46 @@ class BranchBacking:
         return merge_into(self._nodes, changes, self._made)
 
     def _made(self, key: str) -> Node:
+        """Return a new node of this branch, of which the source may have an older state."""
+        if key not in self._absent:
+            self._unfounded.add(key)
         return Node(key, self._graph)
 
-    def _taken(self, theirs: Node) -> Node:
-        node = Node(theirs.key, self._graph)
-        node.entries = theirs.entries.copy()
-        node.made = theirs.made
-        node.gone = theirs.gone
+    def _found(self, key: str, theirs: Node) -> Node:
+        """Put the state of the source below what was written here, which wins over it."""
+        self._unfounded.discard(key)
+        node = self._nodes.get(key)
+        if node is None:
+            node = self._nodes[key] = Node(key, self._graph)
+            node.entries = theirs.entries.copy()
+            node.made = theirs.made
+            node.gone = theirs.gone
+        else:
+            merge_node(node, theirs)
+            own = self.own.nodes.get(key)
+            if own is not None:
+                own = self.own.nodes[key] = rebased(NodeMap([own]), lambda _: theirs, self.clock)[
+                    key
+                ]
+                merge_node(node, own)
         return node
-
-
-class _Values:
-    """The nodes of a backing, under the name that `NodeMap.rebase` asks for."""
-
-    __slots__ = ("_backing",)
-
-    def __init__(self, backing: Backing) -> None:
-        self._backing = backing
-
-    def value(self, key: str) -> Node | None:
-        return self._backing.node(key)
 
 
 class Branch(Graph):
     """A graph over another one: reads see the source as it was, writes stay here.
 
     Hooks, extensions and engines are those of the source; there is no storage and no network.
-    `await source.commit(branch)` applies all edits at once. Made by `Graph.branch()`.
+    What the source has in its storage but not in memory is loaded by the source when it is
+    read here. `await source.commit(branch)` applies all edits at once. Made by `Graph.branch()`.
     """
 
     def __init__(self, source: Graph) -> None:
         self._source = source
         self._overlay = BranchBacking(source._backing)
         self._setup(self._overlay, source._config.without_plugins())
+        if source._storage is not None or (isinstance(source, Branch) and source._asks):
+            self._asks = True
+            self._is_read_plain = self._is_field_plain = False
 
     def changes(self) -> NodeMap:
         """Return the edits made here and not committed to the source yet, as a detached copy."""
@@ -177,11 +201,26 @@ class Branch(Graph):
                 f"a branch is rebased on a graph, not on a {type(other).__name__}; "
                 "to bring in changes, commit them to the branch"
             )
-        delta = self._overlay.rebase(other._backing)
-        self._announce(delta)
+        self._announce(self._overlay.rebase(other._backing))
         return self
 
     def _settle(self, committed: NodeMap, graph: Graph) -> None:
-        """Note that `graph` has taken over these changes; only the source's word counts."""
+        """Note that `graph` has taken over what `changes` handed out; only the source counts."""
         if graph is self._source:
             self._overlay.settle(committed)
+
+    def _is_cached(self, key: str) -> bool:
+        """Tell whether the source need not be asked for the node."""
+        return self._overlay.is_settled(key) or self._source._is_cached(key)
+
+    async def _fetch(self, action: ReadNodes) -> None:
+        """Load what a call names a storage for into this branch, all else into the source."""
+        if action.storage is not None:
+            await super()._fetch(action)
+            return
+        source = self._source
+        absent = tuple([key for key in action.keys if not self._is_cached(key)])
+        if absent:
+            await source._fetch(
+                replace(action, keys=absent, storage=source._storage, network=None, force=False)
+            )

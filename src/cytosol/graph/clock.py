@@ -36,22 +36,22 @@ class Clock:
         self.index = index
         return OpId(index, self.author)
 
-    def observe(self, seen: OpId) -> None:
+    def observe(self, seen: OpId, *, trusted: bool = False) -> None:
         """Move past `seen`, so that later writes win over it.
 
         Raises GraphError for a leap of more than CLOCK_LEAP_MAX: one peer must not bring the
-        clock of all others to its end.
+        clock of all others to its end. What our own storage holds is `trusted`.
         """
         index = seen[0]
         if index > self.index:
-            if index - self.index > CLOCK_LEAP_MAX or index > LAMPORT_MAX:
+            if not trusted and (index - self.index > CLOCK_LEAP_MAX or index > LAMPORT_MAX):
                 raise GraphError(
                     f"an id of index {index} is more than {CLOCK_LEAP_MAX} above all known ones "
                     f"({self.index}): no honest writer is that far ahead; it was refused"
                 )
-            self.index = index
+            self.raise_to(index)
 
     def raise_to(self, index: int) -> None:
-        """Move past `index` however far it is: it comes out of our own storage."""
+        """Move past `index` however far it is: it is known to be honest."""
         if index > self.index:
             self.index = min(index, LAMPORT_MAX)

@@ -7,7 +7,7 @@ or nothing over the whole set.
 from __future__ import annotations
 
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cytosol.errors import GraphError
 from cytosol.graph.clock import ZERO, Clock
@@ -16,7 +16,10 @@ from cytosol.graph.pointer import checked_key
 from cytosol.limits import NODE_FIELDS_MAX
 from cytosol.model.ids import OpId
 
-__all__ = ["NodeMap", "merge_into"]
+if TYPE_CHECKING:
+    from cytosol.graph.graph import Graph
+
+__all__ = ["NodeMap", "merge_into", "rebased"]
 
 
 class NodeMap:
@@ -140,26 +143,18 @@ class NodeMap:
             result.nodes[key] = _stamped(node, stamp) if _is_unstamped(node) else node
         return result
 
-    def rebase(self, target: Any, clock: Clock | None = None) -> NodeMap:
+    def rebase(self, target: NodeMap | Graph, clock: Clock | None = None) -> NodeMap:
         """Return the assignments of this set with ids that win over those of `target`.
 
         `target` is a graph, or a NodeMap and then with a `clock`. Committing the result puts
         them on top; for the `history` of an update that restores what the update overwrote.
         Ids that win already are kept, and nothing of `target` is in the result.
         """
-        if clock is None:
-            clock = getattr(target, "clock", None)
-            if not isinstance(clock, Clock):
+        if isinstance(target, NodeMap):
+            if clock is None:
                 raise GraphError("rebase on a graph, or pass the clock that gives the new ids")
-        present: dict[str, Node | None] = {key: target.value(key) for key in self.nodes}
-        for node in present.values():
-            if node is not None:
-                clock.raise_to(node.latest().index)
-        restamp = Restamp(clock)
-        result = NodeMap()
-        for key, node in self.nodes.items():
-            result.nodes[key] = node._on_top(present[key], restamp)
-        return result
+            return rebased(self, target.nodes.get, clock)
+        return rebased(self, target._node, clock or target.clock)
 
     def to_json(self) -> dict[str, Any]:
         """Return {key: state of the node}, as `Node.to_json` writes it."""
@@ -177,6 +172,19 @@ class NodeMap:
                 raise GraphError(f"{where} has the node {node.key[:80]!r} under another key")
             result.nodes[key] = node
         return result
+
+
+def rebased(changes: NodeMap, present: Callable[[str], Node | None], clock: Clock) -> NodeMap:
+    """Return `changes` with ids that win over what is `present`, deletions included."""
+    there = {key: present(key) for key in changes.nodes}
+    for node in there.values():
+        if node is not None:
+            clock.raise_to(node.latest().index)
+    restamp = Restamp(clock)
+    result = NodeMap()
+    for key, node in changes.nodes.items():
+        result.nodes[key] = node._on_top(there[key], restamp)
+    return result
 
 
 def merge_into(
