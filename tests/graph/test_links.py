@@ -480,6 +480,23 @@ def test_a_message_with_too_many_values_is_not_sent(monkeypatch: pytest.MonkeyPa
     assert other.receive('{"n":2,"m":[' + "0," * 1_010 + "0]}") is not None
 
 
+@pytest.mark.parametrize("number", [2**64 - 1, -(2**63), 12345678901234567890, 1.5e300])
+def test_the_greatest_numbers_and_the_deepest_message_go_through(number: float) -> None:
+    """What the sender may send, the receiver takes; an own limit would block the link for ever."""
+    one, other = connected()
+    messages = [number, {"id": "00000000000000000000", "n": [number]}]
+    deep: Any = number
+    for level in range(127):
+        deep = [deep, []] if level % 2 and level < 126 else {"a": deep}
+    messages.append(deep)
+    for message in messages:
+        one.send(message)
+    with pytest.raises(GraphError, match="nested deeper"):
+        one.send([deep])
+    carry(one, other)
+    assert messages == other.take()
+
+
 def test_changing_a_message_after_sending_it_changes_nothing() -> None:
     """It was copied."""
     one, other = connected()
@@ -535,7 +552,8 @@ def test_link_ids_are_short_texts(bad: Any) -> None:
         (b'{"n":1,"m":"\xff"}', "not JSON"),
         (b'\xef\xbb\xbf{"n":1,"m":1}', "not JSON"),
         ('{"n":1,"m":1}{', "not JSON"),
-        ('{"n":1,"m":' + "[" * 200 + "]" * 200 + "}", "nested deeper"),
+        ('{"n":1,"m":' + "[" * 128 + "]" * 128 + "}", "nested deeper"),
+        ('{"n":1,"m":' + '[[],{"a":' * 90 + "1" + "}]" * 90 + "}", "nested deeper"),
         ("[" * 100_000, "not JSON"),
         ('{"a":1}', "only 0 were sent"),
         ('{"a":"1"}', "'a' in a frame must be"),

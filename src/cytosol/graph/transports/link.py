@@ -43,6 +43,9 @@ import msgspec
 
 from cytosol.errors import ActionError, GraphError
 from cytosol.limits import (
+    DEPTH_MAX,
+    INTEGER_MAX,
+    INTEGER_MIN,
     JSON_VALUES_MAX,
     LINK_MESSAGE_BYTES_MAX,
     LINK_NAME_LENGTH_MAX,
@@ -56,6 +59,8 @@ __all__ = ["VERSION", "Hello", "Link", "encode_message", "read_hello"]
 VERSION: Final = 1
 NUMBER_MAX: Final = 2**53 - 1  # exact in every JSON reader
 FRAME_BYTES_MAX: Final = LINK_MESSAGE_BYTES_MAX + 64  # what stands around a message
+
+_UNSURE: Final = frozenset({dict, list, int})  # the decoder lets no other value be wrong
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -262,7 +267,8 @@ class Link:
         if self._phase in (_Phase.REFUSED, _Phase.DOWN) or self._ended is not None:
             return self._refused  # rests of a connection that is being closed
         try:
-            self._receive(_parsed(frame), len(frame))
+            data = _data(frame)
+            self._receive(_parsed(data), len(data))
         except _Refused as refusal:
             self._refuse(str(refusal))
         return self._refused
@@ -317,10 +323,11 @@ class Link:
             or self._inbox_bytes + size > LINK_UNACKNOWLEDGED_BYTES_MAX + FRAME_BYTES_MAX
         ):
             raise _Refused("more messages were sent than may wait to be acknowledged")
-        try:
-            message = copy_json(message)
-        except ActionError as error:
-            raise _Refused(f"message {number} is refused: {error}") from None
+        if not _is_plain(message):
+            try:  # slower, exact, and it says what is wrong
+                copy_json(message)
+            except ActionError as error:
+                raise _Refused(f"message {number} is refused: {error}") from None
         self._received = number
         self._inbox.append((self._session, number, size, message))
         self._inbox_bytes += size
@@ -388,7 +395,7 @@ def read_hello(frame: str | bytes) -> Hello:
     the name a claim: look the name up together with who the client has proved to be.
     """
     try:
-        return _hello_of(_parsed(frame))
+        return _hello_of(_parsed(_data(frame)))
     except _Refused as refusal:
         raise GraphError(str(refusal)) from None
 
@@ -398,8 +405,26 @@ def _marks(text: bytes) -> int:
     return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
-def _parsed(frame: str | bytes) -> dict[str, Any]:
-    if len(frame) > FRAME_BYTES_MAX:
+def _is_plain(message: JsonValue) -> bool:
+    """Tell whether a decoded message surely keeps the limits of values; level by level, fast."""
+    below: list[JsonValue] = [message]
+    for _ in range(DEPTH_MAX):
+        level = [value for value in below if type(value) in _UNSURE]
+        if not level:
+            return True
+        below = []
+        for value in level:
+            if type(value) is dict:
+                below += value.values()
+            elif type(value) is list:
+                below += value
+            elif not INTEGER_MIN <= value <= INTEGER_MAX:
+                return False
+    return False
+
+
+def _data(frame: str | bytes) -> bytes:
+    if len(frame) > FRAME_BYTES_MAX:  # before it is copied
         raise _Refused(f"a frame has {len(frame)} bytes, {FRAME_BYTES_MAX} are allowed")
     try:
         data = frame.encode() if isinstance(frame, str) else frame
@@ -407,6 +432,10 @@ def _parsed(frame: str | bytes) -> dict[str, Any]:
         raise _Refused("a frame is not Unicode text") from None
     if len(data) > FRAME_BYTES_MAX:
         raise _Refused(f"a frame has {len(data)} bytes, {FRAME_BYTES_MAX} are allowed")
+    return data
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
     if _marks(data) > JSON_VALUES_MAX + 2:  # the frame around a message has two marks
         raise _Refused(f"a frame has more than {JSON_VALUES_MAX} values")
     try:
