@@ -104,7 +104,7 @@ class DocumentBacking:
 
     def __init__(self, document: Document, steps: tuple[str, ...]) -> None:
         self.clock: Clock = DocumentClock(document)
-        self.watchers: WeakSet[Any] = WeakSet()
+        self._watchers: WeakSet[Any] = WeakSet()
         self._document = document
         self._steps = steps
         self._marks = (*steps[:-1], steps[-1] + MARKS)
@@ -127,6 +127,13 @@ class DocumentBacking:
             self._is_stale = True
             self._changed()
             self._document.observers = (*self._document.observers, self)
+
+    @property
+    def watchers(self) -> WeakSet[Any]:
+        """Who hears of nodes before they change: branches. From now on, so what was is past."""
+        if self._dirty or self._is_stale:
+            self._catch_up()
+        return self._watchers
 
     def close(self) -> None:
         """Stop following the document."""
@@ -279,7 +286,7 @@ class DocumentBacking:
         update, history = _difference(before, state)
         if update.is_blank and history.is_blank and before.made == state.made:
             return
-        for watcher in tuple(self.watchers):
+        for watcher in tuple(self._watchers):
             watcher.remember(key, node)
         if node is None:
             node = self._nodes[key] = Node(key, self._graph)

@@ -23,9 +23,12 @@ class Backing(Protocol):
     """What a graph needs of the place where its nodes are."""
 
     clock: Clock
-    watchers: WeakSet[Any]
-    """Whoever must know a node as it was: `remember(key, node or None)` is called before it
-    changes, not when it is only loaded."""
+
+    @property
+    def watchers(self) -> WeakSet[Any]:
+        """Whoever must know a node as it was: `remember(key, node or None)` is called before it
+        changes, not when it is only loaded."""
+        ...
 
     def attach(self, graph: Graph) -> None:
         """Learn whose nodes these are; called once, before anything else."""

@@ -58,14 +58,17 @@ class BranchBacking:
         elif key not in self._unfounded:
             return node
         theirs = self.source.node(key)
+        if self.is_settled(key):  # the source has just found out that the node has changed
+            return self._nodes.get(key)
         if theirs is not None:
             node = self._found(key, theirs)
         return node
 
     def keys(self) -> Iterator[str]:
         """Yield the keys of all nodes, those of the source that are not touched here last."""
+        theirs = tuple(self.source.keys())  # first: it may find out that nodes have changed
         yield from tuple(self._nodes)
-        for key in tuple(self.source.keys()):
+        for key in theirs:
             if key not in self._nodes and key not in self._absent:
                 yield key
 
