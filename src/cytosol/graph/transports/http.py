@@ -3,6 +3,7 @@
 ```text
 POST .../messages                              the hello of a client, one line
     200, Cytosol-Session: SECRET               the hello of the server; a session has begun
+    400, Cytosol-Refused: 1                    the text tells why
 POST .../messages, Cytosol-Session: SECRET     frames of the client, in order
     204                                        taken
 GET  .../messages, Cytosol-Session: SECRET     "what is there for me?"
@@ -46,6 +47,7 @@ from cytosol.graph.transports.reconnecting import (
 from cytosol.graph.transports.serving import (
     KEEP_S,
     Authenticate,
+    Full,
     Request,
     ServedConnection,
     ServerGroup,
@@ -63,6 +65,7 @@ __all__ = ["HttpClient", "HttpServer"]
 
 TYPE: Final = "http"
 SESSION: Final = "Cytosol-Session"
+REFUSED: Final = "Cytosol-Refused"
 MEDIA_TYPE: Final = "application/x-ndjson"
 
 POLL_S: Final = 25.0  # proxies give up on silence after 30 seconds and more
@@ -136,6 +139,8 @@ class HttpClient(ReconnectingConnection):
             async with self._request(http, "POST", hello) as (answer, body):
                 session = answer.headers.get(SESSION, "")
                 if answer.status_code != 200 or not session:
+                    if answer.status_code == 400 and REFUSED in answer.headers:
+                        raise GraphError(f"{self._place} refused us: {_reason(body)}")
                     raise refusal(self._place, TYPE, answer.status_code)
             http.headers[SESSION] = session
             for frame in _frames(body):
@@ -198,8 +203,7 @@ class HttpClient(ReconnectingConnection):
 
     def _ended(self, status: int, body: bytes) -> GraphError:
         if status in (400, 408, 413):
-            reason = body[:REASON_BYTES_MAX].decode(errors="replace").strip()
-            return Unreachable(f"{self._place} ended the session: {reason}")
+            return Unreachable(f"{self._place} ended the session: {_reason(body)}")
         if status == 404:
             return Unreachable(f"{self._place} does not know the session: it was restarted")
         return Unreachable(f"{self._place} ended the session (status {status})")
@@ -325,12 +329,14 @@ class HttpServer(ServerGroup):
             session = _Session(self, self._admit(hello, identity))
         except _BadBody as error:
             return _answer(error.status, error.reason)
+        except Full as error:
+            return _answer(503, str(error))
         except GraphError as error:
-            return _answer(400, str(error))
+            return _answer(400, str(error), {REFUSED: "1"})
         for frame in frames:
             session.attachment.receive(frame)
         if session.ended is not None:
-            return _answer(400, session.ended)
+            return _answer(400, session.ended, {REFUSED: "1"})
         return _answer(200, _batch(session.attachment), {SESSION: session.secret})
 
     async def _polled(self, raw: RawRequest) -> Response:
@@ -385,6 +391,8 @@ class _Session:
         except TimeoutError:
             pass
         finally:
+            if leaving.done():  # who gives up a GET begins another session, or none
+                self.end("the client hung up")
             leaving.cancel()
             if self._poller is poller:
                 self._expect_poll()
@@ -443,6 +451,10 @@ async def _body(raw: RawRequest) -> list[bytes]:
 
 def _frames(body: bytes) -> Iterator[bytes]:
     return (line for line in body.split(b"\n") if line)
+
+
+def _reason(body: bytes) -> str:
+    return body[:REASON_BYTES_MAX].decode(errors="replace").strip()
 
 
 def _batch(attachment: Attachment) -> bytes:

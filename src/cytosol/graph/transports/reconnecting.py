@@ -75,6 +75,7 @@ class ReconnectingConnection(LinkedConnection):
         self._opening: asyncio.Future[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.problem: GraphError | None = None
+        self.times_online = 0
         # 256 bits: who knows a link id can take the link over.
         super().__init__(connection_id or self._place, type_name, Link(secrets.token_hex(32), name))
         self.on("online", lambda _: self._came_online())
@@ -176,6 +177,7 @@ class ReconnectingConnection(LinkedConnection):
 
     def _came_online(self) -> None:
         self.problem = None
+        self.times_online += 1
         if self._opening is not None and not self._opening.done():
             self._opening.set_result(None)
 

@@ -23,7 +23,7 @@ from cytosol.graph.transports.linked import LinkedConnection
 from cytosol.limits import SERVED_MAX
 from cytosol.model.json import JsonValue
 
-__all__ = ["Authenticate", "Request", "ServedConnection", "ServerGroup"]
+__all__ = ["Authenticate", "Full", "Request", "ServedConnection", "ServerGroup"]
 
 KEEP_S: Final = 300.0  # a client that is away so long has to be told everything anew
 HELLO_S: Final = 10.0  # for a client to say who it is, once it is connected
@@ -53,6 +53,10 @@ class Request:
             query=dict(parse_qsl(query, keep_blank_values=True)),
             remote=f"{remote[0]} {remote[1]}" if isinstance(remote, tuple | list) else "",
         )
+
+
+class Full(GraphError):
+    """Say that the server can have no more clients now; that may pass."""
 
 
 Authenticate = Callable[[Request], Any]
@@ -236,7 +240,7 @@ class ServerGroup(ConnectionGroup):
         if len(self._served) >= SERVED_MAX:
             away = next((client for client in self._served.values() if client.offline), None)
             if away is None:
-                raise GraphError(f"the server has all the {SERVED_MAX} clients it can have")
+                raise Full(f"the server has all the {SERVED_MAX} clients it can have")
             away.expel("the server is full")
 
     def _forget(self, connection: Connection) -> None:

@@ -27,6 +27,7 @@ from cytosol.graph.transports.serving import (
     HELLO_S,
     KEEP_S,
     Authenticate,
+    Full,
     Request,
     ServerGroup,
     cannot_listen,
@@ -50,6 +51,7 @@ REASON_BYTES_MAX: Final = 123  # RFC 6455, 5.5.1: 125 with the code
 GOING_AWAY: Final = 1001
 UNSUPPORTED_DATA: Final = 1003
 POLICY_VIOLATION: Final = 1008
+TRY_AGAIN_LATER: Final = 1013
 
 # The library tells every refused handshake with its traceback: any stranger could fill the log.
 _log = logging.getLogger("cytosol.websocket")
@@ -89,7 +91,11 @@ class WebSocketClient(ReconnectingConnection):
 
     async def _carry(self) -> str:
         socket = await self._connect()
-        return await _carry_over(socket, self.run(_texts(socket), socket.send))
+        before = self.times_online
+        reason = await _carry_over(socket, self.run(_texts(socket), socket.send))
+        if socket.close_code == POLICY_VIOLATION and self.times_online == before:
+            raise GraphError(f"{self._place} refused us: {socket.close_reason or reason}")
+        return reason
 
     async def _connect(self) -> ClientConnection:
         from websockets.asyncio.client import connect
@@ -219,19 +225,25 @@ class WebSocketServer(ServerGroup):
             return f"no hello came within {self._hello_within:g} seconds"
         try:
             connection = self._admit(read_hello(first), self._identities.pop(socket))
+        except Full as error:
+            raise _Close(TRY_AGAIN_LATER, str(error)) from None
         except GraphError as error:
             return str(error)
         return await connection.run(texts, socket.send, first)
 
 
-class _Binary(Exception):
-    """A binary message came."""
+class _Close(Exception):
+    """The connection must be closed with this code (RFC 6455, 7.4) and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
 
 
 async def _texts(socket: Socket) -> AsyncIterator[str]:
     async for message in socket:
         if isinstance(message, bytes):
-            raise _Binary
+            raise _Close(UNSUPPORTED_DATA, "a binary message came; frames are texts")
         yield message
 
 
@@ -242,8 +254,8 @@ async def _carry_over(socket: Socket, carrying: Any) -> str:
     code, reason = POLICY_VIOLATION, "cancelled"
     try:
         reason = await carrying
-    except _Binary:
-        code, reason = UNSUPPORTED_DATA, "a binary message came; frames are texts"
+    except _Close as close:
+        code, reason = close.code, close.reason
     except ConnectionClosed as closed:
         reason = str(closed)
     except asyncio.CancelledError:
