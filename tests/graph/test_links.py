@@ -177,7 +177,7 @@ def test_a_side_that_restarted_gets_only_what_it_had_not_acknowledged() -> None:
     restarted = Link("other again")
     connect(one, restarted)
     assert ["not yet"] == restarted.take()
-    assert 2 == one.session
+    assert "other again" == one.peer_id
     one.send("and on")
     carry(one, restarted)
     assert ["and on"] == restarted.take()
@@ -196,6 +196,20 @@ def test_a_sender_that_restarted_is_heard_from_its_first_message() -> None:
     assert ["old 2", "new"] == other.take()
     carry(restarted, other)
     assert 0 == restarted.unacknowledged
+
+
+def test_a_hello_that_was_lost_loses_nothing_else() -> None:
+    """One side knows the other and is not known: both count from 1, for nothing was delivered."""
+    one, other = Link("one"), Link("other")
+    one.send("first")
+    one.connect()
+    other.connect()
+    for frame in frames_of(other):
+        assert one.receive(frame) is None
+    assert 2 == len(frames_of(one))  # the hello and the message, both lost
+    connect(one, other)
+    assert ["first"] == other.take()
+    assert "other" == one.peer_id
 
 
 def test_two_servers_behind_one_name_do_not_lose_messages() -> None:

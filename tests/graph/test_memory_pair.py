@@ -448,6 +448,18 @@ def test_a_restart_of_the_other_side_is_told_before_it_is_online() -> None:
     assert ["online", "offline"] * 2 + ["restart", "online", "offline"] == events
 
 
+def test_a_hello_that_never_arrived_is_no_restart() -> None:
+    """The other side is the same; it only had not heard of us."""
+    connection = LinkedConnection("x", "test", Link("x"))
+    restarts: list[LinkedConnection] = []
+    connection.on("restart", restarts.append)
+    for _ in range(2):
+        attachment = connection.attach(lambda: None, lambda reason: None)
+        attachment.receive('{"hello":"peer","of":null,"seen":0,"v":1}')
+        assert not connection.offline
+    assert [] == restarts
+
+
 def test_a_callback_that_raises_does_not_disturb_the_connection(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -199,9 +199,9 @@ class Link:
         return self._peer_name
 
     @property
-    def session(self) -> int:
-        """How many numberings there were; another one means that one side is a new one."""
-        return self._session
+    def peer_id(self) -> str | None:
+        """The link id of the other side, None before its first hello; another after a restart."""
+        return self._peer
 
     @property
     def ended(self) -> str | None:

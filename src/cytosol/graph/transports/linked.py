@@ -40,7 +40,7 @@ class LinkedConnection:
         self._emit: Emit[JsonValue] | None = None
         self._is_delivering = False
         self._was_online = False
-        self._session = 0
+        self._peer_id: str | None = None
 
     @property
     def offline(self) -> bool:
@@ -176,9 +176,9 @@ class LinkedConnection:
     def _tell_state(self) -> None:
         """Tell the listeners what has changed since they were last told."""
         is_online = self.link.is_up
-        if is_online and self.link.session != self._session:
-            is_restart = self._session > 0
-            self._session = self.link.session
+        if is_online and self.link.peer_id != self._peer_id:
+            is_restart = self._peer_id is not None
+            self._peer_id = self.link.peer_id
             if is_restart:
                 self._announce("restart")
         if is_online != self._was_online:
