@@ -14,6 +14,8 @@ from cytosol.graph.events import Subscription
 from cytosol.graph.graph import Graph
 from cytosol.graph.node import Delta, Node
 from cytosol.graph.pointer import Pointer
+from cytosol.graph.router import Router
+from cytosol.graph.rules import Patch, Route, Rule
 from cytosol.graph.storage import MemoryStorage, SaveStateStorage
 
 __all__ = [
@@ -26,9 +28,13 @@ __all__ = [
     "MemoryStorage",
     "Node",
     "NodeMap",
+    "Patch",
     "Pointer",
     "ReadField",
     "ReadNodes",
+    "Route",
+    "Router",
+    "Rule",
     "SaveStateStorage",
     "Stream",
     "Subscription",

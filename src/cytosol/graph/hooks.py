@@ -132,12 +132,17 @@ def _as_hook(mark: _Mark | None) -> Iterator[None]:
 
 
 async def run_hooks(
-    hooks: Iterable[Hook], action: Action, where: str, graph: object = None
+    hooks: Iterable[Hook],
+    action: Action,
+    where: str,
+    checked: Callable[[Action], Action],
+    graph: object = None,
 ) -> Action:
     """Call the hooks in order and return the last one's action.
 
-    With `graph`, what they write to it goes ahead of the write that waits for them. Raises
-    what a hook raises, GraphError if one returns anything but an action of the same kind.
+    `checked` makes each result what the next hook may rely on. With `graph`, what hooks write
+    to it goes ahead of the write that waits for them. Raises what a hook or `checked` raises,
+    GraphError if a hook returns anything but an action of the same kind.
     """
     kind = type(action)
     mark = None if graph is None else _Mark(graph, _running.get())
@@ -149,7 +154,7 @@ async def run_hooks(
             result = await outcome(_Marked(result, mark) if _waits(result) else result)
             if type(result) is not kind:
                 raise _not_an_action(hook, where, kind.__name__, result)
-            action = result
+            action = checked(result)
     finally:
         if mark is not None:
             mark.is_running = False

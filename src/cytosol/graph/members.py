@@ -21,7 +21,8 @@ Options = Mapping[str, Any]
 
 def read_field(graph: Graph, node: Node, field: str, options: Options) -> Awaitable[Any]:
     """Return the value of one field, read as a node if it is a pointer; None if it is missing."""
-    if not options and graph._is_field_plain:
+    loaded = graph._loaded
+    if not options and graph._is_field_plain and (loaded is None or node.key in loaded):
         value = node.value(checked_field(field))
         if type(value) is not Pointer:
             return Done(value)

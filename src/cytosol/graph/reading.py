@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cytosol.errors import GraphError
 from cytosol.graph.actions import ReadField, ReadNodes
 from cytosol.graph.awaiting import Done, become_task, is_awaitable
 from cytosol.graph.collection import NodeMap
+from cytosol.graph.config import checked_network, checked_storage
+from cytosol.graph.connection import ConnectionGroup
 from cytosol.graph.hooks import run_hooks
 from cytosol.graph.node import Node
 from cytosol.graph.pointer import Pointer, checked_field, checked_key
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from cytosol.graph.graph import Graph
 
 __all__ = ["fetch", "found_nodes", "read_fields_steps", "read_nodes_steps"]
+
+Plugged = TypeVar("Plugged", ReadNodes, ReadField)
 
 
 async def read_nodes_steps(
@@ -33,8 +37,7 @@ async def read_nodes_steps(
     action = ReadNodes(keys, None, storage, network, force, rest)
     hooks = graph._config.hooks
     if hooks.before_nodes:
-        action = await run_hooks(hooks.before_nodes, action, "before.read.nodes")
-        action = replace(action, keys=_checked_keys(action.keys))
+        action = await run_hooks(hooks.before_nodes, action, "before.read.nodes", _before_nodes)
     wanted = tuple(dict.fromkeys(action.keys))
     if not action.force:
         wanted = tuple([key for key in wanted if not graph._is_cached(key)])
@@ -42,8 +45,8 @@ async def read_nodes_steps(
         await graph._fetch(replace(action, keys=wanted))
     action = replace(action, nodes=tuple([graph.value(key) for key in action.keys]))
     if hooks.after_nodes:
-        action = await run_hooks(hooks.after_nodes, action, "after.read.nodes")
-    return _results(action.nodes, "nodes")
+        action = await run_hooks(hooks.after_nodes, action, "after.read.nodes", _after_nodes)
+    return list(action.nodes or ())
 
 
 async def read_fields_steps(
@@ -56,14 +59,13 @@ async def read_fields_steps(
     action = ReadField(node.key, fields, None, storage, network, force, rest)
     hooks = graph._config.hooks
     if hooks.before_field:
-        action = await run_hooks(hooks.before_field, action, "before.read.field")
-        action = replace(action, fields=tuple([checked_field(field) for field in action.fields]))
-        if action.key != node.key:
-            node = graph.value(checked_key(action.key)) or Node(action.key)
-    if action.force and (graph._asks or action.storage is not None):
+        action = await run_hooks(hooks.before_field, action, "before.read.field", _before_field)
+    if action.force or not graph._is_cached(action.key):
         await graph._fetch(
-            ReadNodes((node.key,), None, action.storage, action.network, True, action.options)
+            ReadNodes((action.key,), None, action.storage, action.network, True, action.options)
         )
+    if action.key != node.key:
+        node = graph.value(action.key) or Node(action.key)
     values = [node.value(field) for field in action.fields]
     pointers = dict.fromkeys([each.key for each in values if type(each) is Pointer])
     if pointers:
@@ -75,8 +77,8 @@ async def read_fields_steps(
         values = [found.get(each.key) if type(each) is Pointer else each for each in values]
     action = replace(action, values=tuple(values))
     if hooks.after_field:
-        action = await run_hooks(hooks.after_field, action, "after.read.field")
-    return _results(action.values, "values")
+        action = await run_hooks(hooks.after_field, action, "after.read.field", _after_field)
+    return list(action.values or ())
 
 
 async def fetch(graph: Graph, action: ReadNodes) -> None:
@@ -161,15 +163,38 @@ def found_nodes(found: Any, keys: Sequence[str], who: str) -> NodeMap:
     return result
 
 
-def _checked_keys(keys: Any) -> tuple[str, ...]:
-    if isinstance(keys, str) or not isinstance(keys, Iterable):
-        raise GraphError(f"the keys to read must be a list of texts, not {keys!r}")
-    return tuple([checked_key(key) for key in keys])
+# --- What hooks have returned -------------------------------------------------------------
 
 
-def _results(results: Any, name: str) -> list[Any]:
-    if isinstance(results, str) or not isinstance(results, Iterable):
+def _before_nodes(action: ReadNodes) -> ReadNodes:
+    keys = [checked_key(key) for key in _listed(action.keys, "keys", "before")]
+    return replace(_with_plugins(action), keys=tuple(keys))
+
+
+def _before_field(action: ReadField) -> ReadField:
+    fields = [checked_field(field) for field in _listed(action.fields, "fields", "before")]
+    return replace(_with_plugins(action), key=checked_key(action.key), fields=tuple(fields))
+
+
+def _after_nodes(action: ReadNodes) -> ReadNodes:
+    return replace(action, nodes=_listed(action.nodes, "nodes", "after"))
+
+
+def _after_field(action: ReadField) -> ReadField:
+    return replace(action, values=_listed(action.values, "values", "after"))
+
+
+def _with_plugins(action: Plugged) -> Plugged:
+    """Check the storage and the network that a hook may have put in."""
+    checked_storage(action.storage)
+    if action.network is None or type(action.network) is ConnectionGroup:
+        return action
+    return replace(action, network=checked_network(action.network))
+
+
+def _listed(results: Any, name: str, when: str) -> tuple[Any, ...]:
+    if isinstance(results, (str, Mapping)) or not isinstance(results, Iterable):
         raise GraphError(
-            f"a hook after a read must leave a list in `{name}`, not {type(results).__name__}"
+            f"a hook {when} a read must leave a list in `{name}`, not {type(results).__name__}"
         )
-    return list(results)
+    return tuple(results)

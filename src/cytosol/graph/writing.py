@@ -64,7 +64,11 @@ async def commit_steps(
     if router is not None and action.network is not None and delta.update.nodes:
         await outcome(router.push(action))
     hooks = graph._config.hooks.after_write
-    return await run_hooks(hooks, action, "after.write") if hooks else action
+    return await run_hooks(hooks, action, "after.write", _as_it_is) if hooks else action
+
+
+def _as_it_is(action: Write) -> Write:
+    return action
 
 
 async def _before(graph: Graph, action: Write, changes: NodeMap) -> tuple[Write, NodeMap]:
@@ -72,14 +76,20 @@ async def _before(graph: Graph, action: Write, changes: NodeMap) -> tuple[Write,
     hooks = graph._config.hooks.before_write
     if not hooks:
         return action, changes
-    full, _ = _merged_copies(graph, NodeMap(), changes)
-    action = replace(action, graph=full)
-    action = await run_hooks(hooks, action, "before.write", graph)
-    checked_storage(action.storage)
-    if action.network is not None:
-        action = replace(action, network=checked_network(action.network))
-    changes = NodeMap.of(action.update, graph._node).stamped(graph.clock)
-    return replace(action, graph=None, history=None), changes
+
+    def checked(action: Write) -> Write:
+        checked_storage(action.storage)
+        network = action.network
+        if network is not None:
+            network = checked_network(network)
+        update = NodeMap.of(action.update, graph._node).stamped(graph.clock)
+        full, _ = _merged_copies(graph, NodeMap(), update)
+        return replace(action, update=update, graph=full, network=network)
+
+    action = await run_hooks(hooks, checked(action), "before.write", checked, graph)
+    update = action.update
+    assert isinstance(update, NodeMap)
+    return replace(action, graph=None, history=None), update
 
 
 async def _load_touched(graph: Graph, action: Write, changes: NodeMap) -> NodeMap:
@@ -144,6 +154,9 @@ async def _store(graph: Graph, action: Write, loaded: NodeMap, changes: NodeMap)
     """Make the changes durable; return the action that says so."""
     full, delta = _merged_copies(graph, loaded, changes)
     action = replace(action, graph=full, update=delta.update, history=delta.history)
+    prepare = getattr(graph._router, "prepare", None)
+    if prepare is not None and action.network is not None and delta.update.nodes:
+        await outcome(prepare(action))  # what it must note, it notes before the data is there
     storage = action.storage
     await outcome(storage.write(action))
     gone = NodeMap()
