@@ -250,8 +250,10 @@ def test_a_client_that_stays_away_is_forgotten(kind: Kind) -> None:
             member = server.get("laptop")
             removed = asyncio.ensure_future(event(server, "remove"))
             await asyncio.sleep(0)
+            wire.target = free_port()
             wire.cut()
             assert member is await removed
+            wire.target = server.port
             client.send("again")
             assert "again" == (await take(server.messages, 1))[0][0]
             await client.close()
