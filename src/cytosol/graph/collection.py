@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from cytosol.errors import GraphError
 from cytosol.graph.clock import ZERO, Clock
-from cytosol.graph.node import UNSTAMPED, Delta, Entry, Node, Restamp, check_room, merge_node
+from cytosol.graph.node import (
+    UNSTAMPED,
+    Delta,
+    Entry,
+    Node,
+    Restamp,
+    blank_node,
+    check_room,
+    merge_fields,
+    merge_node,
+)
 from cytosol.graph.pointer import checked_key
 from cytosol.limits import NODE_FIELDS_MAX
 from cytosol.model.ids import OpId
@@ -99,7 +109,7 @@ class NodeMap:
 
     def latest(self) -> OpId:
         """Return the greatest id in the set, ZERO if there is none."""
-        return max((node.latest() for node in self.nodes.values()), default=ZERO)
+        return max(map(Node.latest, self.nodes.values()), default=ZERO)
 
     def merge(self, other: NodeMap | Mapping[str, Any]) -> Delta[NodeMap]:
         """Merge nodes, or {key: node or plain values}, into this set; all or nothing."""
@@ -195,32 +205,52 @@ def merge_into(
     The deltas hold only nodes that changed. Raises GraphError, and changes nothing, if a node
     would have too many fields.
     """
-    get = target.get
-    for key, incoming in changes.nodes.items():
-        node = get(key)
+    pairs = [(target.get(key), incoming) for key, incoming in changes.nodes.items()]
+    for node, incoming in pairs:
         present = 0 if node is None else len(node.entries)
         if present + len(incoming.entries) > NODE_FIELDS_MAX:
-            check_room(node or Node(key), incoming)
+            check_room(node or Node(incoming.key), incoming)
     delta = Delta(NodeMap(), NodeMap())
     updates, histories = delta.update.nodes, delta.history.nodes
-    for key, incoming in changes.nodes.items():
-        node = get(key)
+    for key, (node, incoming) in zip(changes.nodes, pairs, strict=True):
         if node is None:
             if incoming.is_blank:
                 continue
             node = target[key] = make(key)
-        update, history = merge_node(node, incoming)
-        if not update.is_blank:
-            updates[key] = update
-        if not history.is_blank:
-            histories[key] = history
+        if incoming.gone is not ZERO:
+            update, history = merge_node(node, incoming)
+            if not update.is_blank:
+                updates[key] = update
+            if not history.is_blank:
+                histories[key] = history
+            continue
+        # As merge_node, without making deltas that nobody needs: this is the path of commits.
+        new, past = merge_fields(node, incoming)
+        made = incoming.made
+        is_made = node.made < made > node.gone
+        if is_made:
+            node.made = made
+        if new or is_made:
+            update = updates[key] = blank_node(key)
+            update.entries = new
+            if is_made:
+                update.made = made
+        if past:
+            histories[key] = history = blank_node(key)
+            history.entries = past
     return delta
 
 
 def _is_unstamped(node: Node) -> bool:
-    return any(entry[1][1] == UNSTAMPED for entry in node.entries.values()) or (
-        node.made is not ZERO and node.made[1] == UNSTAMPED
-    )
+    last = node.made
+    if last[1] == UNSTAMPED and last is not ZERO:
+        return True
+    for _, stamp in node.entries.values():
+        if stamp is not last:  # the fields of one write share their id
+            if stamp[1] == UNSTAMPED:
+                return True
+            last = stamp
+    return False
 
 
 def _stamped(node: Node, stamp: OpId) -> Node:

@@ -33,7 +33,7 @@ from cytosol.model.ids import OpId, format_id, parse_id
 if TYPE_CHECKING:
     from cytosol.graph.graph import Graph
 
-__all__ = ["UNSTAMPED", "Delta", "Entry", "Node", "merge_node"]
+__all__ = ["UNSTAMPED", "Delta", "Entry", "Node", "blank_node", "merge_node"]
 
 Entry: TypeAlias = tuple[Value, OpId]
 """A value, or DELETED, and the id of the assignment that put it there."""
@@ -126,11 +126,11 @@ class Node(Target):
 
     def new(self) -> Node:
         """Return a detached, blank node of the same key."""
-        return _blank(self.key)
+        return blank_node(self.key)
 
     def copy(self) -> Node:
         """Return a detached node of the same state."""
-        copied = _blank(self.key)
+        copied = blank_node(self.key)
         copied.entries = self.entries.copy()
         copied.made = self.made
         copied.gone = self.gone
@@ -138,15 +138,18 @@ class Node(Target):
 
     def overlap(self, other: Node) -> Node:
         """Return the fields of this node that `other` has too, with the values of this one."""
-        common = _blank(self.key)
+        common = blank_node(self.key)
         theirs = other.entries
         common.entries = {f: entry for f, entry in self.entries.items() if f in theirs}
         return common
 
     def latest(self) -> OpId:
         """Return the greatest id in this node, ZERO for a blank one."""
-        ids = [entry[1] for entry in self.entries.values()]
-        return max(self.made, self.gone, *ids)
+        latest = max(self.made, self.gone)
+        for _, stamp in self.entries.values():
+            if stamp is not latest and stamp > latest:  # the fields of one write share their id
+                latest = stamp
+        return latest
 
     def merge(self, other: Node | Mapping[str, Any]) -> Delta[Node]:
         """Take the greater id of each field; return what changed and what was overwritten.
@@ -177,7 +180,7 @@ class Node(Target):
             raise GraphError(
                 f"a node can be merged with a node or a mapping, not {type(values).__name__}"
             )
-        patch = _blank(self.key)
+        patch = blank_node(self.key)
         stamp = OpId(self.latest()[0] + 1, UNSTAMPED)
         patch.made = ZERO if self.exists else stamp
         for field, value in values.items():
@@ -195,7 +198,7 @@ class Node(Target):
 
     def _on_top(self, target: Node | None, restamp: Restamp) -> Node:
         """Do the work of `rebase`; all nodes of one change set share a `restamp`."""
-        top = _blank(self.key)
+        top = blank_node(self.key)
         floor = ZERO if target is None else target.gone
         if self.gone is not ZERO:
             top.gone = self.gone
@@ -288,22 +291,26 @@ class Node(Target):
     def read(self, field: str, **options: Any) -> Awaitable[Any]:
         """Return (awaitable) the value of `field`, the node itself for a pointer, or None."""
         graph = self._member("read")
-        return _members().read_field(graph, self, field, options)
+        reading: Awaitable[Any] = _members().read_field(graph, self, field, options)
+        return reading
 
     def fields(self, fields: Iterable[str], **options: Any) -> Awaitable[list[Any]]:
         """Return (awaitable) the values of several fields; pointers are read all at once."""
         graph = self._member("read")
-        return _members().read_fields(graph, self, fields, options)
+        reading: Awaitable[list[Any]] = _members().read_fields(graph, self, fields, options)
+        return reading
 
     def write(self, field: str, value: Any, **options: Any) -> Awaitable[Any]:
         """Assign `value`, a primitive or a node to point to, as `Graph.write` does."""
         graph = self._member("written")
-        return _members().write_field(graph, self, field, value, options)
+        writing: Awaitable[Any] = _members().write_field(graph, self, field, value, options)
+        return writing
 
     def delete(self, field: str, **options: Any) -> Awaitable[Any]:
         """Delete `field`; a later write brings it back."""
         graph = self._member("written")
-        return _members().delete_field(graph, self, field, options)
+        writing: Awaitable[Any] = _members().delete_field(graph, self, field, options)
+        return writing
 
     def _member(self, what: str) -> Graph:
         if self._graph is None:
@@ -312,6 +319,11 @@ class Node(Target):
                 "use value() and merge(), or take the node from a graph"
             )
         return self._graph
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the state, detached."""
+        state = (self.made, self.gone)
+        return _restored, (self.key, self.entries, *[None if s is ZERO else s for s in state])
 
     def __getattr__(self, name: str) -> Any:
         """Find a method that a config added (`extend: {"node": {name: function}}`)."""
@@ -354,33 +366,42 @@ def merge_node(target: Node, incoming: Node) -> Delta[Node]:
     node would have more than NODE_FIELDS_MAX fields.
     """
     key = target.key
-    update = _blank(key)
-    history = _blank(key)
-    entries = target.entries
-    if len(entries) + len(incoming.entries) > NODE_FIELDS_MAX:
+    update = blank_node(key)
+    history = blank_node(key)
+    if len(target.entries) + len(incoming.entries) > NODE_FIELDS_MAX:
         check_room(target, incoming)
     if incoming.gone > target.gone:
         _bury(target, incoming.gone, update, history)
-        entries = target.entries
+    update.entries, past = merge_fields(target, incoming)
+    for field, entry in past.items():
+        history.entries.setdefault(field, entry)  # what a deletion has just hidden comes first
+    if target.made < incoming.made > target.gone:
+        target.made = update.made = incoming.made
+    return Delta(update, history)
+
+
+def merge_fields(target: Node, incoming: Node) -> tuple[dict[str, Entry], dict[str, Entry]]:
+    """Take over the greater ids; return the entries that are new and those they replace.
+
+    `target.gone` must be the greater one already.
+    """
+    new: dict[str, Entry] = {}
+    past: dict[str, Entry] = {}
+    entries = target.entries
     gone = target.gone
-    new = update.entries
-    past = history.entries
+    find = entries.get
     for field, entry in incoming.entries.items():
-        stamp = entry[1]
-        old = entries.get(field)
+        old = find(field)
         if old is None:
-            if stamp > gone:
+            if entry[1] > gone:
                 new[field] = entry
-                if gone is not ZERO and field not in past:
+                if gone is not ZERO:
                     past[field] = (DELETED, gone)
-        elif stamp > old[1]:
+        elif entry[1] > old[1]:
             past[field] = old
             new[field] = entry
     entries.update(new)
-    made = incoming.made
-    if made > target.made and made > gone:
-        target.made = update.made = made
-    return Delta(update, history)
+    return new, past
 
 
 def _bury(target: Node, gone: OpId, update: Node, history: Node) -> None:
@@ -412,13 +433,21 @@ def check_room(target: Node, incoming: Node) -> None:
         )
 
 
-def _blank(key: str) -> Node:
+def blank_node(key: str) -> Node:
     """Return a detached node without checking its key once more."""
     node = object.__new__(Node)
     node.key = key
     node.entries = {}
     node.made = node.gone = ZERO
     node._graph = node._listeners = None
+    return node
+
+
+def _restored(key: str, entries: dict[str, Entry], made: OpId | None, gone: OpId | None) -> Node:
+    node = blank_node(key)
+    node.entries = entries
+    node.made = made or ZERO
+    node.gone = gone or ZERO
     return node
 
 
