@@ -24,7 +24,8 @@ from enum import Enum
 from typing import Any, Final, TypeGuard
 
 from cytosol.errors import GraphError
-from cytosol.graph.connection import Connection, ConnectionGroup, Subscription
+from cytosol.graph.connection import Connection, ConnectionGroup
+from cytosol.graph.events import Subscription
 from cytosol.graph.transports.pieces import PIECE_BYTES
 from cytosol.model.json import JsonValue
 

@@ -16,15 +16,16 @@ import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cytosol.errors import GraphError
 from cytosol.graph.connection import Connection, ConnectionGroup, report
 from cytosol.graph.transports.link import Link
 from cytosol.graph.transports.linked import Attachment, LinkedConnection
 from cytosol.graph.transports.pieces import Assembler, pieces
-from cytosol.graph.transports.serving import Delays, jittered
+from cytosol.graph.transports.reconnecting import Delays, jittered
 from cytosol.graph.transports.signalling import Malformed, Negotiation, Signal, Signalling, Step
+from cytosol.model.json import JsonValue
 
 if TYPE_CHECKING:
     from aiortc import RTCPeerConnection, RTCSessionDescription
@@ -33,6 +34,7 @@ __all__ = ["IceServer", "WebRtcConnection", "connect"]
 
 ATTEMPT_TIMEOUT: Final = 30.0  # seconds from an offer to an open channel
 CLOSE_TIMEOUT: Final = 5.0  # seconds for what was sent before to be acknowledged
+TASKS_TIMEOUT: Final = 1.0  # seconds for the library's tasks to notice that all is closed
 SIGNALS_WAITING_MAX: Final = 64  # more are dropped: no honest end sends them
 BUFFERED_BYTES_MAX: Final = 1024 * 1024  # in the library; the rest waits in the link
 CHANNEL: Final = "cytosol"
@@ -48,13 +50,7 @@ async def connect(
     The arguments are those of `WebRtcConnection`. It waits for as long as it takes: bound it
     with `asyncio.timeout`. Raises GraphError as `WebRtcConnection.open` does.
     """
-    connection = WebRtcConnection(over, to, **options)
-    try:
-        await connection.open()
-    except BaseException:
-        await connection.close()
-        raise
-    return connection
+    return await WebRtcConnection(over, to, **options).__aenter__()
 
 
 class WebRtcConnection(LinkedConnection):
@@ -72,7 +68,10 @@ class WebRtcConnection(LinkedConnection):
 
     Who can change what `over` carries can stand in the middle: the channel is encrypted, but
     the keys' fingerprints come that way. `identity` is handed on to the router's rules: give
-    what you know about the other end.
+    what you know about the other end. `problem` is why it is offline, None while it is online or
+    was never opened. `send` and `messages` may be used before `open`.
+
+    Raises GraphError if aiortc is not installed, and for names that cannot be told apart.
     """
 
     def __init__(
@@ -97,27 +96,27 @@ class WebRtcConnection(LinkedConnection):
         if me == to:
             raise GraphError(f"this end and the other are both named {me!r}: name them differently")
         super().__init__(id, "webrtc", Link(secrets.token_hex(16)), identity)
-        self.fault: str | None = None
-        """Why there is, or was, no channel; None before anything went wrong."""
+        self.problem: GraphError | None = None
         self._to = to
         self._signalling = Signalling(over, me, to)
         self._negotiation = Negotiation(me, secrets.token_hex(8))
         self._peer_options: dict[str, Any] = {"addresses": addresses, "ice_servers": ice_servers}
         self._delays = delays
-        self._delay: Iterator[float] = delays()
+        self._delay: Iterator[float] = iter(delays())
         self._inbox: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._runner: asyncio.Task[None] | None = None
         self._closer: asyncio.Task[None] | None = None
         self._peer: Peer | None = None
         self._end: Attachment | None = None
+        self._closing: set[asyncio.Future[None]] = set()  # peers that are being closed
         self._timer: asyncio.TimerHandle | None = None  # of the attempt, or of the next one
         self._openers: set[asyncio.Future[None]] = set()
         self._pump_is_due = False
         self._settled: asyncio.Event | None = None
         self.on("online", self._came_online)
 
-    async def open(self) -> None:
-        """Start connecting, and wait until the channel is open and the other end has greeted.
+    async def open(self) -> Self:
+        """Start connecting, wait until the other end has greeted, and return the connection.
 
         It goes on by itself from then on, also after an error. Raises GraphError if the other
         end refused, if both have the same name, or if the connection was closed.
@@ -125,7 +124,9 @@ class WebRtcConnection(LinkedConnection):
         if self._closer is not None or self.link.ended is not None:
             raise GraphError(f"the connection {self.id!r} was closed: make a new one")
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run(), name=f"cytosol {self.id}")
+            self._runner = asyncio.get_running_loop().create_task(
+                self._run(), name=f"cytosol: {self.id}"
+            )
         if self.offline:
             opener = asyncio.get_running_loop().create_future()
             self._openers.add(opener)
@@ -133,16 +134,46 @@ class WebRtcConnection(LinkedConnection):
                 await opener
             finally:
                 self._openers.discard(opener)
+        return self
 
-    def close(self, reason: str = "closed") -> Awaitable[None]:  # type: ignore[override]  # awaited or not
-        """End the connection and tell the other end not to call; awaiting it waits until done.
+    def send(self, message: JsonValue) -> None:
+        """Send a message, now or when the other end is back.
 
-        What was sent before gets some seconds to arrive. The other end keeps its side: it is
-        offline until this end comes back with a new connection.
+        Raises GraphError if it is not JSON or larger than 16 MiB, if 10,000 messages or 64 MiB
+        wait to be acknowledged, or if the connection was closed.
+        """
+        if self._closer is not None:
+            raise GraphError(f"nothing can be sent: the connection {self.id!r} was closed")
+        super().send(message)
+
+    def close(self, reason: str = "closed") -> Awaitable[None]:
+        """End this side for good and return an awaitable of its being gone.
+
+        What was sent before gets some seconds to arrive. The other end is told not to call, and
+        keeps its side: it goes on when this end comes back with a new connection.
         """
         if self._closer is None:
             self._closer = asyncio.ensure_future(self._close(reason))
+            self.messages.complete()
         return asyncio.shield(self._closer)
+
+    def reconnect(self) -> None:
+        """Make the channel anew, as after a change of networks that the app knows of.
+
+        Messages wait meanwhile. Without this a lost network is noticed within half a minute.
+        """
+        if self._peer is not None:
+            self._peer.fail("the channel is made anew")
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await self.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
 
     # --- One thing after another -------------------------------------------------------------
 
@@ -156,15 +187,20 @@ class WebRtcConnection(LinkedConnection):
                 try:
                     await step()
                 except GraphError as error:
-                    await self._fail(str(error))
+                    await self._fail(error)
                 except Exception as error:  # of `over`, or a bug: neither ends the connection
-                    report(error, f"the connection {self.id!r} failed and tries again")
-                    await self._fail(f"{type(error).__name__}: {error}")
-            self._tell_openers(f"the connection has ended: {self.link.ended}")
+                    problem = GraphError(f"{type(error).__name__}: {error}")
+                    if str(problem) != str(self.problem):  # once, not at each attempt
+                        report(error, f"the connection {self.id!r} failed and tries again")
+                    await self._fail(problem)
+            self.problem = GraphError(f"the connection {self.id!r} has ended: {self.link.ended}")
+            self._deliver()  # completes `messages` when all has been read
+            self._tell_openers(self.problem)
         finally:
             listening.cancel()
             self._stop_timer()
             await self._drop()
+            await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _hear(self, heard: Signal | Malformed) -> None:
         if self._inbox.qsize() < SIGNALS_WAITING_MAX:
@@ -187,7 +223,7 @@ class WebRtcConnection(LinkedConnection):
         try:
             step = self._negotiation.receive(signal)
         except GraphError as error:
-            self._tell_openers(str(error))
+            self._tell_openers(error)
             raise
         if step is Step.ANSWER:
             await self._drop()
@@ -199,16 +235,18 @@ class WebRtcConnection(LinkedConnection):
         elif step is Step.REPEAT and self._peer is not None and not self._peer.is_open:
             await self._describe(self._peer)
         elif step is Step.FAIL:
-            self._tell_openers(f"the other end refused the connection: {signal.text}")
-            await self._fail(f"the other end refused: {signal.text}")
+            refusal = GraphError(f"the other end refused the connection: {signal.text}")
+            self._tell_openers(refusal)
+            await self._fail(refusal)
         elif step is Step.LEAVE:
             await self._drop()
             self._stop_timer()
             self._negotiation.drop()
-            self.fault = "the other end has left; it will call when it is back"
+            self.problem = GraphError("the other end has left; it will call when it is back")
 
     async def _refuse(self, malformed: Malformed) -> None:
-        self.fault = f"a malformed signal came in: {malformed.reason}"
+        if self.offline:
+            self.problem = GraphError(f"a malformed signal came in: {malformed.reason}")
         if malformed.answer is not None:
             await self._signalling.send(malformed.answer)
 
@@ -239,11 +277,11 @@ class WebRtcConnection(LinkedConnection):
 
     async def _lost(self, peer: Peer, reason: str) -> None:
         if peer is self._peer:
-            await self._fail(reason)
+            await self._fail(GraphError(reason))
 
-    async def _fail(self, reason: str) -> None:
+    async def _fail(self, problem: GraphError) -> None:
         """Give up the attempt, or the channel that was lost, and try again later."""
-        self.fault = reason
+        self.problem = problem
         self._negotiation.drop()
         await self._drop()
         self._call_later()
@@ -254,12 +292,18 @@ class WebRtcConnection(LinkedConnection):
         if end is not None:
             end.lost()
         if peer is not None:
-            await peer.close()
+            # In a task of its own: half closed, the library could never be closed again.
+            closing = asyncio.ensure_future(peer.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            await asyncio.shield(closing)
 
     def _call_later(self) -> None:
         self._stop_timer()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(next(self._delay), self._inbox.put_nowait, self._call)
+        delay = next(self._delay, None)
+        if delay is not None:  # when they end, only the other end calls
+            self._timer = loop.call_later(delay, self._inbox.put_nowait, self._call)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -308,15 +352,16 @@ class WebRtcConnection(LinkedConnection):
     # --- Opening and closing -------------------------------------------------------------------
 
     def _came_online(self, connection: LinkedConnection) -> None:
-        self._delay = self._delays()
+        self.problem = None
+        self._delay = iter(self._delays())
         for opener in self._openers:
             if not opener.done():
                 opener.set_result(None)
 
-    def _tell_openers(self, reason: str) -> None:
+    def _tell_openers(self, error: GraphError) -> None:
         for opener in self._openers:
             if not opener.done():
-                opener.set_exception(GraphError(reason))
+                opener.set_exception(error)
 
     def _look_whether_settled(self) -> None:
         if self._settled is not None and (self.offline or not self.link.unacknowledged):
@@ -335,7 +380,7 @@ class WebRtcConnection(LinkedConnection):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await self._signal("bye", self._negotiation.farewell())
         super().close(reason)
-        self._tell_openers(f"the connection {self.id!r} was closed")
+        self._tell_openers(GraphError(f"the connection {self.id!r} was closed"))
 
 
 class Peer:
@@ -412,7 +457,16 @@ class Peer:
         self._is_over = True
         self._channel.remove_all_listeners()
         self._pc.remove_all_listeners()
-        await self._pc.close()
+        sctp: Any = self._pc.sctp
+        dtls = sctp.transport
+        ice = dtls.transport._connection
+        try:
+            await self._pc.close()
+        finally:
+            await _wait_for_tasks_of((self._pc, sctp, dtls, dtls.transport, ice))
+            # Closed in the middle of its handshake, it begins to look after the connection
+            # that it has no more; the second time it stops that.
+            await ice.close()
 
     async def _describe(self, made: RTCSessionDescription) -> None:
         await self._pc.setLocalDescription(made)  # this also finds our addresses
@@ -445,6 +499,29 @@ class Peer:
     def _changed(self) -> None:
         if (state := self._pc.connectionState) in ("failed", "closed"):
             self.fail(f"the WebRTC connection is {state}")
+
+
+async def _wait_for_tasks_of(parts: tuple[Any, ...]) -> None:
+    """Wait until the library's tasks for these objects have ended.
+
+    Its `close` leaves some that end a moment later, and keeps no list of them. They are known by
+    the object whose coroutine they run.
+    """
+
+    def belongs(task: asyncio.Task[Any]) -> bool:
+        coroutine = task.get_coro()
+        if getattr(coroutine, "__name__", "") == "query_consent":  # it has no end of its own
+            return False
+        frame = getattr(coroutine, "cr_frame", None)
+        owner = None if frame is None else frame.f_locals.get("self")
+        return any(owner is part for part in parts)
+
+    tasks = {task for task in asyncio.all_tasks() if belongs(task)}
+    if tasks:
+        _, stuck = await asyncio.wait(tasks, timeout=TASKS_TIMEOUT)
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _library() -> None:
@@ -481,8 +558,10 @@ def _offer_only(pc: RTCPeerConnection, addresses: Sequence[str] | None) -> None:
     ice = sctp.transport.transport.iceGatherer._connection
     gather = ice.get_component_candidates
 
-    async def gather_ours(component: int, found: list[str], timeout: int = 5) -> Any:
-        ours = found or ["127.0.0.1"] if addresses is None else list(addresses)
-        return await gather(component, ours, timeout)
+    ours = None if addresses is None else list(addresses)
+
+    async def gather_ours(component: int, addresses: list[str], timeout: int = 5) -> Any:
+        chosen = addresses or ["127.0.0.1"] if ours is None else ours
+        return await gather(component=component, addresses=chosen, timeout=timeout)
 
     ice.get_component_candidates = gather_ours
