@@ -338,6 +338,43 @@ def test_run_carries_a_link_over_one_connection_after_another() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_run_loses_and_doubles_nothing_over_connections_that_are_cut(seed: int) -> None:
+    """Frames on their way are lost, one side notices late, and one of them may be cancelled."""
+
+    async def main() -> None:
+        dice = random.Random(seed)
+        sides = [LinkedConnection(name, "pipe", Link(name)) for name in ("one", "other")]
+        heard = [heard_by(side) for side in sides]
+        sent: list[list[int]] = [[], []]
+        for number in range(12):
+            pipes = Pipe(), Pipe()
+            running = [
+                asyncio.ensure_future(side.run(pipes[which], pipes[1 - which].send))
+                for which, side in enumerate(sides)
+            ]
+            for count in range(dice.randrange(12)):
+                which = dice.randrange(2)
+                message = 100 * number + count
+                sides[which].send(message)
+                sent[which].append(message)
+                for _ in range(dice.randrange(6)):
+                    await asyncio.sleep(0)
+            for task in dice.sample(running, 2):
+                if number < 11:
+                    task.cancel()
+                    await asyncio.sleep(0)
+        for _ in range(500):
+            await asyncio.sleep(0)
+        assert sent == heard[::-1]
+        assert [0, 0] == [side.link.unacknowledged for side in sides]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    run(main())
+
+
 def test_run_tells_why_a_connection_must_be_closed() -> None:
     """Garbage from the other side ends the connection with a reason, and raises nothing."""
 
