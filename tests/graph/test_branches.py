@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from typing import Any
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
 
 import pytest
 from hypothesis import given, settings
@@ -13,16 +15,34 @@ from cytosol import Graph
 from cytosol.errors import GraphError
 from cytosol.graph import MemoryStorage, NodeMap
 from tests.graph.running import run
+from tests.unit.database.databases import open_alone
 
-A = b"a" * 16
+
+class GraphWith(Protocol):
+    """Makes a graph without plugins, in which these nodes were written."""
+
+    def __call__(self, **nodes: dict[str, Any]) -> Graph: ...
 
 
-def graph_with(**nodes: dict[str, Any]) -> Graph:
-    """Return a graph without plugins, in which these nodes were written."""
-    graph = Graph(author=A)
-    for key, patch in nodes.items():
-        graph.write(key, patch)
-    return graph
+@contextmanager
+def graphs(kind: str) -> Iterator[GraphWith]:
+    """Make graphs that live on their own, or each in a database."""
+    with ExitStack() as stack:
+
+        def make(**nodes: dict[str, Any]) -> Graph:
+            graph = Graph() if kind == "alone" else stack.enter_context(open_alone()).graph()
+            for key, patch in nodes.items():
+                graph.write(key, patch)
+            return graph
+
+        yield make
+
+
+@pytest.fixture(params=["alone", "in a database"])
+def graph_with(request: pytest.FixtureRequest) -> Iterator[GraphWith]:
+    """Both kinds of graph have the same branches."""
+    with graphs(request.param) as make:
+        yield make
 
 
 def shown(graph: Graph) -> dict[str, dict[str, Any]]:
@@ -33,7 +53,7 @@ def shown(graph: Graph) -> dict[str, dict[str, Any]]:
 # --- As it was --------------------------------------------------------------------------------
 
 
-def test_a_branch_reads_through_to_its_source():
+def test_a_branch_reads_through_to_its_source(graph_with):
     """Also what was never touched in it."""
     graph = graph_with(book={"title": "HHGTTG"}, author={"name": "Adams"})
     branch = graph.branch()
@@ -49,7 +69,7 @@ async def read(graph: Graph, key: str) -> dict[str, Any] | None:
     return None if node is None else node.snapshot()
 
 
-def test_later_changes_of_the_source_do_not_show():
+def test_later_changes_of_the_source_do_not_show(graph_with):
     """Overwritten, added, deleted and new: the branch sees none of it, whether it had looked."""
     before = {"a": {"f": 1}, "b": {"f": 1}, "c": {"f": 1}}
     graph = graph_with(**before)
@@ -64,7 +84,7 @@ def test_later_changes_of_the_source_do_not_show():
     assert ["a", "b", "c"] == sorted(branch.keys())
 
 
-def test_writes_stay_in_the_branch():
+def test_writes_stay_in_the_branch(graph_with):
     """The source shows nothing of them, and hears no event."""
     graph = graph_with(book={"title": "old", "pages": 10})
     heard: list[NodeMap] = []
@@ -78,7 +98,7 @@ def test_writes_stay_in_the_branch():
     assert [] == heard
 
 
-def test_nodes_of_a_branch_keep_their_identity():
+def test_nodes_of_a_branch_keep_their_identity(graph_with):
     """Whoever holds a node sees what the branch does to it, and only that."""
     graph = graph_with(k={"f": 1})
     branch = graph.branch()
@@ -89,7 +109,7 @@ def test_nodes_of_a_branch_keep_their_identity():
     assert {"f": 1, "g": 3} == node.snapshot()
 
 
-def test_a_branch_has_events_of_its_own():
+def test_a_branch_has_events_of_its_own(graph_with):
     """Writing tells the listeners of the branch."""
     graph = graph_with(k={"f": 1})
     branch = graph.branch()
@@ -106,7 +126,7 @@ def test_a_branch_has_events_of_its_own():
     ] == heard
 
 
-def test_pointers_lead_to_nodes_of_the_branch():
+def test_pointers_lead_to_nodes_of_the_branch(graph_with):
     """Following one never leaves it."""
     graph = graph_with(author={"name": "A"}, book={"author": {"edge": "author"}})
     branch = graph.branch()
@@ -154,7 +174,7 @@ def test_hooks_and_extensions_are_shared():
     run(steps())
 
 
-def test_a_forgotten_branch_costs_the_source_nothing():
+def test_a_forgotten_branch_costs_the_source_nothing(graph_with):
     """The source does not keep its branches alive."""
     graph = graph_with(k={"f": 1})
     branch = graph.branch()
@@ -164,10 +184,26 @@ def test_a_forgotten_branch_costs_the_source_nothing():
     assert 0 == len(graph._backing.watchers)
 
 
+def test_a_closed_branch_is_forgotten_at_once(graph_with):
+    """Nothing more is kept for it; its edits can no longer be written to."""
+    graph = graph_with(k={"f": 1})
+
+    async def steps() -> None:
+        async with graph.branch() as branch:
+            await branch.write("k", {"f": 2})
+            await graph.commit(branch)
+        assert 0 == len(graph._backing.watchers)
+        with pytest.raises(GraphError, match="closed"):
+            await branch.write("k", {"f": 3})
+
+    run(steps())
+    assert {"k": {"f": 2}} == shown(graph)
+
+
 # --- Commit -----------------------------------------------------------------------------------
 
 
-def test_commit_applies_all_edits_as_one_event():
+def test_commit_applies_all_edits_as_one_event(graph_with):
     """One update for everything, with nothing in it that was not edited."""
     graph = graph_with(a={"f": 1, "g": 1}, b={"f": 1})
     branch = graph.branch()
@@ -212,7 +248,7 @@ def test_a_commit_that_the_storage_refuses_changes_nothing():
     run(steps())
 
 
-def test_nodes_made_in_a_branch_belong_to_the_graph_after_the_commit():
+def test_nodes_made_in_a_branch_belong_to_the_graph_after_the_commit(graph_with):
     """Writing through the node of the graph reaches the graph, and not the branch."""
     graph = graph_with()
     branch = graph.branch()
@@ -223,7 +259,7 @@ def test_nodes_made_in_a_branch_belong_to_the_graph_after_the_commit():
     assert {"new": {"f": 1}} == shown(branch)
 
 
-def test_without_a_rebase_newer_writes_of_the_source_win():
+def test_without_a_rebase_newer_writes_of_the_source_win(graph_with):
     """Each edit has the id of when it was made; the greater one wins."""
     graph = graph_with(k={"f": 0, "g": 0})
     branch = graph.branch()
@@ -233,7 +269,7 @@ def test_without_a_rebase_newer_writes_of_the_source_win():
     assert {"f": "source", "g": "branch"} == graph.value("k").snapshot()
 
 
-def test_committed_edits_are_not_put_on_top_again():
+def test_committed_edits_are_not_put_on_top_again(graph_with):
     """The source may overwrite what it took over; a later rebase does not revert that."""
     graph = graph_with(k={"f": 0})
     branch = graph.branch()
@@ -248,7 +284,7 @@ def test_committed_edits_are_not_put_on_top_again():
     assert {"f": 2, "g": 1} == graph.value("k").snapshot()
 
 
-def test_a_branch_can_be_committed_elsewhere():
+def test_a_branch_can_be_committed_elsewhere(graph_with):
     """Then the edits remain to be committed to the source."""
     graph, other = graph_with(), Graph()
     branch = graph.branch()
@@ -257,7 +293,7 @@ def test_a_branch_can_be_committed_elsewhere():
     assert {"k": {"f": 1}} == shown(other) == branch.changes().snapshot()
 
 
-def test_edits_are_what_was_written_and_nothing_else():
+def test_edits_are_what_was_written_and_nothing_else(graph_with):
     """Reading, rebasing and stale commits are no edits; a deletion is one."""
     graph = graph_with(a={"f": 1, "g": 1}, b={"f": 1})
     stale = graph.value("a").copy()
@@ -278,7 +314,7 @@ def test_edits_are_what_was_written_and_nothing_else():
 # --- Rebase -----------------------------------------------------------------------------------
 
 
-def test_rebase_takes_over_the_source_and_keeps_own_edits_on_top():
+def test_rebase_takes_over_the_source_and_keeps_own_edits_on_top(graph_with):
     """In place, and only edits that were really made."""
     graph = graph_with(k={"mine": 0, "theirs": 0}, gone={"f": 1})
     branch = graph.branch()
@@ -293,7 +329,7 @@ def test_rebase_takes_over_the_source_and_keeps_own_edits_on_top():
     assert {"mine": "branch", "theirs": "source"} == graph.value("k").snapshot()
 
 
-def test_rebase_tells_the_listeners_of_the_branch():
+def test_rebase_tells_the_listeners_of_the_branch(graph_with):
     """What it took over is an update like all others."""
     graph = graph_with(k={"f": 0, "g": 0})
     branch = graph.branch()
@@ -309,7 +345,7 @@ def test_rebase_tells_the_listeners_of_the_branch():
     assert 2 == len(heard)
 
 
-def test_rebasing_twice_asks_for_no_new_ids():
+def test_rebasing_twice_asks_for_no_new_ids(graph_with):
     """The second time there is nothing to do."""
     graph = graph_with(k={"f": 0})
     branch = graph.branch()
@@ -322,7 +358,7 @@ def test_rebasing_twice_asks_for_no_new_ids():
     assert (index, state) == (graph.clock.index, branch.to_json())
 
 
-def test_a_branch_rebased_on_another_graph_takes_that_over():
+def test_a_branch_rebased_on_another_graph_takes_that_over(graph_with):
     """All of it; none of it becomes an edit."""
     graph, other = graph_with(k={"f": 0}), graph_with(k={"f": 9, "g": 9}, q={"f": 9})
     branch = graph.branch()
@@ -335,13 +371,13 @@ def test_a_branch_rebased_on_another_graph_takes_that_over():
 
 
 @pytest.mark.parametrize("other", [None, {}, NodeMap()])
-def test_a_branch_is_rebased_on_graphs_only(other):
+def test_a_branch_is_rebased_on_graphs_only(graph_with, other):
     """The error says what to do with changes."""
     with pytest.raises(GraphError, match="commit them to the branch"):
         graph_with().branch().rebase(other)
 
 
-def test_a_deletion_in_a_branch_survives_the_rebase():
+def test_a_deletion_in_a_branch_survives_the_rebase(graph_with):
     """It hides what the source wrote meanwhile; what the branch wrote after it stays."""
     graph = graph_with(a={"f": 1}, b={"f": 1})
     branch = graph.branch()
@@ -359,7 +395,7 @@ def test_a_deletion_in_a_branch_survives_the_rebase():
 # --- A branch of a branch ---------------------------------------------------------------------
 
 
-def test_a_branch_of_a_branch_shows_that_branch_as_it_was():
+def test_a_branch_of_a_branch_shows_that_branch_as_it_was(graph_with):
     """Neither the source nor the branch between shows through later."""
     graph = graph_with(k={"f": 0})
     middle = graph.branch()
@@ -379,7 +415,7 @@ def test_a_branch_of_a_branch_shows_that_branch_as_it_was():
     assert shown(middle) == shown(graph)
 
 
-def test_a_branch_is_committed_to_the_graph_at_the_bottom_as_well():
+def test_a_branch_is_committed_to_the_graph_at_the_bottom_as_well(graph_with):
     """With its own edits only."""
     graph = graph_with()
     middle = graph.branch()
@@ -393,7 +429,7 @@ def test_a_branch_is_committed_to_the_graph_at_the_bottom_as_well():
 # --- Undo -------------------------------------------------------------------------------------
 
 
-def test_history_rebased_undoes_an_update():
+def test_history_rebased_undoes_an_update(graph_with):
     """What was overwritten, field by field and node by node, comes back."""
     graph = graph_with(k={"f": 1, "g": 1}, q={"f": 1}, empty={})
     lost: list[NodeMap] = []
@@ -409,7 +445,7 @@ def test_history_rebased_undoes_an_update():
     assert {"k": {"f": 1, "g": 1}, "q": {"f": 1}, "empty": {}} == shown(graph)
 
 
-def test_undoing_an_undo_redoes():
+def test_undoing_an_undo_redoes(graph_with):
     """The undo is an update like any other."""
     graph = graph_with(k={"f": 1})
     lost: list[NodeMap] = []
@@ -473,85 +509,97 @@ def test_a_branch_reads_a_storage_that_the_call_names():
 
 KEYS = ("k", "q")
 FIELDS = ("x", "y")
+LEVELS = 3  # a graph, its branch, and a branch of that
 steps_of_a_life = st.lists(
     st.tuples(
-        st.sampled_from(["source", "source", "branch", "branch"]),
+        st.integers(0, LEVELS - 1),
         st.sampled_from(["write", "write", "write", "unset", "delete", "look", "rebase", "commit"]),
         st.sampled_from(KEYS),
         st.sampled_from(FIELDS),
     ),
-    max_size=14,
+    max_size=16,
 )
 
+Nodes = dict[str, dict[str, Any]]
+Edit = tuple[str, str | None, int | None]
+"""Key, field (None for the whole node), value (None for deleted)."""
 
-class Model:
-    """What source and branch show, written down as plain dicts and a list of edits.
 
-    An edit is (key, field or None for the whole node, value or None for deleted).
-    """
+class Level:
+    """What a graph or branch shows, as plain dicts, and the edits that it has not committed."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.source: dict[str, dict[str, int]] = {}
-        self.branch: dict[str, dict[str, int]] = {}
-        self.edits: list[tuple[str, str | None, int | None]] = []
+    def __init__(self, source: Level | None) -> None:
+        self.source = source
+        self.nodes: Nodes = {}
+        self.edits: list[Edit] = []
 
-    @staticmethod
-    def change(nodes: dict[str, dict[str, int]], key: str, field: str | None, value: Any) -> None:
-        """Do one edit to plain dicts."""
+    def edit(self, edit: Edit) -> None:
+        """Do one edit, and remember it."""
+        key, field, value = edit
         if field is None:
-            nodes.pop(key, None)
+            self.nodes.pop(key, None)
         elif value is None:
-            nodes.get(key, {}).pop(field, None)
+            self.nodes.get(key, {}).pop(field, None)
         else:
-            nodes.setdefault(key, {})[field] = value
+            self.nodes.setdefault(key, {})[field] = value
+        self.edits.append(edit)
 
     def rebase(self) -> None:
         """Take the source, do all edits again."""
-        self.branch = {key: dict(fields) for key, fields in self.source.items()}
+        assert self.source is not None
+        self.nodes = {key: dict(fields) for key, fields in self.source.nodes.items()}
+        edits, self.edits = self.edits, []
+        for edit in edits:
+            self.edit(edit)
+
+    def commit(self) -> None:
+        """Do all edits to the source, on top of what it has: after a rebase these are equal."""
+        assert self.source is not None
         for edit in self.edits:
-            self.change(self.branch, *edit)
+            self.source.edit(edit)
+        self.edits = []
 
 
+@pytest.mark.parametrize("kind", ["alone", "in a database"])
 @settings(deadline=None)
 @given(steps_of_a_life)
-def test_any_life_of_a_branch_is_as_the_model_says(steps):
-    """Writes on both sides, rebases, and commits right after a rebase."""
-    graph = Graph(author=A)
+def test_any_life_of_branches_is_as_the_model_says(kind, steps):
+    """Edits on all levels, rebases, and commits right after a rebase."""
+    with graphs(kind) as graph_with:
+        live(graph_with(), steps)
+
+
+def live(graph: Graph, steps: list[tuple[int, str, str, str]]) -> None:
+    """Do the steps to a graph and its branches, and to the model; compare after each."""
     branch = graph.branch()
-    model = Model(graph)
-    for number, (side, what, key, field) in enumerate(steps):
-        target = graph if side == "source" else branch
-        nodes = model.source if side == "source" else model.branch
-        edit: tuple[str, str | None, int | None] | None = None
+    levels: list[Any] = [graph, branch, branch.branch()]
+    model = [Level(None)]
+    for number in range(1, LEVELS):
+        model.append(Level(model[number - 1]))
+    for number, (level, what, key, field) in enumerate(steps):
+        target, plain = levels[level], model[level]
         if what == "write":
             target.write(key, {field: number})
-            edit = (key, field, number)
+            plain.edit((key, field, number))
         elif what == "unset":
-            node = target.value(key)
-            if node is not None:
-                node.delete(field)
-                edit = (key, field, None)
+            if target.value(key) is not None:
+                target.value(key).delete(field)
+                plain.edit((key, field, None))
         elif what == "delete":
             target.delete(key)
-            edit = (key, None, None)
+            plain.edit((key, None, None))
         elif what == "look":
             target.value(key)
-        else:
-            branch.rebase(graph)
-            model.rebase()
+        elif level > 0:
+            target.rebase(levels[level - 1])
+            plain.rebase()
             if what == "commit":
-                graph.commit(branch)
-                model.source = {k: dict(fields) for k, fields in model.branch.items()}
-                model.edits.clear()
-        if edit is not None:
-            model.change(nodes, *edit)
-            if side == "branch":
-                model.edits.append(edit)
-        assert values(model.source) == values(shown(graph))
-        assert values(model.branch) == values(shown(branch))
+                levels[level - 1].commit(target)
+                plain.commit()
+        for real, expected in zip(levels, model, strict=True):
+            assert with_fields(expected.nodes) == with_fields(shown(real))
 
 
-def values(nodes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def with_fields(nodes: Nodes) -> Nodes:
     """Leave out nodes without fields: whether those exist is not what this model is about."""
     return {key: fields for key, fields in nodes.items() if fields}

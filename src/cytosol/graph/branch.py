@@ -207,6 +207,11 @@ class Branch(Graph):
         self._announce(self._overlay.rebase(other._backing))
         return self
 
+    async def close(self) -> None:
+        """Let the source forget this branch at once, and not only when it is garbage."""
+        self._source._backing.watchers.discard(self._overlay)
+        await super().close()
+
     def _settle(self, committed: NodeMap, graph: Graph) -> None:
         """Note that `graph` has taken over what `changes` handed out; only the source counts."""
         if graph is self._source:
