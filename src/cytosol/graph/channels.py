@@ -53,6 +53,7 @@ class Channel:
     seen: int = -1  # id of the last push that came in that session
     is_silent: bool = False  # a pull was not answered in time; nobody waits until it speaks
     is_held: bool = False  # what waits is not sent until the timer says so
+    was_online: bool = False  # else it may only be about to connect for the first time
     has_events: bool = False  # it tells when it goes offline, and when it is back
     in_flight: dict[int, Batch] = field(default_factory=dict)
     units: deque[Batch] = field(default_factory=deque)
@@ -70,6 +71,11 @@ class Channel:
     def is_offline(self) -> bool:
         """Whether the connection says that messages would only be kept."""
         return bool(getattr(self.connection, "offline", False))
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the connection was there and is offline now: nobody can expect an answer."""
+        return self.was_online and self.is_offline
 
     def waiting(self) -> tuple[int, ...]:
         """Return the ids of the pushes that were sent and not answered."""

@@ -107,12 +107,13 @@ class Courier:
         channel = Channel(connection, Peer())
         channel.peer.channels.append(channel)
         channel.peer.outbox.is_complete = True  # its search comes when we know who it is
+        channel.was_online = not channel.is_offline
         self.channels[connection.id] = channel
         on = getattr(connection, "on", None)
         if callable(on):
             channel.has_events = True
             channel.subscriptions += [
-                on("online", lambda _: self.flush(channel)),
+                on("online", lambda _: self._came_online(channel)),
                 on("offline", lambda _: self._went_offline(channel)),
             ]
         channel.subscriptions.append(
@@ -144,6 +145,10 @@ class Courier:
         if not peer.channels:
             peer.outbox.is_complete = False
 
+    def _came_online(self, channel: Channel) -> None:
+        channel.was_online = True
+        self.flush(channel)
+
     def _went_offline(self, channel: Channel) -> None:
         channel.release_writers()
         channel.release_readers()
@@ -169,6 +174,7 @@ class Courier:
         task = loop.create_task(self._guarded(steps))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: steps.close())  # it may be cancelled before it begins
         return task
 
     def start(self) -> None:
@@ -222,7 +228,7 @@ class Courier:
             outbox.add(nodes)
             return []
         waits = waits and channel.session is not None and not channel.is_offline
-        outbox.pass_over(nodes)
+        outbox.send(nodes)
         replies = []
         for part in parts_of(nodes.nodes.values()):
             batch = Batch(part, is_unit=True)

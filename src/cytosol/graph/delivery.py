@@ -81,11 +81,12 @@ def ids_of(node: Node) -> Iterator[OpId]:
 class Outbox:
     """What one peer must still get."""
 
-    __slots__ = ("_ahead", "is_complete", "pending", "remembered", "vector")
+    __slots__ = ("_ahead", "_looked_for", "is_complete", "pending", "remembered", "vector")
 
     def __init__(self) -> None:
         self.vector: dict[bytes, int] = {}
         self._ahead = self.vector  # another dict while the graph is searched
+        self._looked_for: frozenset[str] = frozenset()
         self.pending = NodeMap()
         self.remembered: set[str] = set()
         """Nodes that are to be sent whole, whatever the vector says."""
@@ -96,11 +97,16 @@ class Outbox:
         """Keep changes until they can be sent; of each field only the latest value."""
         for key, node in nodes:
             merge_node(self.pending.node(key), node)
-            self.remembered.discard(key)
+        self.send(nodes)
+
+    def send(self, nodes: NodeMap) -> None:
+        """Count changes as being on their way."""
+        if self.remembered:
+            self.remembered.difference_update(nodes.keys())
         self.pass_over(nodes)
 
     def pass_over(self, nodes: NodeMap) -> None:
-        """Count changes as known to the peer, or as being on their way."""
+        """Count changes as known to the peer, or on their way to it."""
         ahead = self._ahead
         for node in nodes.nodes.values():
             for index, author in ids_of(node):
@@ -118,6 +124,7 @@ class Outbox:
     def begin_search(self) -> None:
         """Begin to search the graph; changes that happen meanwhile come to `add`."""
         self._ahead = dict(self.vector)
+        self._looked_for = frozenset(self.remembered)
         self.is_complete = True
 
     def found(self, node: Node, on_their_way: NodeMap) -> None:
@@ -138,7 +145,7 @@ class Outbox:
     def end_search(self) -> None:
         """Take over what was found: the vector now speaks of the whole graph."""
         self.vector = self._ahead
-        self.remembered.clear()
+        self.remembered -= self._looked_for
 
     def abandon_search(self) -> None:
         """Keep what was found, and search again another time."""

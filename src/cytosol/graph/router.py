@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cytosol.errors import ConfigError, DatabaseError, GraphError, PermissionDeniedError
 from cytosol.graph.actions import ReadNodes, Write
 from cytosol.graph.awaiting import Done as Finished
-from cytosol.graph.channels import Asked, Channel, Peer, Waiting
+from cytosol.graph.channels import Asked, Channel, Waiting
 from cytosol.graph.collection import NodeMap
 from cytosol.graph.connection import ConnectionGroup, report
 from cytosol.graph.courier import Cancellable, Courier, Timer
@@ -104,6 +104,22 @@ class Router:
 
     # --- What the graph calls -----------------------------------------------------------
 
+    def prepare(self, action: Write) -> Awaitable[None] | None:
+        """Note, before a write is stored, what a search after a crash would take for known.
+
+        These are ids below others of the same author that a peer has: of branches that are
+        committed late, and of what came here by a detour. Called by graphs with a storage.
+        """
+        notes, nodes = self._courier.notes, action.update
+        if not notes.is_kept:
+            return None
+        assert isinstance(nodes, NodeMap)
+        origin = action.options.get("origin")
+        skipped = origin.peer if isinstance(origin, Channel) else None
+        others = [peer for peer in notes.peers.values() if peer is not skipped]
+        late = [peer for peer in others if peer.outbox.remember_late(nodes)]
+        return notes.save_now(late) if late else None
+
     def push(self, action: Write) -> Awaitable[None] | None:
         """Send what a write has changed; the awaitable ends when all peers online have it.
 
@@ -144,15 +160,13 @@ class Router:
     def pull(self, action: ReadNodes) -> Awaitable[list[Node]]:
         """Ask all connections for nodes; the answers, merged, come when all have answered.
 
-        Connections that are offline are not asked. Who does not answer in time is not waited
+        Connections that have gone offline are not asked; one that was never online yet is: it
+        may be about to connect. Who does not answer in time is not waited
         for, neither then nor later, until it speaks again. Raises PermissionDeniedError if
         somebody refused and nobody else had all of the nodes.
         """
-        channels = [
-            each
-            for each in self._courier.targets(action.network or ()).values()
-            if not each.is_offline
-        ]
+        targets = self._courier.targets(action.network or ()).values()
+        channels = [channel for channel in targets if not channel.is_gone]
         if not channels or not action.keys:
             return Finished([])
         waiting = Waiting(asyncio.get_running_loop().create_future())
@@ -269,7 +283,6 @@ class Router:
             return
         try:
             check_ids(nodes, graph.clock)
-            await self._courier.notes.save_now(self._late_for(channel.peer, nodes))
             await graph.commit(nodes, origin=channel)
         except MalformedError as error:
             self.counts["malformed"] += 1
@@ -293,16 +306,6 @@ class Router:
             return True
         self.counts["denied"] += 1
         return False
-
-    def _late_for(self, origin: Peer, nodes: NodeMap) -> list[Peer]:
-        """Return the peers for whom `nodes` must be noted before they are committed.
-
-        After a crash between the commit and the note, a search would take them for known.
-        """
-        if not self._courier.notes.is_kept:
-            return []
-        others = [peer for peer in self._courier.notes.peers.values() if peer is not origin]
-        return [peer for peer in others if peer.outbox.remember_late(nodes)]
 
     async def _serve(self, channel: Channel, pull: Pull) -> None:
         """Answer a pull with what this graph and its storage have, deletions included."""
