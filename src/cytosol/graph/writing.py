@@ -17,6 +17,7 @@ from cytosol.graph.collection import NodeMap, merge_into
 from cytosol.graph.config import checked_network, checked_storage
 from cytosol.graph.hooks import run_hooks, turns_of_hook
 from cytosol.graph.node import Delta, Node, Restamp, merge_node
+from cytosol.graph.patches import stamped_changes
 from cytosol.graph.reading import found_nodes
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ async def _before(graph: Graph, action: Write, changes: NodeMap) -> tuple[Write,
         network = action.network
         if network is not None:
             network = checked_network(network)
-        update = NodeMap.of(action.update, graph._node).stamped(graph.clock)
+        update = stamped_changes(action.update, graph.clock, graph._node)
         full, _ = _merged_copies(graph, NodeMap(), update)
         return replace(action, update=update, graph=full, network=network)
 
