@@ -356,6 +356,9 @@ class GraphSuite:
             node = await graph.write("n", {"a": 1})
             await node.delete("nothing")
             assert {"n": {"a": 1}} == graph.snapshot()
+            await graph.delete("n")
+            await node.delete("a")
+            assert await graph.read("n") is None
 
         run(story())
 

@@ -5,13 +5,15 @@ A backing holds data and merges it. Hooks, plugins, queues and events are the gr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
-from cytosol.graph.clock import Clock
+from cytosol.graph.clock import ZERO, Clock
 from cytosol.graph.collection import NodeMap, merge_into
 from cytosol.graph.node import Delta, Node
+from cytosol.limits import NODE_FIELDS_MAX
+from cytosol.model.ids import OpId
 
 if TYPE_CHECKING:
     from cytosol.graph.graph import Graph
@@ -73,6 +75,20 @@ class MemoryBacking:
                 for key in changes.nodes:
                     watcher.remember(key, self._nodes.get(key))
         return self.load(changes)
+
+    def assign(self, node: Node, values: Mapping[str, Any], stamp: OpId) -> bool:
+        """Assign to a member under the newest id there is, with nobody to tell; or do nothing.
+
+        What `apply` would do, without deltas. False where somebody watches or it takes more.
+        """
+        entries = node.entries
+        if self.watchers or len(entries) + len(values) > NODE_FIELDS_MAX:
+            return False
+        for field, value in values.items():
+            entries[field] = (value, stamp)
+        if node.made is ZERO:
+            node.made = stamp
+        return True
 
     def load(self, changes: NodeMap) -> Delta[NodeMap]:
         """Merge `changes` without telling anybody."""

@@ -19,7 +19,7 @@ from cytosol.errors import ConfigError, GraphError
 from cytosol.graph.actions import ReadNodes, Write
 from cytosol.graph.awaiting import Done, Turns, begin, outcome
 from cytosol.graph.backing import Backing, MemoryBacking
-from cytosol.graph.clock import ZERO, Clock
+from cytosol.graph.clock import Clock
 from cytosol.graph.collection import NodeMap
 from cytosol.graph.config import (
     Config,
@@ -32,7 +32,8 @@ from cytosol.graph.config import (
 from cytosol.graph.connection import ConnectionGroup, report
 from cytosol.graph.events import Listeners, Subscription
 from cytosol.graph.node import Delta, Node
-from cytosol.graph.pointer import checked_field, checked_key, checked_value
+from cytosol.graph.patches import checked_patch, patch_node, stamped_changes
+from cytosol.graph.pointer import DELETED, checked_key
 from cytosol.graph.query import query_steps
 from cytosol.graph.reading import fetch, read_nodes_steps
 from cytosol.graph.storage import stream_of
@@ -70,6 +71,7 @@ class Graph:
         self._backing = backing
         self._config = config
         self._node = backing.node
+        self._assign = getattr(backing, "assign", None)
         self._storage = config.storage
         self._loaded: set[str] | None = None if config.storage is None else set()
         self._listeners = Listeners("history", "update")
@@ -238,35 +240,48 @@ class Graph:
         Values are primitives or pointers (a Node, a Pointer, `{"edge": key}`); fields that are
         not named stay as they are. Raises GraphError for anything else, at once. Seed: db.write.
         """
-        if not isinstance(patch, Mapping):
-            raise GraphError(
-                f"a patch must be a mapping from fields to values, not {type(patch).__name__}"
-            )
-        values = {}
-        for field, value in patch.items():
-            name = checked_field(field)
-            values[name] = checked_value(value, f"the field {name!r}")
-        return self._write_entries(checked_key(key), values, options)
+        return self._write_values(checked_key(key), checked_patch(patch), options)
 
-    def _write_entries(
-        self, key: str, values: Mapping[str, Any], options: Mapping[str, Any], makes: bool = True
+    def _write_values(
+        self, key: str, values: Mapping[str, Any], options: Mapping[str, Any]
     ) -> Awaitable[Node | None]:
-        """Assign checked values (DELETED deletes); with `makes` the node exists afterwards."""
+        """Assign checked values."""
         clock = self._backing.clock
         since = clock.index
         stamp = clock.next()
+        here = self._node(key)
+        if (
+            here is not None
+            and self._assign is not None
+            and self._is_write_plain
+            and not options
+            and self._turns.is_free
+            and here._listeners is None
+            and not self._listeners
+            and self._assign(here, values, stamp)
+        ):
+            return Done(here)
+        return self._change(patch_node(key, values, stamp, here), since, options)
+
+    def _delete_field(
+        self, key: str, field: str, options: Mapping[str, Any]
+    ) -> Awaitable[Node | None]:
+        """Delete a field, without making a node that does not exist."""
+        clock = self._backing.clock
+        since = clock.index
         change = Node(key)
-        change.entries = {field: (value, stamp) for field, value in values.items()}
-        if makes:
-            here = self._node(key)
-            if here is None or here.made is ZERO:
-                change.made = stamp
+        change.entries = {field: (DELETED, clock.next())}
+        return self._change(change, since, options)
+
+    def _change(
+        self, change: Node, since: int, options: Mapping[str, Any]
+    ) -> Awaitable[Node | None]:
         changes = NodeMap()
-        changes.nodes[key] = change
+        changes.nodes[change.key] = change
         if self._is_write_plain and not options and self._turns.is_free:
             self._announce(self._backing.apply(changes))
-            return Done(self._node(key))
-        return begin(_written(self, key, changes, options, since), self._running)
+            return Done(self._node(change.key))
+        return begin(_written(self, change.key, changes, options, since), self._running)
 
     def delete(self, key: str, **options: Any) -> Awaitable[None]:
         """Delete (awaitable) a node; what was written before stays hidden, wherever it is.
@@ -298,7 +313,7 @@ class Graph:
         elif isinstance(changes, Graph):
             changes = changes.copy()
         since = clock.index
-        given = NodeMap.of(changes, self._node).stamped(clock)
+        given = stamped_changes(changes, clock, self._node)
         if self._is_write_plain and not options and self._turns.is_free:
             clock.observe(given.latest())
             delta = self._backing.apply(given)
@@ -325,7 +340,7 @@ class Graph:
         clock = self._backing.clock
         if isinstance(changes, Graph):
             changes = changes.copy()
-        given = NodeMap.of(changes, self._node).stamped(clock)
+        given = stamped_changes(changes, clock, self._node)
         clock.observe(given.latest())
         delta = self._backing.apply(given)
         self._announce(delta)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cytosol.errors import GraphError
 from cytosol.graph.awaiting import Done, begin
 from cytosol.graph.node import Node
-from cytosol.graph.pointer import DELETED, Pointer, checked_field
+from cytosol.graph.pointer import Pointer, checked_field
 from cytosol.graph.reading import read_fields_steps
 
 if TYPE_CHECKING:
@@ -58,4 +58,4 @@ def write_field(
 
 def delete_field(graph: Graph, node: Node, field: str, options: Options) -> Awaitable[Node | None]:
     """Delete one field."""
-    return graph._write_entries(node.key, {checked_field(field): DELETED}, options, makes=False)
+    return graph._delete_field(node.key, checked_field(field), options)
