@@ -17,6 +17,7 @@ from cytosol.graph.actions import ReadNodes
 from cytosol.graph.awaiting import become_task
 from cytosol.graph.pointer import Pointer
 from cytosol.graph.storage import stream_of
+from cytosol.limits import PATH_STEPS_MAX
 from cytosol.model.json import JsonValue, copy_json
 from cytosol.path import Query, parse_path
 from cytosol.path.evaluate import select_values
@@ -64,7 +65,8 @@ class _View:
         What is not in memory is loaded, a whole level at once.
         """
         graph = self._graph
-        depth = len(text) if ".." in text else text.count(".") + text.count("[")
+        # With `..` only the steps of the run bound it: each node costs one.
+        depth = PATH_STEPS_MAX if ".." in text else text.count(".") + text.count("[")
         if query.prefix:
             level = [str(query.prefix[0])]
         else:
