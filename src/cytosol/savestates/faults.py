@@ -23,6 +23,7 @@ __all__ = [
     "sqlite_fault",
     "symlink_error",
     "unreadable_error",
+    "unsettled_error",
 ]
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -168,6 +169,16 @@ def lost_log_error(path: Path) -> SaveError:
     return SaveError(
         f"'{path}-wal' was deleted, moved or replaced while it was open, so this change was not "
         "saved: close the database, which takes all earlier changes into the file, and reopen it"
+    )
+
+
+def unsettled_error(path: Path, cause: Exception | None) -> SaveError:
+    """Return the news that closing left changes in a log that lies apart from its file."""
+    reason = "another program reads it" if cause is None else str(cause)
+    return SaveError(
+        f"'{path}' or its log '{path.name}-wal' was deleted, moved or replaced while it was open, "
+        f"and the latest changes could not be copied from the log into the file ({reason}): keep "
+        f"both, put them back under their names and open '{path}' again"
     )
 
 

@@ -46,9 +46,13 @@ class FileLock:
             os.ftruncate(self._descriptor, 0)
             os.write(self._descriptor, b"%d\n" % self._process_id)
 
+    def is_ours(self) -> bool:
+        """Tell whether this process acquired it; a forked child only shares it."""
+        return self._process_id == os.getpid()
+
     def check_process(self) -> None:
         """Raise DatabaseLockedError in a forked child: the file still belongs to its parent."""
-        if self._process_id != os.getpid():
+        if not self.is_ours():
             raise DatabaseLockedError(
                 f"the database was opened by the process {self._process_id}, of which this one is "
                 "a fork; open it after forking, in one process"
@@ -60,7 +64,7 @@ class FileLock:
         if descriptor is None:
             return
         # A forked child shares the lock of its parent and must not release it.
-        if self._process_id == os.getpid() and sys.platform != "win32":
+        if self.is_ours() and sys.platform != "win32":
             with suppress(OSError):
                 os.unlink(self._lock_path)
             fcntl.flock(descriptor, fcntl.LOCK_UN)

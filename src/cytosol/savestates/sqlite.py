@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from zlib import crc32
 
+from cytosol.errors import SaveError
 from cytosol.savestates.base import Batch, SaveState, closed_error, make_batch
 from cytosol.savestates.faults import (
     SQLITE_ERRORS,
@@ -28,6 +29,7 @@ from cytosol.savestates.faults import (
     is_passing,
     lost_log_error,
     sqlite_fault,
+    unsettled_error,
 )
 from cytosol.savestates.files import beside, file_id, file_size
 from cytosol.savestates.groupcommit import CommitQueue
@@ -114,12 +116,22 @@ class SqliteSaveState(SaveState):
         self._queue.commit(make_batch(puts, deletes, delete_prefixes, text=False))
 
     def close(self) -> None:
-        """Settle the log into the file and give the file free."""
+        """Settle the log into the file and give the file free.
+
+        Raises SaveError, with the file given free all the same, if changes stay in a log that
+        nobody would find, because the file was moved.
+        """
         with self._lock:
             connection, self._connection = self._connection, None
-            if connection is not None:
+            if connection is None:
+                return
+            try:
+                if self._file_lock.is_ours():  # a forked child leaves it to its parent
+                    self._settle_all(connection)
+            finally:
                 with suppress(*SQLITE_ERRORS):  # what was acknowledged is in the log anyway
                     connection.close()
+                self._remove_stray_log()
                 self._file_lock.release()
 
     def size_bytes(self) -> int:
@@ -211,6 +223,26 @@ class SqliteSaveState(SaveState):
             self._is_broken = not is_passing(error)
         else:
             self._unsettled_bytes = 0
+
+    def _settle_all(self, connection: sqlite3.Connection) -> None:
+        """Copy the log into the file, also where SQLite would leave it: in a file that was moved.
+
+        A log that stays beside its file loses nothing: opening reads it.
+        """
+        try:
+            is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            cause = None
+        except SQLITE_ERRORS as error:
+            is_busy, cause = 1, error
+        if is_busy and (file_id(self.path), file_id(self._log_path)) != self._file_ids:
+            raise unsettled_error(self.path, cause) from cause
+
+    def _remove_stray_log(self) -> None:
+        """Remove our empty log, which SQLite leaves where the file was moved away."""
+        with suppress(OSError, SaveError):
+            is_ours = self._file_lock.is_ours() and file_id(self._log_path) == self._file_ids[1]
+            if is_ours and file_size(self._log_path) == 0:
+                self._log_path.unlink(missing_ok=True)
 
 
 def _end_of(prefix: str) -> str | bytes:

@@ -352,6 +352,47 @@ def test_a_log_that_is_deleted_takes_no_changes(state: SqliteSaveState, path: Pa
     assert ["a"] == keys_at(path)
 
 
+def test_a_file_that_was_renamed_has_everything_after_closing(
+    state: SqliteSaveState, path: Path
+) -> None:
+    """SQLite would leave the log under the old name, where nobody looks for it."""
+    state.commit([("a", b"1")])
+    path.rename(path.with_name("elsewhere"))
+    state.close()
+    assert ["elsewhere"] == [each.name for each in path.parent.iterdir()]
+    assert ["a"] == keys_at(path.with_name("elsewhere"))
+
+
+def test_closing_tells_where_changes_stay_that_no_longer_reach_the_file(
+    failing: tuple[SqliteSaveState, FailingConnection], path: Path
+) -> None:
+    """The disk is full and the file elsewhere; back under its name it has them."""
+    state, connection = failing
+    state.commit([("b", b"2")])
+    path.rename(path.with_name("elsewhere"))
+    connection.failing = ("PRAGMA wal_checkpoint", sqlite3.SQLITE_FULL)
+    try:
+        with pytest.raises(SaveError, match=r"-wal' was .* moved .* keep both, put them back"):
+            state.close()
+    finally:
+        connection.failing = ()
+    state.close()
+    path.with_name("elsewhere").rename(path)
+    assert ["a", "b"] == keys_at(path)
+
+
+def test_a_log_that_stays_beside_its_file_is_no_error(
+    failing: tuple[SqliteSaveState, FailingConnection], path: Path
+) -> None:
+    """Closing on a full disk loses nothing."""
+    state, connection = failing
+    state.commit([("b", b"2")])
+    connection.failing = ("PRAGMA wal_checkpoint", sqlite3.SQLITE_FULL)
+    state.close()
+    connection.failing = ()
+    assert ["a", "b"] == keys_at(path)
+
+
 def test_a_folder_that_cannot_be_looked_into(
     state: SqliteSaveState, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
