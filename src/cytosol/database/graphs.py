@@ -31,8 +31,8 @@ from cytosol.graph.config import merged_config
 from cytosol.graph.graph import Graph
 from cytosol.graph.node import Delta, Node, check_room, merge_node
 from cytosol.graph.pointer import DELETED, checked_field, checked_key, checked_value
-from cytosol.limits import NODE_FIELDS_MAX
-from cytosol.model.ids import OpId
+from cytosol.limits import LAMPORT_MAX, NODE_FIELDS_MAX
+from cytosol.model.ids import OpId, parse_id
 from cytosol.path import parse_path
 
 __all__ = ["DocumentBacking", "DocumentClock", "graph_in"]
@@ -178,6 +178,7 @@ class DocumentBacking:
             except ActionError as error:
                 raise GraphError(str(error)) from None
             with document.lock:
+                self._dirty.update(changes.nodes)  # a node that is only made anew changes no place
                 return self._changed()
         finally:
             self._is_applying = False
@@ -387,6 +388,8 @@ def _read_marks(document: Document, marks: Place | None, key: str, state: Node) 
     for field in _keys(fields):
         assert fields is not None, "it has keys"
         stamp = date_at(replica, fields, field)
+        if stamp == state.made:
+            state.made = _id_in(fields.value[field])
         if stamp > deletions.gone:
             deletions.entries[field] = (DELETED, stamp)
     for field, entry in list(state.entries.items()):
@@ -394,6 +397,15 @@ def _read_marks(document: Document, marks: Place | None, key: str, state: Node) 
         if deleted is not None and entry[1] == deleted[1]:
             del state.entries[field]  # of one id the deletion is what was said
     merge_node(state, deletions)
+
+
+def _id_in(mark: Any) -> OpId:
+    """Return when a node was made, as the mark of a field's deletion tells."""
+    try:
+        index, author = mark
+        return OpId(int(index), parse_id(author)) if 0 < index <= LAMPORT_MAX else ZERO
+    except (TypeError, ValueError):
+        return ZERO
 
 
 def _difference(before: Node, after: Node) -> Delta[Node]:

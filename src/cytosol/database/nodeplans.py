@@ -1,7 +1,8 @@
 """What changes of nodes mean for a document: assignments by path, one for each id.
 
 A write makes sure of the objects that it needs, then sets the fields. A deletion leaves a mark
-beside the graph, which keeps its id; the document itself remembers no date of what is gone.
+beside the graph, which keeps its id; the document itself remembers no date of what is gone. The
+mark of a field also tells when the node was made, because making sure of the node changes that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from cytosol.graph.clock import ZERO
 from cytosol.graph.collection import NodeMap
 from cytosol.graph.node import Node
 from cytosol.graph.pointer import DELETED, value_to_json
-from cytosol.model.ids import OpId
+from cytosol.model.ids import OpId, format_id
+from cytosol.model.json import JsonValue
 
 __all__ = ["NodePlans"]
 
@@ -95,7 +97,10 @@ class NodePlans:
                 continue
             if field in here:
                 plan.nodes.setdefault(change.key, []).append(Delete(path + _step(field)))
-            self._mark_field(plan, change.key, field)
+            made: JsonValue = True
+            if here.made is not ZERO:  # the document will no longer tell
+                made = [here.made.index, format_id(here.made.author)]
+            self._mark_field(plan, change.key, field, made)
         if change.made > max(gone, here.made):
             self._plan(change.made).nodes.setdefault(change.key, [])
 
@@ -113,12 +118,12 @@ class NodePlans:
             if entry[1] <= ident and entry[0] is not DELETED:
                 plan.removals.append(Delete(path + _step(field)))
 
-    def _mark_field(self, plan: _Plan, key: str, field: str) -> None:
+    def _mark_field(self, plan: _Plan, key: str, field: str, made: JsonValue) -> None:
         fields = self._mark_path + _step(key) + _step("fields")
         own = plan.marks.setdefault(key, [])
         if not any(action.path == fields for action in own):
             own.append(InitObject(fields))
-        own.append(Set(fields + _step(field), True))
+        own.append(Set(fields + _step(field), made))
 
 
 def _step(key: str) -> str:
