@@ -111,8 +111,8 @@ def _create(path: Path) -> None:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        put_first_stamp(connection, _VERSION)
         connection.execute(_TABLE)
+        put_first_stamp(connection, _VERSION)
     finally:
         connection.close()
     fresh.replace(path)

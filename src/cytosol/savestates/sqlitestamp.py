@@ -3,11 +3,11 @@
 SQLite replays whatever log lies beside a file: also that of another database, or that of a later
 state when only the file was put back from a backup. The pages of both would be mixed.
 
-So the first transaction of each log writes a stamp into SQLite's user version, one more than the
-one before. Page 1, which holds it, is then the first page in the log. The file has the stamp from
-before the log, or, once the log was copied into it, one of those in the log; any other log is not
-its own. New files begin with a random stamp. The low byte of the user version is that of the
-format.
+So the first transaction of each log writes a stamp: a random mark into SQLite's schema version, and
+a link, the low bits of the mark before, into its user version. Page 1, which holds both, is then
+the first page in the log. A log belongs to a file whose mark it links to, and, once it was copied
+into the file, to one whose stamp it holds. Two clones of a file go on with different marks, so that
+neither takes the other's log. The low byte of the user version is that of the format.
 
 The formats are SQLite's, described in its file format document, sections 1.3 and 4.
 """
@@ -21,21 +21,30 @@ from cytosol.savestates.sqlitelog import first_pages
 
 __all__ = ["is_own_log", "put_first_stamp", "put_stamp", "version_of"]
 
-_STAMPS: Final = 1 << 23  # what fits beside the format into a signed number of 32 bits
-_USER_VERSION_AT: Final = 60  # in page 1
+_MARKS: Final = 1 << 31  # a signed number of 32 bits; any will do as long as it changes
+_LINKS: Final = 1 << 23  # what fits beside the format into a signed number of 32 bits
+_MARK_AT: Final = 40  # the schema cookie, in page 1
+_USER_VERSION_AT: Final = 60
 
 
 def put_first_stamp(connection: sqlite3.Connection, version: int) -> None:
-    """Give a new file its format and a stamp from SQLite's generator, as its logs have salts."""
-    number = connection.execute("SELECT random()").fetchone()[0] % _STAMPS
-    connection.execute(f"PRAGMA user_version = {number << 8 | version}")
+    """Give a new file its format and a stamp, after its table, which changes the mark."""
+    connection.execute(f"PRAGMA user_version = {version}")
+    put_stamp(connection)
 
 
 def put_stamp(connection: sqlite3.Connection) -> None:
-    """Write the next stamp; in the first transaction of a log, before anything else."""
-    number = connection.execute("PRAGMA user_version").fetchone()[0]
-    number = ((number >> 8) + 1) % _STAMPS << 8 | number & 0xFF
-    connection.execute(f"PRAGMA user_version = {number}")
+    """Write a new stamp; in the first transaction of a log, before anything else.
+
+    The mark comes from SQLite's generator, as the salts of its logs do.
+    """
+    before = connection.execute("PRAGMA schema_version").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0] & 0xFF
+    mark = connection.execute("SELECT random()").fetchone()[0] % _MARKS
+    if mark % _LINKS == before % _LINKS:
+        mark ^= 1
+    connection.execute(f"PRAGMA user_version = {before % _LINKS << 8 | version}")
+    connection.execute(f"PRAGMA schema_version = {mark}")
 
 
 def version_of(head: bytes) -> int:
@@ -50,9 +59,12 @@ def is_own_log(head: bytes, log: BinaryIO) -> bool:
         return True  # SQLite will not read it, either
     if not pages:
         return False  # it does not begin with page 1: none of ours
-    first = _stamp(pages[0])
-    return (_stamp(head) - first + 1) % _STAMPS <= (_stamp(pages[-1]) - first) % _STAMPS + 1
+    link, _ = _stamp(pages[0])
+    stamp = _stamp(head)
+    return link == stamp[1] % _LINKS or stamp in map(_stamp, pages)
 
 
-def _stamp(page: bytes) -> int:
-    return int.from_bytes(page[_USER_VERSION_AT : _USER_VERSION_AT + 4], "big") >> 8
+def _stamp(page: bytes) -> tuple[int, int]:
+    """Return link and mark."""
+    link = int.from_bytes(page[_USER_VERSION_AT : _USER_VERSION_AT + 4], "big") >> 8
+    return link, int.from_bytes(page[_MARK_AT : _MARK_AT + 4], "big")

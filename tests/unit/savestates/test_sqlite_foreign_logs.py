@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cytosol.errors import DatabaseCorruptError
-from cytosol.savestates import SqliteSaveState, sqlite
+from cytosol.savestates import SqliteSaveState, sqlite, sqlitestamp
 from cytosol.savestates.sqlitelog import first_pages
-from cytosol.savestates.sqlitestamp import is_own_log
+from cytosol.savestates.sqlitestamp import is_own_log, put_first_stamp, put_stamp
 
 
 def log_of(path: Path) -> Path:
@@ -138,29 +138,58 @@ def test_every_image_of_a_running_database_is_one_piece(
         with log_of(path).open("rb") as log:
             pages = first_pages(log, 64)
         assert pages
-        stamps.add(pages[0][60:64])
+        stamps.add(pages[0][40:44])
         assert [key for key, _ in state.scan("")] == keys_at(copy(path, image))
     state.close()
     assert len(stamps) > 5
 
 
-def head_with(stamp: int) -> bytes:
-    return bytes(60) + (stamp << 8 | 1).to_bytes(4, "big") + bytes(36)
-
-
-def test_stamps_begin_anew_after_the_last_one(tmp_path: Path) -> None:
-    """Eight million logs later."""
-    path = tmp_path / "notes"
+def test_the_log_of_a_clone_is_refused(tmp_path: Path) -> None:
+    """Two copies of one file went on apart; only the file from before takes either log."""
+    path, clone = tmp_path / "notes", tmp_path / "clone"
     write(path, 1)
-    connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {((1 << 23) - 1) << 8 | 1}")
-    connection.close()
-    write(path, 2, crash=True)
-    log = log_of(path).read_bytes()
-    fits = [stamp for stamp in (-3, -2, -1, 0, 1, 2, 9)
-            if is_own_log(head_with(stamp % (1 << 23)), BytesIO(log))]  # fmt: skip
-    assert [-1, 0] == fits
+    base = path.read_bytes()
+    shutil.copy(path, clone)
+    write(path, 2)
+    write(clone, 3, crash=True)
+    log = log_of(clone).read_bytes()
+    log_of(path).write_bytes(log)
+    refuse(path)
+    log_of(path).unlink()
     assert ["op/1", "op/2"] == keys_at(path)
+    path.write_bytes(base)
+    log_of(path).write_bytes(log)
+    assert ["op/1", "op/3"] == keys_at(path)
+
+
+def page_with(link: int, mark: int) -> bytes:
+    return bytes(40) + mark.to_bytes(4, "big") + bytes(16) + (link << 8 | 1).to_bytes(4, "big")
+
+
+def test_a_log_fits_by_its_link_and_by_each_stamp_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds several if it was begun anew; a link alone is no stamp."""
+    pages = [page_with(5, 90), page_with(90, 91)]
+    monkeypatch.setattr(sqlitestamp, "first_pages", lambda log, size: pages)
+    heads = [(1, 5), (1, 5 + (3 << 23)), (5, 90), (90, 91), (5, 91), (90, 90), (1, 90), (5, 6)]
+    fits = [is_own_log(page_with(*head), BytesIO()) for head in heads]
+    assert [True] * 4 + [False] * 4 == fits
+
+
+@pytest.mark.parametrize("mark", [0, 1, 7, (1 << 31) - 1])
+def test_a_stamp_never_repeats_the_one_before(mark: int) -> None:
+    """Also where the generator gives the same number; the format stays."""
+    connection = sqlite3.connect(":memory:")
+    connection.create_function("random", 0, lambda: mark)
+    connection.execute("CREATE TABLE records (key)")
+    put_first_stamp(connection, 1)
+    marks = [connection.execute("PRAGMA schema_version").fetchone()[0]]
+    for _ in range(3):
+        put_stamp(connection)
+        user_version = connection.execute("PRAGMA user_version").fetchone()[0]
+        assert marks[-1] % (1 << 23) << 8 | 1 == user_version
+        marks.append(connection.execute("PRAGMA schema_version").fetchone()[0])
+        assert marks[-1] % (1 << 23) != marks[-2] % (1 << 23)
+    connection.close()
 
 
 def test_what_sqlite_does_not_read_is_nobodys_log(tmp_path: Path) -> None:
