@@ -131,7 +131,7 @@ class Applier:
         try:
             check_payload(body.payload)
             code = (op_code << OFFSET_BITS) + base
-            if self.date is not None and self._is_superseded(body, self.date):
+            if self.date is not None and self._is_superseded(body, self.date, op_code):
                 self.dates.supersede(op_code, self.ordinal, trail)
                 act = self._skip_one(body, code, trail)
             else:
@@ -200,7 +200,7 @@ class Applier:
                 self.finder.forget(op_code)
             base += numbers_taken(inner)
 
-    def _is_superseded(self, body: Coded, date: int) -> bool:
+    def _is_superseded(self, body: Coded, date: int, op_code: int) -> bool:
         """Tell whether what an action with an origin would write was written later.
 
         Raises Failed if it would have to remove what was written later, and as the action itself.
@@ -208,9 +208,12 @@ class Applier:
         up: Place
         step: Step
         kind, tree, dates = body.kind, self.tree, self.dates
+        if kind is Kind.MOVE:
+            moved = dates.stamp(tree.code_at(*self._present(body.source)))[2]
+            return dates.key(moved) >= dates.key(date)
         if kind in CALCULATES:
-            up, step = self._present(body.name)
-            return dates.is_newer(dates.stamp(tree.code_at(up, step))[:1], date)
+            code = tree.code_at(*self._present(body.name))
+            return dates.is_assigned_since(code, date, op_code)
         if kind is Kind.DELETE:
             found = self.finder.find(body.name) if body.name else None
             if found is None or found[2] or not self._owner_ok(found[0], found[1]):
@@ -225,8 +228,9 @@ class Applier:
         content = tree.content(up, step)
         if content is MISSING:
             return False
-        stamp = dates.stamp(tree.code_at(up, step))
-        if dates.is_newer(stamp if body.key is not None else stamp[:2], date):
+        code = tree.code_at(up, step)
+        later = dates.stamp(code)[1 : 3 if body.key is not None else 2]
+        if dates.is_assigned_since(code, date, op_code) or dates.is_newer(later, date):
             return True
         keeps = {Kind.INIT_OBJECT: dict, Kind.INIT_ARRAY: list}.get(kind)
         if type(content) is not keeps and dates.is_newer_below(up, step, date):

@@ -7,7 +7,7 @@ until the first op with an origin is applied; from then on each row is noted onc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from cytosol.crdt.find import Finder
 from cytosol.crdt.log import NO_INDEX, Coded, Log, numbers_taken
@@ -78,6 +78,15 @@ class Dates:
             code = self._tree.names.pairs[~code][0]
         return self.date(code >> OFFSET_BITS), 0, 0
 
+    def is_assigned_since(self, code: int, date: int, op_code: int) -> bool:
+        """Tell whether another op than this one assigned a place, at this date or later."""
+        made = code
+        while made < 0:
+            made = self._tree.names.pairs[~made][0]
+        if code not in self.stamps and made >> OFFSET_BITS == op_code:
+            return False
+        return self.key(self.stamp(code)[0]) >= self.key(date)
+
     def is_newer(self, stamp: Iterable[int], date: int) -> bool:
         """Tell whether any part of a stamp is greater than a date."""
         limit = self.key(date)
@@ -88,9 +97,8 @@ class Dates:
         place = self._tree.place_at(up, step)
         if place is None or place.value is None:
             return False
-        return any(
-            self.is_newer(self.stamp(code), date) for code in _codes_below(self._tree, place)
-        )
+        codes = (self._tree.code_at(*slot) for slot in self._tree.below(place))
+        return any(self.is_newer(self.stamp(code), date) for code in codes)
 
     # --- noting -------------------------------------------------------------------------
 
@@ -183,20 +191,3 @@ class Dates:
         self._older = None
         for row in range(count):
             self.superseded.pop(self._log.op_code(row), None)
-
-
-def _codes_below(tree: Tree, place: Place) -> Iterator[int]:
-    """Yield the names that everything shown below a container was made with."""
-    todo = [place]
-    while todo:
-        place = todo.pop()
-        if type(place.value) is dict:
-            steps: Iterator[Step] = iter(place.value)
-        else:
-            assert place.sequence is not None, "an array has its positions"
-            steps = iter(place.sequence.shown_codes())
-        for step in steps:
-            yield tree.code_at(place, step)
-            below = tree.place_at(place, step)
-            if below is not None and below.value is not None:
-                todo.append(below)

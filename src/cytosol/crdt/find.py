@@ -7,7 +7,8 @@ moved and copied places, and those older than the log, are kept in tables.
 
 from __future__ import annotations
 
-from operator import itemgetter
+from bisect import bisect_right
+from operator import attrgetter, itemgetter
 
 from cytosol.crdt.log import Act, Log
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, OFFSET_MASK, Names
@@ -16,11 +17,15 @@ from cytosol.model.json import JsonValue
 
 __all__ = ["Finder"]
 
+_BASE = attrgetter("base")
+
+ALIAS_HOPS_MAX = 32  # origins of origins; honest ones name what was first, in one hop
+
 
 class Finder:
     """Looks names up in one tree and one log."""
 
-    __slots__ = ("_base", "_inner", "log", "names", "tree")
+    __slots__ = ("_base", "_hops", "_inner", "log", "names", "tree")
 
     def __init__(self, tree: Tree, log: Log) -> None:
         self.tree = tree
@@ -28,6 +33,7 @@ class Finder:
         self.names: Names = tree.names
         self._inner: dict[int, dict[int, Slot]] = {}
         self._base: dict[int, Slot] | None = None
+        self._hops = 0
 
     def find(self, code: int) -> Found | None:
         """Return slot and state of the place with this name, or None."""
@@ -40,7 +46,7 @@ class Finder:
             if found is None and self.log.find(self.names.pairs[~code][0] >> OFFSET_BITS) < 0:
                 found = self._find_in_base(code)  # only copies that are older than the log
             alias = None if found is not None else self._alias(code)
-            return found if alias is None else self.find(alias)
+            return found if alias is None else self._find_alias(alias)
         op_code = code >> OFFSET_BITS
         offset = code & OFFSET_MASK
         log = self.log
@@ -70,6 +76,10 @@ class Finder:
         return tree.follow(slot[0], slot[1], self.names.order(code))
 
     def _slot_of(self, op_code: int, offset: int, acts: list[Act]) -> Slot | None:
+        # Long Transactions: their numbers rise, but for moves with fills, which have none.
+        at = bisect_right(acts, offset, key=_BASE) - 1 if len(acts) > 8 else 0
+        if at > 0 and acts[at].base <= offset <= acts[at].base + acts[at].fill:
+            acts = acts[at : at + 1]
         for act in acts:
             main = act.base + act.fill
             if offset == main:
@@ -173,6 +183,8 @@ class Finder:
             first = origins.get(code - offset) if row < 0 else self.log.acts[row]
             if type(first) is not int:
                 return code
+            if offset and (first < 0 or (first & OFFSET_MASK) + offset > OFFSET_MASK):
+                return None
             code = first + offset
         return None if code in passed else code
 
@@ -193,8 +205,18 @@ class Finder:
         if alias is None and offset:
             alias = self.tree.origins.get(code - offset)
             if alias is not None:
-                alias += offset
-        return None if alias is None else self.find(alias)
+                alias += offset  # first numbers of ops have no offset, so nothing overflows
+        return None if alias is None else self._find_alias(alias)
+
+    def _find_alias(self, alias: int) -> Found | None:
+        """Find what an origin stands for, unless a peer has made up a chain or circle of them."""
+        if self._hops == ALIAS_HOPS_MAX:
+            return None
+        self._hops += 1
+        try:
+            return self.find(alias)
+        finally:
+            self._hops -= 1
 
     def _find_in_base(self, code: int) -> Found | None:
         """Find a place by the name that the base knows it by."""

@@ -138,8 +138,10 @@ class _Issuer:
             return False
         date = replica.names.op_code(origin.index, origin.author)
         replica.dates.catch_up(len(replica.log))
-        stamp = replica.dates.stamp(tree.code_at(up, step))
-        return replica.dates.is_newer(stamp[: 2 if body.key is None else 3], date)
+        code = tree.code_at(up, step)
+        later = replica.dates.stamp(code)[1 : 2 if body.key is None else 3]
+        dates = replica.dates
+        return dates.is_assigned_since(code, date, 0) or dates.is_newer(later, date)
 
     def find(self, name: Name) -> Found | None:
         """Find a place of the new history by a name that the old one knows.

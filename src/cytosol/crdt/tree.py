@@ -11,6 +11,7 @@ A *slot* is `(place, step)`, with a key (str) or a position (int) as step.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cytosol.crdt.names import Names
@@ -222,6 +223,21 @@ class Tree:
         up, step = self.slot(location)
         assert up.places is not None, "containers have places"
         return up.places[step]
+
+    def below(self, place: Place) -> Iterator[Slot]:
+        """Yield the slots of everything that is shown below a container."""
+        todo = [place]
+        while todo:
+            place = todo.pop()
+            steps: Iterable[Step] = place.value
+            if type(place.value) is list:
+                assert place.sequence is not None, "an array has its positions"
+                steps = place.sequence.shown_codes()
+            for step in steps:
+                yield place, step
+                below = self.place_at(place, step)
+                if below is not None and below.value is not None:
+                    todo.append(below)
 
     # --- moves --------------------------------------------------------------------------
 
