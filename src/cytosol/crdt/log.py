@@ -230,12 +230,15 @@ class Log:
             del column[start:]
         return rows
 
+    def forget(self, op_code: int) -> None:
+        """Forget what was noted of an op beside its row."""
+        self.seen.pop(op_code, None)
+        self.origins.pop(op_code, None)
+
     def drop(self, count: int) -> None:
         """Forget the first `count` rows."""
         for row in range(count):
-            code = self.op_code(row)
-            self.seen.pop(code, None)
-            self.origins.pop(code, None)
+            self.forget(self.op_code(row))
         for column in self._columns():
             del column[:count]
 

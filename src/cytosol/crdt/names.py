@@ -46,6 +46,12 @@ class Names:
         """Return the author's number, or None if this replica never met it."""
         return self._number.get(author)
 
+    def forget_authors(self, count: int) -> None:
+        """Keep the first `count` authors: nothing uses the names of the others any more."""
+        for author in self.authors[count:]:
+            del self._number[author]
+        del self.authors[count:]
+
     def op_code(self, index: int, author: PeerId) -> int:
         """Return the op's part of its names: `name >> OFFSET_BITS`."""
         return index << AUTHOR_BITS | self.number(author)

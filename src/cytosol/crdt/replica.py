@@ -185,11 +185,21 @@ class Replica:
         """
         admission = Admission(self.latest, self.clock, self.trim, self.waiting)
         new = admission.admit(ops)
-        self.waiting = admission.waiting
         if not new:
+            self.waiting = admission.waiting
             return []
+        authors = len(self.names.authors)
+        try:
+            self._insert([self.log.encode_row(op) for op in new])
+        except BaseException:
+            for op in new:
+                number = self.names.known_number(op.author)
+                if number is not None:
+                    self.log.forget(op.index << AUTHOR_BITS | number)
+            self.names.forget_authors(authors)
+            raise
+        self.waiting = admission.waiting
         self.note_merged(admission.latest)
-        self._insert([self.log.encode_row(op) for op in new])
         return new
 
     def note_merged(self, latest: dict[PeerId, int]) -> None:
@@ -209,8 +219,17 @@ class Replica:
             start = self.log.first_after(*first)
         if self.log.origins:
             start = min(start, self._first_repeated(rows))
-        if start < len(self.log):
-            rows = self._merged(rows, self.rewind(start))
+        taken = self.rewind(start) if start < len(self.log) else []
+        try:
+            self._append(self._merged(rows, taken) if taken else rows)
+        except BaseException:  # whatever it is, what was there stays there
+            self.applier.date = None
+            self.rewind(start)
+            self._append(taken)
+            raise
+
+    def _append(self, rows: list[Row]) -> None:
+        """Add rows at the end of the log and apply them."""
         if self.log.origins:
             self._coming = {row[0] << AUTHOR_BITS | row[1] for row in rows}
         for row in rows:
@@ -252,18 +271,17 @@ class Replica:
         if key is not None and origin is None and self._apply_simply(row, key, op_code):
             return
         trail: Trail = []
+        log.undos[row] = trail
         body = self._coded(row)
         if (
             origin is not None
             and self._apply_origin(row, op_code, origin, trail)
             and not is_too_large(body)
         ):
-            self.log.undos[row] = trail
             return
         acts: list[Act] = []
         if key is None:
             log.acts[row] = acts
-        log.undos[row] = trail
         if origin is not None:
             self.dates.catch_up(row)
             self.applier.date = self.dates.date(op_code)
@@ -314,7 +332,10 @@ class Replica:
         """Note a re-issued op; return True if it has no effect because it was there before."""
         origins = self.tree.origins
         first = origins.get(origin)
-        if first is None and origin >= 0 and self._knows(self.names.name(origin)):
+        if first is None and (
+            (origin >= 0 and self._knows(self.names.name(origin)))
+            or self.finder.find(origin) is not None
+        ):
             first = origin
         if first is not None:
             self.log.acts[row] = first
@@ -358,6 +379,8 @@ class Replica:
         log = self.log
         undone = log.undos[row]
         op_code = log.op_code(row)
+        if undone is None and log.acts[row] is None:
+            return  # it was not applied
         if type(undone) is list:
             undo(undone)
             self.failures.pop(op_code, None)
@@ -428,8 +451,7 @@ class Replica:
                 kept.append(row)
                 continue
             code = row[0] << AUTHOR_BITS | row[1]
-            self.log.seen.pop(code, None)
-            self.log.origins.pop(code, None)
+            self.log.forget(code)
             self.latest[author] = min(self.latest[author], row[2])
         self.latest = {author: index for author, index in self.latest.items() if index}
         if kept:
