@@ -20,7 +20,7 @@ OP_PAYLOAD_BYTES_MAX: Final = 8 * 1024 * 1024  # canonical JSON of one op's payl
 COPY_PLACES_MAX: Final = 2**20  # places one Copy may make: copies of copies double
 DOCUMENT_PLACES_MAX: Final = 2**24  # live places: ops that explode must stop somewhere
 TRANSACTION_OPS_MAX: Final = 2**20  # inner ops of one Transaction
-COPY_CHAIN_MAX: Final = 1_024  # names of copies of copies grow by one link each time
+COPY_CHAIN_MAX: Final = 64  # names of copies of copies grow by one link each time
 LAMPORT_MAX: Final = 2**53 - 1  # exact in every JSON reader
 LAMPORT_LEAP_MAX: Final = 2**20  # above the greatest applied: one op must not freeze the clock
 AUTHORS_MAX: Final = 65_535  # authors of one document: a 16-bit column
@@ -103,3 +103,10 @@ LINK_UNACKNOWLEDGED_BYTES_MAX: Final = 64 * 1024 * 1024
 LINK_NAME_LENGTH_MAX: Final = 256  # characters of a link id, of a name, of a reason to close
 SERVED_MAX: Final = 1_000  # clients that a server of graphs keeps, those that are away included
 STREAM_WAITING_MAX: Final = 10_000  # messages that one `async for` may be behind
+
+# --- WebRTC signals ---------------------------------------------------------------------------
+SIGNAL_NAME_LENGTH_MAX: Final = 256  # characters of an end's or a session's name
+SIGNAL_REASON_LENGTH_MAX: Final = 1_024  # characters; longer ones are cut
+SIGNAL_DESCRIPTION_LENGTH_MAX: Final = 64 * 1024  # characters; honest ones have two thousand
+SIGNAL_CANDIDATES_MAX: Final = 64  # each costs packets to an address that the sender chose
+SIGNALS_WAITING_MAX: Final = 64  # more are dropped: no honest end sends them

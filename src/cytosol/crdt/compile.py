@@ -16,10 +16,10 @@ from cytosol.crdt.log import NO_INDEX, Act, Coded
 from cytosol.crdt.mutate import PATH_MISSING, Failed
 from cytosol.crdt.quick import PRIMITIVES, quick_add, quick_insert, quick_set
 from cytosol.crdt.replica import Replica
-from cytosol.crdt.tree import Place, Step
+from cytosol.crdt.tree import Place, Slot, Step
 from cytosol.crdt.undo import Trail, undo
 from cytosol.errors import ActionError, FailureError
-from cytosol.limits import ARRAY_FILL_MAX, INTEGER_MAX, INTEGER_MIN
+from cytosol.limits import ARRAY_FILL_MAX, COPY_CHAIN_MAX, INTEGER_MAX, INTEGER_MIN
 from cytosol.model.json import JsonValue, copy_json
 from cytosol.model.op import ACTION_NAMES, WRITES, Kind, Side
 from cytosol.path import Target, Variables, parse_path, singular_steps
@@ -445,15 +445,27 @@ class Compiler:
                 return
             if destinations[0].location[: len(source.location)] == source.location:
                 raise Failed(INTO_ITSELF, list(source.location))
-        taken = self._tree.name_at(*self._tree.slot(source.location))
-        if kind is Kind.COPY and self._tree.names.is_too_long(taken):
-            raise Failed("copied from copies too many times; set it anew", list(source.location))
+        slot = self._tree.slot(source.location)
+        taken: dict[str, Any] = {"source": self._tree.name_at(*slot)}
+        if kind is Kind.COPY and self._is_often_copied(slot):
+            # Names of copies of copies grow; what is set is called by the op alone.
+            kind, taken = Kind.SET, {"payload": copy_json(self._tree.content(*slot))}
         # A destination on the way to the source covers it, so it comes last.
-        targets = self._outermost(kind, destinations)
+        targets = self._outermost(Kind.COPY if kind is Kind.SET else kind, destinations)
         targets.sort(key=lambda to: to.location == source.location[: len(to.location)])
         for aim in [self._aim(kind, target) for target in targets]:
             assert aim is not None, "only Delete and InitObject do nothing at a target"
-            emit(self._transfer(kind, aim)._replace(source=taken))
+            emit(self._transfer(kind, aim)._replace(**taken))
+
+    def _is_often_copied(self, slot: Slot) -> bool:
+        """Tell whether a copy would give long names to what is below a place."""
+        tree = self._tree
+        place = tree.place_at(*slot)
+        if not tree.names.pairs or place is None or place.value is None:
+            return False
+        limit = COPY_CHAIN_MAX // 2
+        lengths = (tree.names.chain_length(tree.name_at(*inner)) for inner in tree.below(place))
+        return any(length >= limit for length in lengths)
 
     def _transfer(self, kind: Kind, aim: Aim) -> Coded:
         """Return the body of a Move or Copy to one place, without its source; raises Failed."""

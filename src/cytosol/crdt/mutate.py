@@ -447,7 +447,10 @@ class Mutator:
             steps = list(zip(original.sequence.shown_codes(), native, strict=True))
         for step, item in steps:
             birth = tree.code_at(original, step)
-            name = tree.names.copied(link, tree.name_at(original, step))
+            name = tree.name_at(original, step)
+            if name < 0 and tree.names.is_too_long(name):
+                raise Failed(COPY_TOO_LARGE)
+            name = tree.names.copied(link, name)
             self._store(tree.copied, (link, birth), name, trail)
             target: Step = step if isinstance(step, str) else name
             self._store(tree.located, name, (place, target, 0), trail)

@@ -8,7 +8,6 @@ import pytest
 
 from cytosol.crdt import apply as apply_module
 from cytosol.crdt import mutate as mutate_module
-from cytosol.crdt import names as names_module
 from cytosol.crdt.actions import (
     Copy,
     DataAction,
@@ -25,6 +24,7 @@ from cytosol.crdt.replica import Replica
 from cytosol.crdt.sequence import BLOCK_MAX, INDEX_ABOVE, Sequence
 from cytosol.errors import FailureError, RemoteProtocolError
 from cytosol.model.op import Body, Kind, Name, Op
+from cytosol.model.opcodec import decode_ops, encode_ops
 
 US, THEM = b"u" * 16, b"t" * 16
 
@@ -81,12 +81,36 @@ def test_a_copy_that_is_too_large_fails(monkeypatch: pytest.MonkeyPatch) -> None
         compiler.dispatch(Copy("$.b", "$.a"), 1)
 
 
-def test_a_place_copied_from_copies_too_often_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its name would grow for ever."""
-    monkeypatch.setattr(names_module, "COPY_CHAIN_MAX", 1)
-    _, compiler = written(Set("$.a", {"x": 1}), Copy("$.b", "$.a"))
-    with pytest.raises(FailureError, match="too many times"):
-        compiler.dispatch(Copy("$.c", "$.b.x"), 1)
+def test_copies_of_copies_can_go_on_for_ever() -> None:
+    """Names would grow by a link each time, so from some length on the value is set."""
+    replica, compiler = written(Set("$.now", {"x": {"y": [1]}}), Set("$.list", []))
+    for _ in range(100):
+        compiler.dispatch(Copy("$.old", "$.now"), 1)
+        compiler.dispatch(Copy("$.now", "$.old"), 1)
+        compiler.dispatch(Copy("$.list[0]", "$.now"), 1)
+    compiler.dispatch(Set("$.now.x.y[0]", 5), 1)
+    ops = [replica.log.op(row) for row in range(len(replica.log))]
+    assert {op.body.kind for op in ops} == {Kind.SET, Kind.COPY}
+    again = Replica(THEM)
+    again.merge(decode_ops(encode_ops(ops)))
+    assert again.document == replica.document
+    assert again.document["now"] == {"x": {"y": [5]}}
+    assert again.document["old"] == {"x": {"y": [1]}}
+
+
+def test_a_copy_that_would_give_longer_names_than_the_format_has_fails() -> None:
+    """A peer can still ask for it."""
+    replica, _ = written(Set("$.a", {"x": 1}))
+    source = Name(US, 1)
+    ops = []
+    for index in range(2, 70):
+        ops.append(
+            Op(index, THEM, index - 1 if ops else 0, 0, Body(Kind.COPY, key="a", source=source))
+        )
+        source = Name(THEM, index)
+    replica.merge(ops)
+    assert {message for _, message in replica.failures.values()} == {"copy is too large"}
+    assert replica.document == {"a": {"x": 1}}
 
 
 def test_a_too_large_payload_fails_whatever_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
