@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from cytosol.errors import GraphError
 from cytosol.graph.connection import ConnectionGroup, Stream
 from cytosol.graph.transports.signalling import (
-    CANDIDATES_MAX,
-    DESCRIPTION_LENGTH_MAX,
     Malformed,
     Negotiation,
     Signal,
@@ -25,6 +23,12 @@ from cytosol.graph.transports.signalling import (
     checked_description,
     is_signal,
     parse_signal,
+)
+from cytosol.limits import (
+    SIGNAL_CANDIDATES_MAX,
+    SIGNAL_DESCRIPTION_LENGTH_MAX,
+    SIGNAL_NAME_LENGTH_MAX,
+    SIGNAL_REASON_LENGTH_MAX,
 )
 
 SDP = "\r\n".join(
@@ -115,15 +119,25 @@ def _with(**changes: Any) -> dict[str, Any]:
         (_with(**{"from": ...}), '"from" of a signal must be text of 1 to 256 characters'),
         (_with(**{"from": ""}), '"from"'),
         (_with(to=5), '"to" of a signal must be text of 1 to 256 characters, it is 5'),
-        (_with(session="s" * 257), '"session"'),
+        (_with(session="s" * (SIGNAL_NAME_LENGTH_MAX + 1)), '"session"'),
         (_with(sdp=...), "must be text, not NoneType"),
-        (_with(sdp="x" * (DESCRIPTION_LENGTH_MAX + 1)), f"{DESCRIPTION_LENGTH_MAX} are allowed"),
+        (
+            _with(sdp="x" * (SIGNAL_DESCRIPTION_LENGTH_MAX + 1)),
+            f"{SIGNAL_DESCRIPTION_LENGTH_MAX} are allowed",
+        ),
     ],
 )
 def test_a_malformed_signal_is_refused_with_the_reason(message: Any, reason: str) -> None:
     """Each of the ways in which a signal can be wrong."""
     with pytest.raises(GraphError, match=reason):
         parse_signal(message)
+
+
+def test_a_long_reason_is_cut() -> None:
+    """SIGNAL_REASON_LENGTH_MAX characters of it are kept; none at all is no fault."""
+    long = replace(OFFER, kind="refused", text="x" * (SIGNAL_REASON_LENGTH_MAX + 1))
+    assert "x" * SIGNAL_REASON_LENGTH_MAX == parse_signal(long.to_json()).text
+    assert "no reason was given" == parse_signal(_with(kind="refused")).text
 
 
 @given(json_values)
@@ -152,7 +166,11 @@ def test_no_garbage_is_worse_than_malformed(body: Any) -> None:
         ("a=sctp-port:5000", "a=sctp-port:1\r\na=sctp-port:2", "must be one number"),
         ("size:262144", "size:1000", "a=max-message-size .* is 1000"),
         ("size:262144", "size:" + "9" * 5_000, "must be one number"),
-        ("s=-", "a=candidate:1\r\n" * (CANDIDATES_MAX + 1), f"more than {CANDIDATES_MAX}"),
+        (
+            "s=-",
+            "a=candidate:1\r\n" * (SIGNAL_CANDIDATES_MAX + 1),
+            f"more than {SIGNAL_CANDIDATES_MAX}",
+        ),
     ],
 )
 def test_a_description_of_more_than_a_data_channel_is_refused(
@@ -183,6 +201,7 @@ def _offer_of(end: Negotiation) -> Signal:
 
 def _answer_of(end: Negotiation) -> Signal:
     assert end.session is not None
+    end.answered()
     return Signal("answer", end.me, None, end.session, SDP)
 
 
@@ -229,6 +248,18 @@ def test_an_answer_to_an_attempt_that_is_over_is_ignored() -> None:
     a.drop()
     assert a.receive(late) is Step.IGNORE
     assert a.receive(replace(late, kind="refused")) is Step.IGNORE
+
+
+def test_an_offer_whose_answer_could_not_be_sent_is_answered_when_it_is_repeated() -> None:
+    """Unlike one that has its answer on the way."""
+    a, b = _ends()
+    offer = _offer_of(b)
+    assert a.receive(offer) is Step.ANSWER
+    a.offer()
+    assert a.receive(offer) is Step.ANSWER
+    a.answered()
+    a.offer()
+    assert a.receive(offer) is Step.IGNORE
 
 
 def test_a_refused_attempt_fails_and_a_bye_is_for_good() -> None:
@@ -367,5 +398,29 @@ def test_a_relay_survives_whatever_comes_in() -> None:
         assert [Signal("refused", "relay", "a", "1", reason).to_json()] == a.sent
         assert [] == away.sent
         await relay.close()
+
+    asyncio.run(scenario())
+
+
+class SlowWire(Wire):
+    """A connection whose `send` must be awaited, and never ends."""
+
+    def send(self, message: Any) -> Any:
+        super().send(message)
+        return asyncio.get_running_loop().create_future()
+
+
+def test_a_relay_does_not_wait_for_slow_members_and_leaves_nothing_behind() -> None:
+    """What is on its way when the relay is closed is given up."""
+
+    async def scenario() -> None:
+        a, slow = Wire("a"), SlowWire("b")
+        relay = SignalRelay(ConnectionGroup(a, slow))
+        a.say(OFFER.to_json())
+        a.say(OFFER.to_json())
+        await asyncio.sleep(0)
+        assert [OFFER.to_json()] * 2 == slow.sent
+        await relay.close()
+        assert {asyncio.current_task()} == asyncio.all_tasks()
 
     asyncio.run(scenario())

@@ -16,9 +16,12 @@ import pytest
 
 from cytosol.errors import GraphError
 from cytosol.graph.connection import ConnectionGroup
+from cytosol.graph.transports import webrtc
+from cytosol.graph.transports.linked import LinkedConnection
 from cytosol.graph.transports.memory import MemoryConnection, pair
 from cytosol.graph.transports.signalling import Signal, SignalRelay
 from cytosol.graph.transports.webrtc import IceServer, WebRtcConnection, connect
+from cytosol.limits import SIGNALS_WAITING_MAX
 from tests.graph.running import run
 
 LOOPBACK: dict[str, Any] = {"addresses": ["127.0.0.1"], "delays": lambda: repeat(0.01)}
@@ -250,6 +253,107 @@ def test_what_was_sent_before_close_arrives() -> None:
     run(scenario())
 
 
+def test_an_offer_that_nobody_answers_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while; the problem can be read meanwhile."""
+    monkeypatch.setattr(webrtc, "ATTEMPT_TIMEOUT", 0.05)
+
+    async def scenario() -> None:
+        async with two_ends(is_open=False) as ends:
+            heard = Heard(ends.b_over)
+            opening = asyncio.ensure_future(ends.a.open())
+            first, second = [m["signal"] for m in (await heard.until(2))[:2]]
+            assert ["offer"] * 2 == [first["kind"], second["kind"]]
+            assert first["session"] != second["session"]
+            assert "no channel came about in 0.05 seconds" in str(ends.a.problem)
+            opening.cancel()
+
+    run(scenario())
+
+
+def test_no_more_attempts_are_made_when_the_delays_end() -> None:
+    """Then it waits for the other end to call."""
+
+    async def scenario() -> None:
+        a_over, b_over = pair("b", "a")
+        a_over.disconnect()
+        a = WebRtcConnection(a_over, "b", me="a", addresses=["127.0.0.1"], delays=lambda: ())
+        opening = asyncio.ensure_future(a.open())
+        await asyncio.sleep(0)
+        a_over.reconnect()
+        async with WebRtcConnection(b_over, "a", me="b", **LOOPBACK):
+            assert await opening is a
+            await a.close()
+
+    run(scenario())
+
+
+def test_an_end_that_says_goodbye_in_the_channel_has_ended_the_connection() -> None:
+    """What came before is read first, then `messages` ends; it cannot be opened again."""
+
+    async def scenario() -> None:
+        async with two_ends() as ends:
+            ends.b.send("last")
+            LinkedConnection.close(ends.b, "enough")
+            while ends.a.link.ended is None or not ends.a.messages.is_complete:
+                await asyncio.sleep(0)
+            assert ["last"] == ends.heard_a.messages
+            with pytest.raises(GraphError, match="was closed"):
+                await ends.a.open()
+            assert ends.a._runner is not None
+            await ends.a._runner
+            assert "closed by the other side: enough" in str(ends.a.problem)
+
+    run(scenario())
+
+
+def test_a_way_to_arrange_it_that_fails_is_tried_again() -> None:
+    """Why it failed can be read meanwhile."""
+
+    async def scenario() -> None:
+        async with two_ends(is_open=False) as ends:
+            problems: list[str] = []
+            send = ends.a_over.send
+
+            def fail(message: Any) -> None:
+                problems.append(str(ends.a.problem))
+                if len(problems) < 3:
+                    raise OSError("broken")
+                send(message)
+
+            ends.a_over.send = fail  # type: ignore[method-assign]  # to let it fail
+            await asyncio.gather(ends.a.open(), ends.b.open())
+            assert "None" == problems[0]
+            assert "broken" in problems[1]
+            assert ends.a.problem is None
+
+    run(scenario())
+
+
+def test_a_message_that_overtakes_the_end_of_the_handshake_is_not_lost() -> None:
+    """The channel hands it out before it says that it is open."""
+
+    async def scenario() -> None:
+        async with two_ends() as ends:
+            peer = ends.a._peer
+            assert peer is not None
+            seen: list[Any] = []
+            owner: Any = ends.a
+            owner.peer_opened = lambda _: seen.append("open")
+            owner.peer_received = lambda _, frame: seen.append(frame)
+            peer._early = []
+            peer._received("hello")
+            assert [] == seen
+            peer._opened()
+            assert ["open", "hello"] == seen
+            peer._early = []
+            for _ in range(webrtc.EARLY_MESSAGES_MAX + 1):
+                peer._received("more")
+            assert not peer.is_open
+            del owner.peer_opened, owner.peer_received
+
+    run(scenario())
+
+
 # --- Closing -----------------------------------------------------------------------------------
 
 
@@ -424,7 +528,7 @@ def test_a_flood_of_signals_does_not_pile_up() -> None:
                 ends.b_over.send(Signal("answer", "b", "a", str(i), _SDP).to_json())
             while not ends.a._inbox.qsize():
                 await asyncio.sleep(0)
-            assert ends.a._inbox.qsize() <= 64
+            assert ends.a._inbox.qsize() <= SIGNALS_WAITING_MAX
             ends.a.send("good")
             assert ["good"] == await ends.heard_b.until(1)
 

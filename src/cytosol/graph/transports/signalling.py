@@ -27,6 +27,12 @@ from cytosol.errors import GraphError
 from cytosol.graph.connection import Connection, ConnectionGroup
 from cytosol.graph.events import Subscription
 from cytosol.graph.transports.pieces import PIECE_BYTES
+from cytosol.limits import (
+    SIGNAL_CANDIDATES_MAX,
+    SIGNAL_DESCRIPTION_LENGTH_MAX,
+    SIGNAL_NAME_LENGTH_MAX,
+    SIGNAL_REASON_LENGTH_MAX,
+)
 from cytosol.model.json import JsonValue
 
 __all__ = [
@@ -43,10 +49,6 @@ __all__ = [
 
 VERSION: Final = 1
 KINDS: Final = frozenset({"offer", "answer", "refused", "bye"})
-NAME_LENGTH_MAX: Final = 256  # characters of an end's or a session's name
-REASON_LENGTH_MAX: Final = 1_024  # characters; longer ones are cut
-DESCRIPTION_LENGTH_MAX: Final = 64 * 1024  # characters; honest ones have two thousand
-CANDIDATES_MAX: Final = 64  # each costs us packets to an address that the other end chose
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,9 @@ def parse_signal(message: object) -> Signal:
     text = ""
     if kind == "refused":
         reason = body.get("reason")
-        text = reason[:REASON_LENGTH_MAX] if isinstance(reason, str) else "no reason was given"
+        text = (
+            reason[:SIGNAL_REASON_LENGTH_MAX] if isinstance(reason, str) else "no reason was given"
+        )
     elif kind != "bye":
         text = checked_description(body.get("sdp"))
     return Signal(kind, sender, name, session, text)
@@ -131,10 +135,10 @@ def checked_description(sdp: object) -> str:
     """
     if not isinstance(sdp, str):
         raise GraphError(f"a session description must be text, not {type(sdp).__name__}")
-    if len(sdp) > DESCRIPTION_LENGTH_MAX:
+    if len(sdp) > SIGNAL_DESCRIPTION_LENGTH_MAX:
         raise GraphError(
             f"the session description has {len(sdp)} characters, "
-            f"{DESCRIPTION_LENGTH_MAX} are allowed"
+            f"{SIGNAL_DESCRIPTION_LENGTH_MAX} are allowed"
         )
     if not sdp.isascii():
         raise GraphError("the session description contains characters other than ASCII")
@@ -154,8 +158,10 @@ def checked_description(sdp: object) -> str:
     size = attributes.get("max-message-size", ["0"])
     if size != ["0"]:
         _check_number(size, "max-message-size", PIECE_BYTES, 2**53)
-    if len(attributes.get("candidate", ())) > CANDIDATES_MAX:
-        raise GraphError(f"the session description lists more than {CANDIDATES_MAX} candidates")
+    if len(attributes.get("candidate", ())) > SIGNAL_CANDIDATES_MAX:
+        raise GraphError(
+            f"the session description lists more than {SIGNAL_CANDIDATES_MAX} candidates"
+        )
     return sdp
 
 
@@ -177,13 +183,13 @@ def _check_number(values: list[str], name: str, low: int, high: int) -> None:
 
 
 def _is_name(name: object) -> TypeGuard[str]:
-    return isinstance(name, str) and 0 < len(name) <= NAME_LENGTH_MAX
+    return isinstance(name, str) and 0 < len(name) <= SIGNAL_NAME_LENGTH_MAX
 
 
 def _checked_name(name: object, field: str) -> str:
     if not _is_name(name):
         raise GraphError(
-            f'"{field}" of a signal must be text of 1 to {NAME_LENGTH_MAX} characters, '
+            f'"{field}" of a signal must be text of 1 to {SIGNAL_NAME_LENGTH_MAX} characters, '
             f"it is {_shown(name)}"
         )
     return name
@@ -221,7 +227,7 @@ class Negotiation:
         self._nonce = nonce
         self._attempts = 0
         self._pending = False  # our offer of this session has no answer yet
-        self._answered: str | None = None  # the last offer that we answered
+        self._answered: str | None = None  # the last offer whose answer was sent
 
     def offer(self) -> str:
         """Begin an attempt of ours and return its session."""
@@ -229,6 +235,10 @@ class Negotiation:
         self.session = f"{self._nonce}-{self._attempts}"
         self._pending = True
         return self.session
+
+    def answered(self) -> None:
+        """Note that the offer has its answer, on its way: repetitions of it need no other."""
+        self._answered = self.session
 
     def drop(self) -> None:
         """Forget the attempt: what still comes in for it is ignored."""
@@ -271,7 +281,7 @@ class Negotiation:
             return Step.IGNORE  # a repetition that crossed our own new offer
         if self._pending and self.me > signal.sender:
             return Step.REPEAT  # both offered: the lower name yields, and that is the other
-        self.session = self._answered = signal.session
+        self.session = signal.session
         self._pending = False
         return Step.ANSWER
 

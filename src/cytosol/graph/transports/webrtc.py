@@ -25,6 +25,7 @@ from cytosol.graph.transports.linked import Attachment, LinkedConnection
 from cytosol.graph.transports.pieces import Assembler, pieces
 from cytosol.graph.transports.reconnecting import Delays, jittered
 from cytosol.graph.transports.signalling import Malformed, Negotiation, Signal, Signalling, Step
+from cytosol.limits import SIGNALS_WAITING_MAX
 from cytosol.model.json import JsonValue
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ __all__ = ["IceServer", "WebRtcConnection", "connect"]
 ATTEMPT_TIMEOUT: Final = 30.0  # seconds from an offer to an open channel
 CLOSE_TIMEOUT: Final = 5.0  # seconds for what was sent before to be acknowledged
 TASKS_TIMEOUT: Final = 1.0  # seconds for the library's tasks to notice that all is closed
-SIGNALS_WAITING_MAX: Final = 64  # more are dropped: no honest end sends them
 BUFFERED_BYTES_MAX: Final = 1024 * 1024  # in the library; the rest waits in the link
+EARLY_MESSAGES_MAX: Final = 64  # an honest end sends one, its hello, and waits for ours
 CHANNEL: Final = "cytosol"
 
 IceServer = str | tuple[str, str, str]  # url, or url with user name and password
@@ -230,6 +231,7 @@ class WebRtcConnection(LinkedConnection):
             peer = self._begin(signal.session)
             await self._or_refuse(signal, peer.answer(signal.text))
             await self._describe(peer)
+            self._negotiation.answered()
         elif step is Step.CONNECT and self._peer is not None:
             await self._or_refuse(signal, self._peer.connect(signal.text))
         elif step is Step.REPEAT and self._peer is not None and not self._peer.is_open:
@@ -400,6 +402,7 @@ class Peer:
         self._owner = owner
         self._assembler = Assembler()
         self._is_over = False
+        self._early: list[str | bytes] | None = []  # what overtook the news that it is open
         self._pc = _peer_connection(ice_servers)
         # Both ends open the channel with the same number (RFC 8832, 1): neither waits for the
         # other to announce it, and channels that nobody asked for are never looked at.
@@ -482,11 +485,21 @@ class Peer:
             ) from None
 
     def _opened(self) -> None:
-        if not self._is_over:
-            self._owner.peer_opened(self)
+        if self._is_over:
+            return
+        self._owner.peer_opened(self)
+        early, self._early = self._early, None
+        for message in early or ():
+            self._received(message)
 
     def _received(self, message: str | bytes) -> None:
         if self._is_over:
+            return
+        if self._early is not None:
+            # The last packet of the handshake was lost or late, and a first message was not.
+            self._early.append(message)
+            if len(self._early) > EARLY_MESSAGES_MAX:
+                self.fail("the other end did not wait for the channel to open")
             return
         try:
             frame = self._assembler.feed(message)
