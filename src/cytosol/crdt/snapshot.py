@@ -19,7 +19,7 @@ from cytosol.crdt.sequence import Sequence
 from cytosol.crdt.tree import Place
 from cytosol.errors import ActionError
 from cytosol.limits import COPY_CHAIN_MAX, DOCUMENT_PLACES_MAX, LAMPORT_MAX
-from cytosol.model.ids import OpId, PeerId
+from cytosol.model.ids import OpId, PeerId, parse_id
 from cytosol.model.json import JsonValue, copy_json
 from cytosol.model.op import Link, Name
 from cytosol.model.packed import UnpackError, pack, unpack
@@ -168,17 +168,7 @@ def load_base(data: bytes, author: PeerId, places_max: int) -> tuple[Replica, No
     Raises ActionError for anything that is no base.
     """
     base = _unpack(data)
-    if any(len(who) != 16 for who in base.authors):
-        raise _damaged("an author is not 16 bytes")
-    if type(base.document) is not dict or len(base.trim_hash) != 64 or len(base.trim[1]) != 16:
-        raise _damaged("a part has a wrong size")
-    if not 0 < base.trim[0] <= LAMPORT_MAX or base.count < 1:
-        raise _damaged("a number is out of range")
-    for who, index in base.latest:
-        if len(who) != 16 or not 0 < index <= base.trim[0]:
-            raise _damaged("its summary is out of range")
-    if any(len(who) != 16 or len(digest) != DIGEST_BYTES for who, digest in base.contents):
-        raise _damaged("a digest has a wrong size")
+    _check(base)
     replica = Replica(author, places_max)
     reader = _Reader(base, replica)
     try:
@@ -200,6 +190,42 @@ def load_base(data: bytes, author: PeerId, places_max: int) -> tuple[Replica, No
     replica.save_points = SavePoints(base.count, base.trim_hash)
     replica.renew_author(author)
     return replica, Notes(base.failures, Contents(dict(base.contents)))
+
+
+def _check(base: _Base) -> None:
+    """Refuse what no base can hold beside its names; raises ActionError."""
+    if any(len(who) != 16 for who in base.authors):
+        raise _damaged("an author is not 16 bytes")
+    if type(base.document) is not dict or len(base.trim_hash) != 64 or len(base.trim[1]) != 16:
+        raise _damaged("a part has a wrong size")
+    trim = base.trim[0]
+    # Later ops need numbers, too: a clock at its end would take no more changes.
+    if not 0 < trim <= LAMPORT_MAX // 2 or not 0 < base.count <= trim * len(base.latest):
+        raise _damaged("a number is out of range")
+    for who, index in base.latest:
+        if len(who) != 16 or not 0 < index <= trim:
+            raise _damaged("its summary is out of range")
+    for who, seen in base.vectors:
+        if any(len(each) != 16 for each in (who, *(other for other, _ in seen))):
+            raise _damaged("an author is not 16 bytes")
+        if any(not 0 <= index <= trim for _, index in seen):
+            raise _damaged("what an author has seen is out of range")
+    if any(len(who) != 16 or len(digest) != DIGEST_BYTES for who, digest in base.contents):
+        raise _damaged("a digest has a wrong size")
+    if not all(map(_is_failure, base.failures)):
+        raise _damaged("a failure does not name its op")
+
+
+def _is_failure(record: Any) -> bool:
+    """Tell whether a record has the `id` of an op, as all who list or dismiss it expect."""
+    ident = record.get("id") if type(record) is dict else None
+    if type(ident) is not dict or type(ident.get("index")) is not int or ident["index"] < 1:
+        return False
+    try:
+        parse_id(ident.get("author", ""))
+    except ActionError:
+        return False
+    return True
 
 
 def _unpack(data: bytes) -> _Base:

@@ -94,3 +94,49 @@ def test_names_that_no_base_can_hold_are_refused(
     parts[column][at] = value
     with pytest.raises(ActionError, match=complaint):
         load_base(base[:1] + pack(msgspec.msgpack.encode(parts)), THEM, 100)
+
+
+def failure(**ident: Any) -> dict[str, Any]:
+    return {"id": {"author": "11111111-1111-4111-8111-111111111111", "index": 1, **ident}}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "complaint"),
+    [
+        (7, (2**52, US), "a number is out of range"),
+        (7, (0, US), "a number is out of range"),
+        (9, 0, "a number is out of range"),
+        (9, 2, "a number is out of range"),
+        (10, [], "a number is out of range"),
+        (10, [(US, 2)], "summary is out of range"),
+        (11, [(US, [(THEM, 2)])], "has seen is out of range"),
+        (11, [(US, [(THEM, -1)])], "has seen is out of range"),
+        (11, [(US, [(b"t", 1)])], "not 16 bytes"),
+        (11, [(b"u", [])], "not 16 bytes"),
+        (15, [7], "a failure does not name its op"),
+        (15, [{}], "a failure does not name its op"),
+        (15, [{"id": [1]}], "a failure does not name its op"),
+        (15, [failure(), failure(index=0)], "a failure does not name its op"),
+        (15, [failure(index=True)], "a failure does not name its op"),
+        (15, [failure(index="1")], "a failure does not name its op"),
+        (15, [failure(author="me")], "a failure does not name its op"),
+        (15, [failure(author=None)], "a failure does not name its op"),
+        (15, [failure(author=[1])], "a failure does not name its op"),
+    ],
+)
+def test_what_goes_with_a_base_is_not_trusted(column: int, value: Any, complaint: str) -> None:
+    """A paired device may send anything; what was taken over would last in every base after it."""
+    base = base_of(Set("$.a", 1))
+    parts: Any = msgspec.msgpack.decode(unpack(base[1:], BASE_BYTES_MAX), strict=False)
+    parts[column] = value
+    with pytest.raises(ActionError, match=f"a snapshot is damaged: .*{complaint}"):
+        load_base(base[:1] + pack(msgspec.msgpack.encode(parts)), THEM, 100)
+
+
+def test_failures_that_name_their_ops_come_with_a_base() -> None:
+    """Whatever else stands in them."""
+    base = base_of(Set("$.a", 1))
+    parts: Any = msgspec.msgpack.decode(unpack(base[1:], BASE_BYTES_MAX), strict=False)
+    parts[11], parts[15] = [(US, [(THEM, 1)])], [failure() | {"payload": 1}]
+    _, notes = load_base(base[:1] + pack(msgspec.msgpack.encode(parts)), THEM, 100)
+    assert parts[15] == notes.failures
