@@ -437,6 +437,12 @@ class History:
         Returns how many ops were re-issued and how many of them failed. Raises ActionError for
         damage; nothing has changed then.
         """
+        try:
+            return self._adopt(snapshot)
+        except RecursionError:  # names of copies of copies, and what they lead to
+            raise ActionError("a snapshot is damaged: it is nested too deep") from None
+
+    def _adopt(self, snapshot: bytes) -> tuple[int, int]:
         if len(snapshot) < 4:
             raise ActionError("a snapshot is damaged: it is too short")
         length = struct.unpack(">I", snapshot[:4])[0]

@@ -11,7 +11,7 @@ import pytest
 
 from cytosol.crdt.actions import Add, InsertAfter, Set
 from cytosol.document.document import Document
-from cytosol.errors import SaveError
+from cytosol.errors import ActionError, SaveError
 from cytosol.model.opcodec import decode_ops
 from cytosol.savestates import JsonFileSaveState
 from tests.unit.document.faulty_state import FULL, FaultyState
@@ -314,6 +314,36 @@ def test_adopting_waits_for_what_is_queued_and_leaves_all_when_refused() -> None
         document.history.adopt(snapshot)
     assert [{"ours": 1, "theirs": 1}] == document.query("$")
     document.check()
+
+
+@pytest.mark.parametrize("step", ["load_base", "decode_ops", "reissue", "rewrite"])
+def test_a_snapshot_that_is_nested_too_deep_changes_nothing(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever that shows, up to what is written."""
+    winner = open_document(author=OTHER, max_history=10)
+    for number in range(200):
+        winner.dispatch(Set("$.theirs", number))
+    snapshot = winner.history.snapshot()
+    state = FaultyState()
+    document = open_document(state)
+    document.dispatch(Set("$.ours", 1))
+    before = document.history.summary()
+
+    def sink(*arguments: object) -> None:
+        raise RecursionError
+
+    with monkeypatch.context() as patch, document.lock:
+        if step == "rewrite":
+            patch.setattr(document.journal, "rewrite", sink)
+        else:
+            patch.setattr(f"cytosol.document.history.{step}", sink)
+        with pytest.raises(ActionError, match="nested too deep"):
+            document.history.adopt(snapshot)
+    assert before == document.history.summary()
+    document.check()
+    document.dispatch(Set("$.ours", 2))
+    assert [{"ours": 2}] == reopened(document, state).query("$")
 
 
 # --- Small records --------------------------------------------------------------------------------
