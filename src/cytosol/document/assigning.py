@@ -121,21 +121,20 @@ def is_next(replica: Replica, ident: OpId) -> bool:
 def _assign_one(
     replica: Replica, compiler: Compiler, ident: OpId, actions: list[_Parsed], now_ms: int
 ) -> None:
+    if is_next(replica, ident):  # nothing is newer
+        clock, replica.clock = replica.clock, ident.index - 1
+        compiler.dispatch(_transaction(actions), now_ms)
+        replica.clock = max(clock, replica.clock)
+        return
     replica.dates.catch_up(len(replica.log))
     actions = _newer(replica, ident, actions)
     if not actions:
         return
-    messages = [action.message for action in actions]
-    transaction = {"action": "Transaction", "payload": messages}
-    clock = replica.clock
-    if is_next(replica, ident):
-        replica.clock = ident.index - 1
-        compiler.dispatch(transaction, now_ms)
-        replica.clock = max(clock, replica.clock)
-        return
-    origin = _origin(ident, messages)
+    transaction = _transaction(actions)
+    origin = _origin(ident, transaction["payload"])
     if replica.names.code(origin) in replica.tree.origins:
         return
+    clock = replica.clock
     replica.clock = max(clock, ident.index)
     row = len(replica.log)
     if not compiler.dispatch(transaction, now_ms):
@@ -151,6 +150,10 @@ def _assign_one(
     if failed is not None:
         path, message = failed
         raise FailureError([{"path": list(path), "message": message, "id": None}])
+
+
+def _transaction(actions: list[_Parsed]) -> dict[str, Any]:
+    return {"action": "Transaction", "payload": [action.message for action in actions]}
 
 
 def _newer(replica: Replica, ident: OpId, actions: list[_Parsed]) -> list[_Parsed]:
