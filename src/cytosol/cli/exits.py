@@ -5,8 +5,10 @@ The codes are documented in docs/how-to/command-line.md and are a promise to scr
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -106,6 +108,7 @@ class Program(click.Group):
             sys.stdin.reconfigure(errors="replace")
         try:
             code = run()
+            sys.stdout.flush()
         except (click.exceptions.Abort, KeyboardInterrupt):
             sys.exit(INTERRUPTED)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -119,4 +122,19 @@ class Program(click.Group):
         except (CommandError, CytosolError, click.ClickException) as error:
             click.echo(f"cytosol: {sentence(error)}", err=True)
             sys.exit(exit_code(error))
+        except OSError as error:  # database files have errors of their own
+            _discard_output()
+            reason = f"the input or the output failed ({error.strerror or error})"
+            with suppress(OSError):
+                click.echo(f"cytosol: {reason}; not all may have been printed", err=True)
+            sys.exit(NO_FILE)
         sys.exit(code if isinstance(code, int) else OK)
+
+
+def _discard_output() -> None:
+    """Let what is left in the buffer go nowhere, so that Python does not fail on it once more."""
+    with suppress(OSError, ValueError):
+        number = sys.stdout.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
