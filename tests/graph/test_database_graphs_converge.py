@@ -24,7 +24,7 @@ class Change(NamedTuple):
     """One assignment that was made elsewhere; `where` says which databases get it at once."""
 
     where: int
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index() is never wanted here
     author: bytes
     kind: str
     key: str

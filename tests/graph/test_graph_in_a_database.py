@@ -20,8 +20,11 @@ from cytosol.graph.collection import NodeMap
 from cytosol.graph.graph import Graph
 from cytosol.graph.node import Node
 from cytosol.graph.pointer import Pointer
+from cytosol.graph.router import Router
+from cytosol.graph.transports.memory import pair as link
 from cytosol.limits import LAMPORT_LEAP_MAX
 from cytosol.model.ids import OpId
+from tests.graph.routing import routed, settle, until
 from tests.graph.running import run
 from tests.graph.suite import GraphSuite, MakeGraph
 from tests.unit.database.databases import Heard, open_alone
@@ -137,7 +140,7 @@ def test_ids_are_those_of_the_ops(db: cytosol.Database) -> None:
     state = node.state("f")
     assert state is not None
     assert state == node.state("g")
-    assert state.index == action["id"]["index"]  # type: ignore[index,call-overload]  # JSON
+    assert state.index == action["id"]["index"]
 
 
 async def _write(graph: Graph, key: str, fields: Any) -> None:
@@ -520,6 +523,63 @@ def test_two_databases_that_exchange_updates_become_equal() -> None:
                 assert node.state(field) == same.state(field)
 
     run(main())
+
+
+def test_a_router_passes_on_what_was_dispatched_and_brings_what_others_write(
+    db: cytosol.Database,
+) -> None:
+    """So a graph on its own, far away, and the document tell each other everything."""
+
+    async def main() -> None:
+        here, there = link()
+        graph = db.graph("$.graph", {"network": here, "router": Router()})
+        other = routed(there)
+        await graph.write("k", {"f": 1})
+        await until(lambda: other.snapshot() == {"k": {"f": 1}})
+        await asyncio.to_thread(db.dispatch, Set("$.graph.k.f", 2))
+        await until(lambda: other.snapshot() == {"k": {"f": 2}})
+        await other.write("k", {"g": 3})
+        await until(lambda: db.get("graph", "k") == {"f": 2, "g": 3})
+        await other.delete("k")
+        await until(lambda: db.get("graph") == {})
+        db.dispatch(Set("$.graph.k", {"f": 4}))
+        await until(lambda: other.snapshot() == {"k": {"f": 4}})
+        db.dispatch(Delete("$.graph.k"))
+        await until(lambda: other.snapshot() == {})
+        count = len(db.query_once_meta("$.actions[*]"))
+        await settle()
+        assert len(db.query_once_meta("$.actions[*]")) == count
+        await graph.close()
+        await other.close()
+
+    run(main())
+
+
+def test_two_routers_of_paired_devices_at_one_source_agree() -> None:
+    """Both get every update, over the network of the graph and from each other."""
+
+    async def main() -> None:
+        (one_end, one_far), (other_end, other_far) = link(), link("c", "d")
+        one_graph = one.graph("$.graph", {"network": one_end, "router": Router()})
+        other_graph = other.graph("$.graph", {"network": other_end, "router": Router()})
+        source = routed(one_far, other_far)
+        for number in range(10):
+            await source.write(f"k{number % 3}", {"n": number})
+        await source.delete("k1")
+        wanted = source.snapshot()
+        await until(lambda: one_graph.snapshot() == wanted == other_graph.snapshot())
+        await asyncio.to_thread(other.dispatch, Set("$.graph.k0.n", "dispatched"))
+        await until(lambda: source.snapshot() == {**wanted, "k0": {"n": "dispatched"}})
+        for graph in (one_graph, other_graph, source):
+            await graph.close()
+
+    with paired() as (one, other):
+        run(main())
+        state = Heard()
+        one.subscribe("$.graph.k0.n", state)
+        state.wait_for(["dispatched"])
+        assert one.query_once_meta("$.failures[*]") == []
+        one.check()
 
 
 @contextmanager
