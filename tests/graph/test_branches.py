@@ -600,6 +600,53 @@ def live(graph: Graph, steps: list[tuple[int, str, str, str]]) -> None:
             assert with_fields(expected.nodes) == with_fields(shown(real))
 
 
+@settings(deadline=None)
+@given(steps_of_a_life)
+def test_any_life_over_a_storage_is_as_the_model_says(steps):
+    """As above; nothing is in memory before somebody looks, and most edits are made blindly."""
+    run(live_over_storage(steps))
+
+
+async def live_over_storage(steps: list[tuple[int, str, str, str]]) -> None:
+    """Do the steps to a graph that has just been opened over a storage, and to its branches."""
+    storage = MemoryStorage()
+    earlier = Graph({"storage": storage})
+    model = [Level(None)]
+    for number, field in enumerate(FIELDS * 5):  # many ids that the new graph knows nothing of
+        await earlier.write("k", {field: -number})
+        model[0].edit(("k", field, -number))
+    graph = Graph({"storage": storage})
+    branch = graph.branch()
+    levels: list[Any] = [graph, branch, branch.branch()]
+    for number in range(1, LEVELS):
+        model.append(Level(model[number - 1]))
+        model[number].rebase()
+    for number, (level, what, key, field) in enumerate(steps):
+        target, plain = levels[level], model[level]
+        if what == "write":
+            await target.write(key, {field: number})
+            plain.edit((key, field, number))
+        elif what == "delete":
+            await target.delete(key)
+            plain.edit((key, None, None))
+        elif what in ("look", "unset"):
+            node = await target.read(key)
+            assert plain.nodes.get(key, {}) == ({} if node is None else node.snapshot())
+            if what == "unset" and node is not None:
+                await node.delete(field)
+                plain.edit((key, field, None))
+        elif level > 0:
+            target.rebase(levels[level - 1])
+            plain.rebase()
+            if what == "commit":
+                await levels[level - 1].commit(target)
+                plain.commit()
+    for real, expected in zip(levels, model, strict=True):
+        for key in KEYS:
+            node = await real.read(key)
+            assert expected.nodes.get(key, {}) == ({} if node is None else node.snapshot())
+
+
 def with_fields(nodes: Nodes) -> Nodes:
     """Leave out nodes without fields: whether those exist is not what this model is about."""
     return {key: fields for key, fields in nodes.items() if fields}

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from cytosol.errors import GraphError
+from cytosol.graph.actions import ReadNodes
 from cytosol.graph.clock import ZERO
 from cytosol.graph.collection import NodeMap, merge_into, rebased
 from cytosol.graph.graph import Graph
 from cytosol.graph.node import Delta, Node, merge_node
 
 if TYPE_CHECKING:
-    from cytosol.graph.actions import ReadNodes
     from cytosol.graph.backing import Backing
 
 __all__ = ["Branch", "BranchBacking"]
@@ -122,6 +122,12 @@ class BranchBacking:
         self.own = top
         return delta
 
+    def edits(self) -> NodeMap:
+        """Return a copy of the own edits, which win over what the source has loaded meanwhile."""
+        for key in tuple(self._unfounded):
+            self.node(key)
+        return self.own.copy()
+
     def settle(self, committed: NodeMap) -> None:
         """Let go of own edits that the source has taken over: it may overwrite them now."""
         for key, done in committed.nodes.items():
@@ -187,11 +193,11 @@ class Branch(Graph):
         self._setup(self._overlay, source._config.without_plugins())
         if source._storage is not None or (isinstance(source, Branch) and source._asks):
             self._asks = True
-            self._is_read_plain = self._is_field_plain = False
+            self._is_write_plain = self._is_read_plain = self._is_field_plain = False
 
     def changes(self) -> NodeMap:
         """Return the edits made here and not committed to the source yet, as a detached copy."""
-        return self._overlay.own.copy()
+        return self._overlay.edits()
 
     def rebase(self, other: Graph) -> Branch:
         """Take over what `other`, usually the source, has now; keep the own edits on top.
@@ -220,6 +226,15 @@ class Branch(Graph):
     def _is_cached(self, key: str) -> bool:
         """Tell whether the source need not be asked for the node."""
         return self._overlay.is_settled(key) or self._source._is_cached(key)
+
+    async def _prepare(self, changes: NodeMap) -> None:
+        """Have the source load what is about to change here: every write is a patch."""
+        unknown = tuple([key for key in changes.nodes if not self._is_cached(key)])
+        if unknown and self._asks:
+            await self._fetch(ReadNodes(unknown, None, None, None, False, {}))
+            for key in unknown:
+                if self._overlay.node(key) is None:
+                    self._overlay.remember(key, None)
 
     async def _fetch(self, action: ReadNodes) -> None:
         """Load what a call names a storage for into this branch, all else into the source."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cytosol.errors import ConfigError, GraphError
 from cytosol.graph.actions import ReadNodes, Write
-from cytosol.graph.awaiting import Done, Turns, begin, outcome
+from cytosol.graph.awaiting import Done, Turns, begin, failed, outcome
 from cytosol.graph.backing import Backing, MemoryBacking
 from cytosol.graph.clock import Clock
 from cytosol.graph.collection import NodeMap
@@ -89,6 +89,8 @@ class Graph:
         backing.attach(self)
         check_extensions(config.node_extensions, Node, "node")
         check_extensions(config.graph_extensions, self, "graph")
+        if "changes" in config.graph_extensions and not hasattr(type(self), "_settle"):
+            raise ConfigError("`extend.graph` cannot add 'changes': every branch has that already")
         for name, function in config.graph_extensions.items():
             setattr(self, name, MethodType(function, self))
         self._router: Any = None
@@ -279,7 +281,11 @@ class Graph:
         changes = NodeMap()
         changes.nodes[change.key] = change
         if self._is_write_plain and not options and self._turns.is_free:
-            self._announce(self._backing.apply(changes))
+            try:
+                delta = self._backing.apply(changes)
+            except Exception as error:
+                return failed(error)
+            self._announce(delta)
             return Done(self._node(change.key))
         return begin(_written(self, change.key, changes, options, since), self._running)
 
@@ -295,7 +301,11 @@ class Graph:
         changes = NodeMap()
         changes.nodes[change.key] = change
         if self._is_write_plain and not options and self._turns.is_free:
-            self._announce(self._backing.apply(changes))
+            try:
+                delta = self._backing.apply(changes)
+            except Exception as error:
+                return failed(error)
+            self._announce(delta)
             return Done(None)
         return begin(_deleted(self, changes, options, since), self._running)
 
@@ -307,7 +317,7 @@ class Graph:
         nothing; plain values get one id. Seed: db.commit.
         """
         clock = self._backing.clock
-        branch = changes if callable(getattr(changes, "changes", None)) else None
+        branch = changes if hasattr(type(changes), "_settle") else None
         if branch is not None:
             changes = branch.changes()
         elif isinstance(changes, Graph):
@@ -315,8 +325,11 @@ class Graph:
         since = clock.index
         given = stamped_changes(changes, clock, self._node)
         if self._is_write_plain and not options and self._turns.is_free:
-            clock.observe(given.latest())
-            delta = self._backing.apply(given)
+            try:
+                clock.observe(given.latest())
+                delta = self._backing.apply(given)
+            except Exception as error:
+                return failed(error)
             if branch is not None:
                 branch._settle(given, self)
             self._announce(delta)
@@ -413,6 +426,9 @@ class Graph:
     async def _fetch(self, action: ReadNodes) -> None:
         """Load the nodes of `action.keys` into memory from where the action says."""
         await fetch(self, action)
+
+    async def _prepare(self, changes: NodeMap) -> None:
+        """Learn what must be known of nodes before they change; a branch asks its source."""
 
     def _load(self, nodes: NodeMap) -> None:
         """Take over what was read from a storage or from another graph."""

@@ -51,6 +51,8 @@ async def commit_steps(
         if action.storage is not None:
             loaded = await _load_touched(graph, action, changes)
             graph.clock.raise_to(loaded.latest().index)
+        else:
+            await graph._prepare(changes)
         changes = _on_top(graph, changes, loaded, since, of_branch=of_branch)
         graph.clock.observe(changes.latest())
         if action.storage is not None and changes.nodes:
