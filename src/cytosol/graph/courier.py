@@ -143,7 +143,7 @@ class Courier:
             channel.worker.cancel()
         peer.channels.remove(channel)
         if not peer.channels:
-            peer.outbox.is_complete = False
+            peer.outbox.rest()
 
     def _came_online(self, channel: Channel) -> None:
         channel.was_online = True
@@ -249,7 +249,7 @@ class Courier:
         while len(channel.in_flight) < PUSHES_WAITING_MAX:
             if channel.units:
                 batch = channel.units.popleft()
-            elif len(peer.outbox.pending) and not channel.is_held:
+            elif len(peer.outbox.pending) and not (channel.is_held or peer.is_searching):
                 batch = Batch(peer.outbox.take(), is_unit=False)
             else:
                 break
@@ -301,6 +301,9 @@ class Courier:
         batch.answer()
         channel.peer.outbox.add(batch.nodes)
         channel.is_held = True
+        self._ring_later()
+
+    def _ring_later(self) -> None:
         if self._retry is None and not self._is_closed:
             self._retry = self._timer(self._timeout, self._try_again)
 
@@ -308,6 +311,8 @@ class Courier:
         self._retry = None
         for channel in [*self.channels.values()]:
             channel.is_held = False
+            if channel.session is not None and not channel.peer.outbox.is_complete:
+                self.spawn(self._search(channel.peer))
             self.flush(channel)
 
     def delivered(self, channel: Channel, number: int) -> None:
@@ -348,11 +353,7 @@ class Courier:
         if self.channels.get(channel.connection.id) is not channel:
             return
         if channel.peer is not peer:
-            nameless, channel.peer = channel.peer, peer
-            nameless.channels.remove(channel)
-            peer.channels.append(channel)
-            if nameless.name is None and not peer.outbox.is_complete:
-                peer.outbox.adopt(nameless.outbox)
+            self._change_peer(channel, peer)
         channel.session = hello.session
         if not hello.is_reply:
             await self._greet(channel, is_reply=True)
@@ -360,38 +361,63 @@ class Courier:
             await self._search(peer)
         self.flush(channel)
 
+    def _change_peer(self, channel: Channel, peer: Peer) -> None:
+        """Give a connection to the peer that has turned out to be behind it."""
+        before, channel.peer = channel.peer, peer
+        before.channels.remove(channel)
+        peer.channels.append(channel)
+        if before.name is None:
+            if not peer.outbox.is_complete:
+                peer.outbox.adopt(before.outbox)
+        else:  # the one who was there did not get what is under way
+            for batch in (*channel.in_flight.values(), *channel.units):
+                before.outbox.add(batch.nodes)
+            if not before.channels:
+                before.outbox.rest()
+
     async def _search(self, peer: Peer) -> None:
-        """Find all that the peer has not acknowledged, in memory and in the storage."""
+        """Find what the peer has not acknowledged; again, if it went and came back meanwhile."""
+        if peer.is_searching:
+            return
+        peer.is_searching = True
+        try:
+            while peer.channels and not peer.outbox.is_complete:
+                await self._look_through(peer)
+        except BaseException:
+            peer.outbox.rest()
+            self._ring_later()
+            raise
+        finally:
+            peer.is_searching = False
+        for channel in peer.channels:
+            self.flush(channel)
+
+    async def _look_through(self, peer: Peer) -> None:
+        """Look at all nodes, in memory and in the storage."""
         graph, outbox = self._graph, peer.outbox
         on_their_way = NodeMap()
         for nodes in peer.on_their_way():
             for key, node in nodes:
                 merge_node(on_their_way.node(key), node)
         outbox.begin_search()
-        peer.is_searching = True
-        try:
-            for count, key in enumerate([*graph._backing.keys()]):
-                here = graph._node(key)
-                if here is not None:
-                    outbox.found(here, on_their_way)
-                if count % SEARCHED_AT_ONCE == SEARCHED_AT_ONCE - 1:
-                    await asyncio.sleep(0)
-            if hasattr(graph._storage, "__aiter__"):
-                async for item in graph._storage:  # deletions too, which the graph leaves out
-                    if item is not None:
-                        node = item if isinstance(item, Node) else Node.from_json(item)
-                        outbox.found(node, on_their_way)
-            elif outbox.remembered and graph._storage is not None:
-                keys = sorted(outbox.remembered)
-                await graph.nodes(keys, network=None)
-                for each in filter(None, map(graph._node, keys)):
-                    outbox.found(each, on_their_way)
-        except BaseException:
-            outbox.abandon_search()
-            raise
-        finally:
-            peer.is_searching = False
-        outbox.end_search()
+        for count, key in enumerate([*graph._backing.keys()]):
+            here = graph._node(key)
+            if here is not None:
+                outbox.found(here, on_their_way)
+            if count % SEARCHED_AT_ONCE == SEARCHED_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        if hasattr(graph._storage, "__aiter__"):
+            async for item in graph._storage:  # deletions too, which the graph leaves out
+                if item is not None:
+                    node = item if isinstance(item, Node) else Node.from_json(item)
+                    outbox.found(node, on_their_way)
+        elif outbox.remembered and graph._storage is not None:
+            keys = sorted(outbox.remembered)
+            await graph.nodes(keys, network=None)
+            for each in filter(None, map(graph._node, keys)):
+                outbox.found(each, on_their_way)
+        if outbox.is_complete:  # nobody has put it to rest meanwhile
+            outbox.end_search()
 
 
 def _is_too_large(message: Push) -> bool:

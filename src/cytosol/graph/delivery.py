@@ -107,6 +107,8 @@ class Outbox:
 
     def pass_over(self, nodes: NodeMap) -> None:
         """Count changes as known to the peer, or on their way to it."""
+        if not self.is_complete:  # the vector must not jump over what was never looked for
+            return
         ahead = self._ahead
         for node in nodes.nodes.values():
             for index, author in ids_of(node):
@@ -147,9 +149,14 @@ class Outbox:
         self.vector = self._ahead
         self.remembered -= self._looked_for
 
-    def abandon_search(self) -> None:
-        """Keep what was found, and search again another time."""
+    def rest(self) -> None:
+        """Follow the graph no longer: the peer is away, or a search has failed.
+
+        What waits is remembered by its keys, which costs next to nothing.
+        """
         self._ahead = self.vector
+        self.remembered.update(self.pending.keys())
+        self.pending = NodeMap()
         self.is_complete = False
 
     def _missing_of(self, node: Node) -> Node | None:
