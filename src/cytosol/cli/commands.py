@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import uuid
 from collections.abc import Callable
@@ -10,12 +11,13 @@ from pathlib import Path
 import click
 
 import cytosol
-from cytosol.cli.exits import OK, REFUSED, CommandError, Program
+from cytosol.cli.exits import NETWORK, OK, REFUSED, CommandError, Program
 from cytosol.cli.files import find_app_id, open_offline, save_state_for
 from cytosol.cli.prompt import Prompt
 from cytosol.cli.screen import JsonScreen, PlainScreen, Screen, TerminalScreen
 from cytosol.cli.stops import stop_on_signals
 from cytosol.cli.text import json_text, parse_json
+from cytosol.database.network_actions import NETWORK_ACTIONS
 from cytosol.limits import HISTORY_DEFAULT_MAX
 from cytosol.model.json import JsonValue
 
@@ -159,6 +161,13 @@ def dispatch(file: Path, action: str, as_json: bool) -> int:
     Other devices get it when the app, or `cytosol run`, is connected next.
     """
     message = parse_json(_stdin_text() if action == "-" else action, "the action")
+    name = message.get("action") if isinstance(message, dict) else None
+    if name in [kind.__name__ for kind in NETWORK_ACTIONS]:
+        raise CommandError(
+            f"{name} needs the network, and `cytosol dispatch` does data actions only; "
+            f"start the device with: cytosol run {shlex.quote(str(file))} and type help there",
+            NETWORK,
+        )
     with open_offline(file) as database:
         before = database.state_hash()
         failures = database.dispatch(message, return_failures=True) or []

@@ -150,6 +150,17 @@ def test_a_malformed_action_is_refused(file: Path, action: str, code: int, words
     assert "" == result.stdout
 
 
+@pytest.mark.parametrize("payload", [{"id": APP_ID, "secret": "123456"}, True, None])
+@pytest.mark.parametrize("name", ["RequestPair", "AcceptPair", "SetSyncEnabled"])
+def test_a_network_action_needs_a_running_device(file: Path, name: str, payload: object) -> None:
+    """The sentence says how to start one, whatever the payload."""
+    result = cli("dispatch", file, json.dumps({"action": name, "payload": payload}))
+    assert 5 == result.exit_code
+    assert f"{name} needs the network" in result.stderr
+    assert "does data actions only" in result.stderr
+    assert f"cytosol run {file}" in result.stderr
+
+
 def test_an_action_that_is_no_text_is_refused(file: Path) -> None:
     """Bytes that are not UTF-8 are no traceback."""
     result = cli("dispatch", file, "-", stdin=b"\xff\xfe")
