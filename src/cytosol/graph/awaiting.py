@@ -16,7 +16,16 @@ from typing import Any, Final, Generic, TypeVar
 
 from cytosol.errors import GraphError
 
-__all__ = ["Begun", "Done", "Turns", "become_task", "begin", "is_awaitable", "outcome"]
+__all__ = [
+    "Begun",
+    "Done",
+    "Turns",
+    "become_task",
+    "begin",
+    "failed",
+    "is_awaitable",
+    "outcome",
+]
 
 T = TypeVar("T")
 
@@ -80,7 +89,7 @@ def begin(steps: Coroutine[Any, Any, T], running: set[asyncio.Task[Any]]) -> Awa
     except StopIteration as stop:
         return Done(stop.value)
     except Exception as error:
-        return _failed(error)
+        return failed(error)
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -89,10 +98,12 @@ def begin(steps: Coroutine[Any, Any, T], running: set[asyncio.Task[Any]]) -> Awa
     task = loop.create_task(_carry_on(steps))
     running.add(task)
     task.add_done_callback(running.discard)
+    task.add_done_callback(lambda _: steps.close())  # one cancelled before it began never ran
     return Begun(task)
 
 
-def _failed(error: Exception) -> Awaitable[Any]:
+def failed(error: Exception) -> Awaitable[Any]:
+    """Return an awaitable that raises `error`; raise it here where there is no event loop."""
     try:
         failed = asyncio.get_running_loop().create_future()
     except RuntimeError:
@@ -155,11 +166,11 @@ class Turns:
         except RuntimeError:
             raise _no_loop() from None
         self._waiting.append(turn)
-        await become_task()
         try:
+            await become_task()
             await turn
         except BaseException:
-            if turn.done() and not turn.cancelled():  # cancelled when it was our turn already
+            if not turn.cancel() and not turn.cancelled():  # it was our turn already
                 self.give_back()
             raise
 

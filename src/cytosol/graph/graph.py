@@ -343,11 +343,11 @@ class Graph:
         Raises GraphError if the graph has hooks for writes, a storage, a network or a router,
         which this would go behind: use `commit`.
         """
+        self._check_open()
         if not self._is_write_plain or self._config.network is not None:
             raise GraphError(
                 "merge() would go behind the plugins of this graph: use `await graph.commit(...)`"
             )
-        self._check_open()
         if not self._turns.is_free:
             raise GraphError("another write is under way: use `await graph.commit(...)`")
         clock = self._backing.clock

@@ -155,12 +155,22 @@ async def run_hooks(
             if type(result) is not kind:
                 raise _not_an_action(hook, where, kind.__name__, result)
             action = checked(result)
+    except Exception:
+        await _end(mark)
+        raise
     finally:
-        if mark is not None:
+        if mark is not None:  # also if all is cancelled
             mark.is_running = False
-            if not mark.turns.is_free:  # what the hooks have written and not awaited
-                await mark.turns.take()
+    await _end(mark)
     return action
+
+
+async def _end(mark: _Mark | None) -> None:
+    """Wait for what the hooks have written and not awaited; what they write later must queue."""
+    if mark is not None:
+        mark.is_running = False
+        if not mark.turns.is_free:
+            await mark.turns.take()
 
 
 def _waits(result: object) -> bool:
