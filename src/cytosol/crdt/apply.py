@@ -131,11 +131,14 @@ class Applier:
         try:
             check_payload(body.payload)
             code = (op_code << OFFSET_BITS) + base
-            if self.date is not None and self._is_superseded(body, self.date, op_code):
-                self.dates.supersede(op_code, self.ordinal, trail)
-                act = self._skip_one(body, code, trail)
-            else:
+            late = None if self.date is None else self._superseding(body, self.date, op_code)
+            if late is None:
                 act = self._apply_one(body, code, trail)
+            else:
+                self.dates.supersede(op_code, self.ordinal, trail)
+                # Where parts of this op were quicker, they name what is below the place.
+                named = body._replace(payload=None) if late == self.date else body
+                act = self._skip_one(named, code, trail)
         except Failed as failed:
             undo(trail, mark)
             failed.path = self._target_path(body)
@@ -200,8 +203,8 @@ class Applier:
                 self.finder.forget(op_code)
             base += numbers_taken(inner)
 
-    def _is_superseded(self, body: Coded, date: int, op_code: int) -> bool:
-        """Tell whether what an action with an origin would write was written later.
+    def _superseding(self, body: Coded, date: int, op_code: int) -> int | None:
+        """Return when what an action with an origin would write was written later, if it was.
 
         Raises Failed if it would have to remove what was written later, and as the action itself.
         """
@@ -210,32 +213,35 @@ class Applier:
         kind, tree, dates = body.kind, self.tree, self.dates
         if kind is Kind.MOVE:
             moved = dates.stamp(tree.code_at(*self._present(body.source)))[2]
-            return dates.key(moved) >= dates.key(date)
+            return moved if dates.key(moved) >= dates.key(date) else None
         if kind in CALCULATES:
             code = tree.code_at(*self._present(body.name))
-            return dates.is_assigned_since(code, date, op_code)
+            return dates.assigned_since(code, date, op_code)
         if kind is Kind.DELETE:
             found = self.finder.find(body.name) if body.name else None
             if found is None or found[2] or not self._owner_ok(found[0], found[1]):
-                return False
+                return None
             up, step, _ = found
         elif kind not in REPLACES or body.index != NO_INDEX:
-            return False
+            return None
         elif body.key is None:
             up, step = self._named(body.name)
         else:
             up, step = self.parent(body.name), body.key
         content = tree.content(up, step)
         if content is MISSING:
-            return False
+            return None
         code = tree.code_at(up, step)
-        later = dates.stamp(code)[1 : 3 if body.key is not None else 2]
-        if dates.is_assigned_since(code, date, op_code) or dates.is_newer(later, date):
-            return True
+        for later in dates.stamp(code)[1 : 3 if body.key is not None else 2]:
+            if dates.key(later) > dates.key(date):
+                return later
+        assigned = dates.assigned_since(code, date, op_code)
+        if assigned is not None:
+            return assigned
         keeps = {Kind.INIT_OBJECT: dict, Kind.INIT_ARRAY: list}.get(kind)
         if type(content) is not keeps and dates.is_newer_below(up, step, date):
             raise Failed(NEWER_BELOW)
-        return False
+        return None
 
     # --- where --------------------------------------------------------------------------
 

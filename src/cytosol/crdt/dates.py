@@ -78,14 +78,15 @@ class Dates:
             code = self._tree.names.pairs[~code][0]
         return self.date(code >> OFFSET_BITS), 0, 0
 
-    def is_assigned_since(self, code: int, date: int, op_code: int) -> bool:
-        """Tell whether another op than this one assigned a place, at this date or later."""
+    def assigned_since(self, code: int, date: int, op_code: int) -> int | None:
+        """Return when another op than this one assigned a place, if at this date or later."""
         made = code
         while made < 0:
             made = self._tree.names.pairs[~made][0]
         if code not in self.stamps and made >> OFFSET_BITS == op_code:
-            return False
-        return self.key(self.stamp(code)[0]) >= self.key(date)
+            return None
+        assigned = self.stamp(code)[0]
+        return assigned if self.key(assigned) >= self.key(date) else None
 
     def is_newer(self, stamp: Iterable[int], date: int) -> bool:
         """Tell whether any part of a stamp is greater than a date."""

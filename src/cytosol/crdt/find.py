@@ -70,7 +70,7 @@ class Finder:
         else:
             slot = self._slot_of(op_code, offset, act)
         if slot is None:
-            return None
+            return self._find_piece(op_code, offset)
         if slot[0].markers is None:
             return slot[0], slot[1], 0
         return tree.follow(slot[0], slot[1], self.names.order(code))
@@ -153,6 +153,14 @@ class Finder:
             return None
         name = self.tree.copied.get((original, birth))
         return None if name is None else self.tree.located.get(name)
+
+    def _find_piece(self, op_code: int, offset: int) -> Found | None:
+        """Find what a part of a re-issued op has made that came too late itself."""
+        origin = self.log.origins.get(op_code, -1)
+        if origin < 0 or (origin & OFFSET_MASK) + offset > OFFSET_MASK:
+            return None
+        alias = self.tree.origins.get(origin + offset)
+        return None if alias is None else self._find_alias(alias)
 
     def _alias(self, code: int) -> int | None:
         """Return what a re-issued op calls the place that it makes by this number of its origin."""

@@ -265,7 +265,7 @@ class Log:
         if op.origin is not None:
             self.origins[code] = table.code(op.origin)
         body = op.body
-        if body.kind is Kind.SET and body.key is not None:
+        if body.kind is Kind.SET and body.key is not None and op.origin is None:
             name = 0 if body.name is None else table.code(body.name)
             return op.index, number, op.previous, op.timestamp, name, body.key, body.payload
         return op.index, number, op.previous, op.timestamp, 0, None, code_body(body, table)

@@ -141,7 +141,7 @@ class _Issuer:
         code = tree.code_at(up, step)
         later = replica.dates.stamp(code)[1 : 2 if body.key is None else 3]
         dates = replica.dates
-        return dates.is_assigned_since(code, date, 0) or dates.is_newer(later, date)
+        return dates.assigned_since(code, date, 0) is not None or dates.is_newer(later, date)
 
     def find(self, name: Name) -> Found | None:
         """Find a place of the new history by a name that the old one knows.
