@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +24,20 @@ from cytosol.model.json import JsonValue
 
 __all__ = ["program"]
 
-FILE = click.argument("file", type=click.Path(path_type=Path))
+
+class _FileName(click.Path):
+    """A path; the empty name would mean the current folder."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:  # as click declares it
+        if value == "":
+            self.fail("it is empty; give the name of a file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE_NAME = _FileName(path_type=Path)
+FILE = click.argument("file", type=FILE_NAME)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,7 +51,7 @@ def program() -> None:
 
 
 @program.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=FILE_NAME)
 def demo(file: Path | None) -> int:
     """Show two devices on this machine that find each other, pair and sync.
 

@@ -274,6 +274,16 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     assert "is a folder" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [["check"], ["run"], ["query", "$"], ["dispatch", "{}"], ["demo"]]
+)
+def test_an_empty_name_is_no_file(arguments: list[str]) -> None:
+    """A script whose variable is empty does not hear about the current folder."""
+    result = cli(arguments[0], "", *arguments[1:])
+    assert 64 == result.exit_code
+    assert "it is empty; give the name of a file" in result.stderr
+
+
 def test_a_file_without_a_document_is_told_apart(tmp_path: Path) -> None:
     """Somebody has to begin a document before a tool can look at it."""
     file = tmp_path / "empty.json"
