@@ -5,6 +5,7 @@ A tool must not create what it was asked to look at, and it finds the app id in 
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import cytosol
@@ -35,7 +36,10 @@ def _is_json(file: Path) -> bool:
 def existing_save_state(file: Path) -> SaveState:
     """Return a closed save state of a file that is there; CommandError if it is not."""
     if not file.exists() and not file.is_symlink():
-        raise CommandError(f"there is no file '{file}'", NO_FILE)
+        command = f"cytosol run {shlex.quote(str(file))} --new"
+        raise CommandError(
+            f"there is no file '{file}'; to begin a document there, type: {command}", NO_FILE
+        )
     return save_state_for(file)
 
 

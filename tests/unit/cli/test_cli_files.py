@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -265,6 +266,16 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path, command: str) -> N
         assert 4 == result.exit_code
         assert f"there is no file '{tmp_path / name}'" in result.stderr
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_not_there_can_be_made_as_the_sentence_says(tmp_path: Path) -> None:
+    """The command stands in it, and a shell takes it as it is."""
+    missing = tmp_path / "my notes.cytosol"
+    told = cli("check", missing).stderr
+    command = shlex.split(told.rpartition("type: ")[2])
+    assert ["cytosol", "run", str(missing), "--new"] == command
+    assert 0 == cli(*command[1:], "--no-sync", "--hidden", stdin="set $.a 1\n").exit_code
+    assert "1\n" == cli("query", missing, "$.a").stdout
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
