@@ -290,6 +290,8 @@ class Replica:
         except Failed as failed:
             self.failures[op_code] = failed.path, failed.message
             self.applier.skip(body, op_code, trail, acts)
+            if origin is not None:
+                self.tree.origins.pop(origin, None)  # a later one has its turn
         self.applier.date = None
         if key is not None:
             log.acts[row] = acts[0].up if acts else None
@@ -341,7 +343,7 @@ class Replica:
             self.log.acts[row] = first
             return True
         origins[origin] = op_code << OFFSET_BITS
-        trail.append((origins.pop, origin))
+        trail.append((origins.pop, origin, None))
         if origin >= 0:
             repeated = self._repeated.setdefault(origin >> OFFSET_BITS, [])
             repeated.append(op_code)
