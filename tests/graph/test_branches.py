@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -246,6 +247,40 @@ def test_a_commit_that_the_storage_refuses_changes_nothing():
         assert 0 == len(branch.changes())
 
     run(steps())
+
+
+def test_a_commit_takes_what_was_written_before_it_and_not_awaited():
+    """Over a storage a write must first load the node; the commit waits for it."""
+
+    async def steps() -> None:
+        storage = MemoryStorage()
+        await Graph({"storage": storage}).write("k", {"f": 0, "g": 0})
+        graph = Graph({"storage": Slow(storage)})
+        branch = graph.branch()
+        branch.write("k", {"f": 1})
+        branch.write("new", {"f": 1})
+        committed = graph.commit(branch)
+        branch.write("late", {"f": 1})
+        await committed
+        assert {"k": {"f": 1, "g": 0}, "new": {"f": 1}} == shown(graph)
+        assert {"late": {"f": 1}} == branch.changes().snapshot()
+
+    run(steps())
+
+
+class Slow:
+    """A storage that always has to be waited for."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        self._storage = storage
+
+    async def read(self, action: Any) -> Any:
+        await asyncio.sleep(0)
+        return await self._storage.read(action)
+
+    async def write(self, action: Any) -> Any:
+        await asyncio.sleep(0)
+        return await self._storage.write(action)
 
 
 def test_nodes_made_in_a_branch_belong_to_the_graph_after_the_commit(graph_with):

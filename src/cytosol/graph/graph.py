@@ -318,11 +318,13 @@ class Graph:
         """
         clock = self._backing.clock
         branch = changes if hasattr(type(changes), "_settle") else None
+        since = clock.index
         if branch is not None:
+            if not branch._turns.is_free:
+                return begin(_committed_later(self, options, since, branch), self._running)
             changes = branch.changes()
         elif isinstance(changes, Graph):
             changes = changes.copy()
-        since = clock.index
         given = stamped_changes(changes, clock, self._node)
         if self._is_write_plain and not options and self._turns.is_free:
             try:
@@ -515,6 +517,18 @@ async def _written(
 
 async def _deleted(graph: Graph, changes: NodeMap, options: Mapping[str, Any], since: int) -> None:
     await commit_steps(graph, changes, options, since)
+
+
+async def _committed_later(
+    graph: Graph, options: Mapping[str, Any], since: int, branch: Any
+) -> Write:
+    """Commit a branch with what was written to it before the call and is still under way."""
+    await branch._turns.take()
+    try:
+        changes = branch.changes()
+    finally:
+        branch._turns.give_back()
+    return await _committed(graph, changes, options, since, branch)
 
 
 async def _committed(
