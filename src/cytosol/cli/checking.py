@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cytosol.cli.exits import DAMAGED, OK, CommandError, exit_code, sentence
-from cytosol.cli.files import existing_save_state, open_offline
+from cytosol.cli.files import advising, existing_save_state, open_offline
 from cytosol.cli.text import count_of, json_text, size_text
 from cytosol.database.report import Report, describe
 from cytosol.errors import CytosolError
@@ -46,7 +46,8 @@ def _check(file: Path) -> Report:
         disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task("reading every record", total=None)
-        state.open()
+        with advising(file):
+            state.open()
         try:
             total = state.size_bytes()
             progress.update(task, total=2 * total)

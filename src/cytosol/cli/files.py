@@ -5,15 +5,19 @@ A tool must not create what it was asked to look at, and it finds the app id in 
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cytosol
 from cytosol.cli.exits import NO_FILE, CommandError
 from cytosol.database.report import stored_app_id
+from cytosol.errors import SaveError
 from cytosol.savestates import JsonFileSaveState, SaveState, SqliteSaveState
 
-__all__ = ["existing_save_state", "find_app_id", "open_offline", "save_state_for"]
+__all__ = ["advising", "existing_save_state", "find_app_id", "open_offline", "save_state_for"]
 
 _SQLITE_HEAD = b"SQLite format 3\0"
 
@@ -43,6 +47,24 @@ def existing_save_state(file: Path) -> SaveState:
     return save_state_for(file)
 
 
+@contextmanager
+def advising(file: Path) -> Iterator[None]:
+    """Say what to do about a file on media that cannot be written, such as a mounted backup.
+
+    Opening takes a lock and settles the log, so that it needs to write.
+    """
+    try:
+        yield
+    except SaveError as error:
+        if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
+            raise
+        raise CommandError(
+            f"{error}; or copy '{file.name}', and '{file.name}-wal' if there is one, to a folder "
+            "that can be written, and look at the copy",
+            NO_FILE,
+        ) from error
+
+
 def find_app_id(file: Path) -> str | None:
     """Return the app id in a file, None if there is no file or no database in it yet."""
     if not file.exists() and not file.is_symlink():
@@ -55,7 +77,8 @@ def open_offline(file: Path) -> cytosol.Database:
 
     Raises CommandError if it is not there or empty, and what `cytosol.open` raises.
     """
-    app_id = stored_app_id(existing_save_state(file))
+    with advising(file):
+        app_id = stored_app_id(existing_save_state(file))
     if app_id is None:
         raise CommandError(
             f"'{file}' holds no document yet; an app, or `cytosol run`, has to begin it"

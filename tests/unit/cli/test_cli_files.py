@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -276,6 +279,29 @@ def test_a_file_that_is_not_there_can_be_made_as_the_sentence_says(tmp_path: Pat
     assert ["cytosol", "run", str(missing), "--new"] == command
     assert 0 == cli(*command[1:], "--no-sync", "--hidden", stdin="set $.a 1\n").exit_code
     assert "1\n" == cli("query", missing, "$.a").stdout
+
+
+@pytest.mark.parametrize("command", [["check"], ["query", "$"]])
+def test_a_file_on_media_that_cannot_be_written_is_to_be_copied(
+    file: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """Its permissions cannot be changed there, as the first advice says."""
+    real = os.open
+
+    def on_read_only_media(path: Any, flags: int, *mode: int, **more: Any) -> int:
+        if flags & os.O_CREAT and Path(path).parent == file.parent:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return real(path, flags, *mode, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", on_read_only_media)
+        told = cli(command[0], file, *command[1:])
+        assert (4, False) == (told.exit_code, "copy" in told.stderr)
+        patch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+        told = cli(command[0], file, *command[1:])
+    assert 4 == told.exit_code
+    assert "Read-only file system" in told.stderr
+    assert f"or copy '{file.name}', and '{file.name}-wal' if there is one" in told.stderr
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
