@@ -50,6 +50,7 @@ MODULES = {
     "W14": "network",
     "W15": "saving",
     "W16": "saving",
+    "W17": "graphs",
     "growth": "growth",
 }
 
@@ -101,6 +102,10 @@ ROWS = (
     Row("W15.shared", "… 8 writers at once, each write, multiples", "×"),
     Row("W16", "open a database of 1 million ops", "s", 2),
     Row("W16.bytes", "… its file, per op", "B"),
+    Row("W17", "graph: write one field of a node", "µs", 10),
+    Row("W17.read", "… read a cached node", "µs", 2),
+    Row("W17.commit", "… commit 1,000 nodes of 5 fields", "ms", 8),
+    Row("W17.values", "… the same, given as plain values", "ms"),
 )
 
 TITLES = {row.key: row for row in ROWS}
