@@ -75,6 +75,7 @@ DATABASE_NAMES = [
     "dismiss_failures",
     "dispatch",
     "get",
+    "graph",
     "on",
     "peer_id",
     "query_once",
