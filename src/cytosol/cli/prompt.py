@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import cytosol
-from cytosol.cli.exits import CommandError
+from cytosol.cli.exits import CommandError, exit_code
 from cytosol.cli.happenings import Happenings
 from cytosol.cli.imports import batches, read_json_file
 from cytosol.cli.screen import Screen
-from cytosol.cli.text import count_of, json_text, parse_json, printable
+from cytosol.cli.text import count_of, json_text, parse_json, printable, size_text
 from cytosol.database.report import describe
 from cytosol.errors import CytosolError
 from cytosol.model.json import JsonValue, canonical_bytes, count_places, equal_json
@@ -215,7 +215,16 @@ class Prompt:
         value = read_json_file(file)
         total, done = len(canonical_bytes(value)), 0
         for actions, size in batches(path, value):
-            self._database.dispatch(cytosol.Transaction(actions))
+            try:
+                self._database.dispatch(cytosol.Transaction(actions))
+            except CytosolError as error:
+                if not done:
+                    raise
+                raise CommandError(
+                    f"only a part of '{file}' is in the document, {size_text(done)} of "
+                    f"{size_text(total)}: {error}; then import it again, which replaces the part",
+                    exit_code(error),
+                ) from error
             done += size
             if done < total * 0.99:
                 line = f"importing: {100 * done // total} %"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cytosol.cli import prompt as prompt_module
 from cytosol.cli.exits import exit_code, sentence
 from cytosol.cli.happenings import Happenings
 from cytosol.cli.prompt import HELP, Prompt, split_path
+from tests.unit.document.faulty_state import FULL, FaultyState
 
 APP_ID = "82feacaf-3ae0-41c2-9aff-dd7dcb0a2a80"
 OTHER = "11111111-2222-4333-8444-555555555555"
@@ -145,6 +147,35 @@ def test_a_path_is_watched_once(database: cytosol.Database) -> None:
 def test_a_path_ends_at_white_space_outside_brackets(text: str, path: str, rest: str) -> None:
     """Paths may contain spaces, in names and in filters."""
     assert (path, rest) == split_path(text)
+
+
+def test_an_import_that_the_disk_interrupts_tells_what_is_in(tmp_path: Path) -> None:
+    """Each Transaction is saved or not; the ones before stay, and importing again replaces them."""
+    file = tmp_path / "rows.json"
+    rows = list(range(5_000))
+    file.write_text(json.dumps({"rows": rows, "more": rows}))
+    state = FaultyState()
+    with cytosol.open(state, app_id=APP_ID, network=False) as database:
+        state.fill()
+        screen = obey(database, f"import {file}")
+        assert (4, FULL) == screen.errors[0]
+        state.free()
+
+        class FillsUp(Recorder):
+            def event(self, name: str, line: str, data: dict[str, Any]) -> None:
+                state.fill()
+
+        screen = FillsUp()
+        assert not Prompt(database, screen).run([f"import {file}"])
+        ((code, sentence),) = screen.errors
+        assert 4 == code
+        assert f"only a part of '{file}' is in the document" in sentence
+        assert re.search(r"[0-9.]+ KiB of [0-9.]+ KiB: ", sentence)
+        assert sentence.endswith("then import it again, which replaces the part")
+        assert 0 < len(database.query_once("$.rows[*]")) < len(rows)
+        state.free()
+        assert not obey(database, f"import {file}").errors
+        assert [{"rows": rows, "more": rows}] == database.query_once("$")
 
 
 def test_a_file_is_imported_with_progress(database: cytosol.Database, tmp_path: Path) -> None:
