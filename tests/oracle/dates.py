@@ -9,9 +9,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from tests.oracle.tree import Action, Date, Form, Kind, Place, form_of, shown_below
+from tests.oracle.tree import Action, Date, Form, Kind, Op, Place, form_of, shown_below
 
-__all__ = ["CONTENT_OF_INIT", "date_of", "is_superseded", "loses_newer"]
+__all__ = ["CONTENT_OF_INIT", "date_of", "is_superseded", "loses_newer", "moved_since"]
 
 CONTENT_OF_INIT = {"InitObject": Kind.OBJECT, "InitArray": Kind.ARRAY}
 
@@ -22,13 +22,18 @@ def date_of(op: dict[str, Any]) -> Date:
     return (link["index"], uuid.UUID(link["author"]).bytes)
 
 
-def is_superseded(action: Action, place: Place, date: Date) -> bool:
-    """Tell whether something newer than `date` was done to the place where an action acts."""
-    if place.assigned > date:
+def is_superseded(action: Action, place: Place, date: Date, own: Op) -> bool:
+    """Tell whether something newer was done to the place where an action of op `own` acts."""
+    if place.assigned_by != own and place.assigned >= date:
         return True
     if action["action"] in ("Add", "Multiply"):
         return False
     return place.calculated > date or (form_of(action) is Form.KEY and place.moved > date)
+
+
+def moved_since(source: Place, date: Date, own: Op) -> bool:
+    """Tell whether another op than `own` has moved the source of a `Move`."""
+    return any(op != own and moved >= date for moved, op in source.moves)
 
 
 def loses_newer(action: Action, place: Place, date: Date) -> bool:

@@ -14,24 +14,32 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.oracle.dates import CONTENT_OF_INIT, date_of, is_superseded, loses_newer
+from tests.oracle.dates import (
+    CONTENT_OF_INIT,
+    date_of,
+    is_superseded,
+    loses_newer,
+    moved_since,
+)
 from tests.oracle.tree import (
     NEVER,
     Action,
-    Date,
     Form,
     KeySlot,
     Kind,
-    Link,
     MadeByCopy,
     Name,
+    Op,
     Place,
     Position,
     Tree,
     canonical,
+    content_for,
+    copy_of,
     equal,
     fill_of,
     form_of,
+    ground,
     is_number,
     measure,
     numbers_taken,
@@ -48,6 +56,7 @@ PAYLOAD_BYTES_MAX = 8_388_608
 FILL_MAX = 65_536
 DEPTH_MAX = 128
 COPY_PLACES_MAX = 2**20
+COPY_DEPTH_MAX = 64
 TRANSACTION_ACTIONS_MAX = 2**20
 TRANSACTION_NUMBERS_MAX = 2**24 - 1
 DOCUMENT_PLACES_MAX = 2**24
@@ -131,7 +140,7 @@ class Oracle(Tree):
         self.transaction_actions_max = transaction_actions_max
         self._known = {(op["id"]["author"], op["id"]["index"]) for op in self.ops}
         assert len(self._known) == len(self.ops), "all ids must be distinct"
-        self._origins: dict[Name, tuple[str, int]] = {}  # the first op of each origin
+        self._origins: dict[Name, Op] = {}  # the first op of each origin
         for op in self.ops:
             self._apply(op)
 
@@ -140,7 +149,7 @@ class Oracle(Tree):
     def _apply(self, op: dict[str, Any]) -> None:
         self._op = op
         self._date = date_of(op)
-        own = (op["id"]["author"], op["id"]["index"])
+        self._own = own = (op["id"]["author"], op["id"]["index"])
         original = self._original_of(op)
         try:
             self._check_payload(op)
@@ -166,18 +175,16 @@ class Oracle(Tree):
                 failure.path = [] if transaction else self._path_of_target(action)
                 raise failure
 
-    def _original_of(self, op: dict[str, Any]) -> Link | None:
+    def _original_of(self, op: dict[str, Any]) -> Name | None:
         """Return what number 0 of `op` repeats, because of its origin, if it has no effect."""
         if "origin" not in op:
             return None
         origin = read_name(op["origin"])
-        author, index, offset = origin[0]
-        if len(origin) == 1 and (author, index) in self._known:
-            return (author, index, offset)
         if origin in self._origins:
-            return (*self._origins[origin], 0)
-        self._origins[origin] = (op["id"]["author"], op["id"]["index"])
-        return None
+            return ((*self._origins[origin], 0),)
+        self._origins[origin] = self._own
+        is_known = len(origin) == 1 and origin[0][:2] in self._known
+        return origin if is_known or self._find(origin) is not None else None
 
     def _transact(self, actions: list[Action]) -> None:
         numbers = sum(map(numbers_taken, actions))
@@ -237,14 +244,15 @@ class Oracle(Tree):
     def _date_assigned(self, place: Place) -> None:
         """Give a place the date of what acts on it, or puts it as a part of something."""
         self._assign(place, "assigned", self._date)
+        self._assign(place, "assigned_by", self._own)
         self._assign(place, "calculated", NEVER)
-        self._assign(place, "moved", NEVER)
+        self._assign(place, "moves", ())
 
     def _look_at_dates(self, action: Action, place: Place | None) -> None:
         """Go on if nothing newer than a re-issued action is at the place where it acts."""
         if "origin" not in self._op or place is None or place.content is Kind.EMPTY:
             return
-        if is_superseded(action, place, self._date):
+        if is_superseded(action, place, self._date, self._own):
             raise Superseded
         if loses_newer(action, place, self._date):
             raise Failed("newer values stand below")
@@ -367,6 +375,8 @@ class Oracle(Tree):
                 if below.content is not Kind.EMPTY:
                     self._assign(below, "content", Kind.EMPTY)
                 rest.append(below)
+        if place.content is Kind.EMPTY:
+            self._assign(place, "copy_depth", 0)
         self._assign(place, "content", content)
 
     # --- What it does --------------------------------------------------------------------------
@@ -446,8 +456,10 @@ class Oracle(Tree):
     def _move(self, action: Action, first: int) -> None:
         place, slot = self._source_and_destination(action)
         assert place.slot is not None  # the root has no name that could find it
+        if "origin" in self._op and moved_since(place, self._date, self._own):
+            raise Superseded
         self._check_not_inside(place, slot.owner)
-        self._assign(place, "moved", max(place.moved, self._date))
+        self._assign(place, "moves", (*place.moves, (self._date, self._own)))
         if isinstance(slot, KeySlot) and slot == place.slot:
             return
         if isinstance(slot, Position):
@@ -460,7 +472,9 @@ class Oracle(Tree):
         if measure(source)[0] > self.copy_places_max:
             raise Failed("copy is too large")
         made = MadeByCopy({}, {})
-        place = copy_of(source, made, self._date)  # before the fills and before anything is covered
+        place = copy_of(source, made, self._date, self._own)  # before fills, and before it covers
+        if max(below.copy_depth for below in made.places.values()) > COPY_DEPTH_MAX:
+            raise Failed("copy is too large")
         if isinstance(slot, Position):
             slot = self._new_position(slot.owner, action, first)
         self._settle(place, slot)
@@ -553,40 +567,3 @@ class Oracle(Tree):
             found = self.find(path[0]["query"])
             parent = None if found is None else ground(found)
         return None if parent is None else self._occupant(KeySlot(parent, path[-1]["query"]))
-
-
-def ground(place: Place) -> Place | None:
-    """Return the place itself or, if it is covered, who is in its key slot now, or nobody."""
-    if not place.covered:
-        return place
-    assert place.slot is not None
-    return occupant_of(place.slot)
-
-
-def content_for(value: Any) -> Any:
-    """Return the content of a place at which a value is put."""
-    if isinstance(value, dict):
-        return Kind.OBJECT
-    return Kind.ARRAY if isinstance(value, list) else value
-
-
-def copy_of(source: Place, made: MadeByCopy, date: Date) -> Place:
-    """Return a new place with new places below it for everything that is shown below `source`."""
-    place = Place(None)
-    place.assigned = date
-    place.content = source.content
-    made.places[source] = place
-    if source.content is Kind.OBJECT:
-        for key, below in shown_keys(source):
-            copied = copy_of(below, made, date)
-            copied.slot = KeySlot(place, key)
-            place.keys[key] = copied
-    elif source.content is Kind.ARRAY:
-        for copied_from, below in shown_positions(source):
-            copied = copy_of(below, made, date)
-            position = Position(place)
-            position.occupant = copied
-            copied.slot = position
-            place.positions.append(position)
-            made.positions[copied_from] = made.positions[below] = position
-    return place

@@ -10,16 +10,19 @@ them back; so "it changes nothing" is one loop, the same for every reason to fai
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
+Op = tuple[str, int]  # the author and index of its id
 Link = tuple[str, int, int]  # author, index, offset
 Name = tuple[Link, ...]  # one link, or the copy followed by the name of what was copied
 Action = dict[str, Any]  # an op, or an inner action of a Transaction
 Date = tuple[int, bytes]  # index, author
 
 NEVER: Date = (0, b"")  # lower than every date
+NOBODY: Op = ("", 0)
+OFFSET_MAX = 2**24 - 1
 
 
 # --- Values --------------------------------------------------------------------------------------
@@ -129,9 +132,16 @@ class Place:
         self.keys: dict[str, Place | None] = {}  # None: the occupant has moved away
         self.positions: list[Position] = []
         self.covered = False
+        self.copy_depth = 0
         self.assigned = NEVER
+        self.assigned_by = NOBODY
         self.calculated = NEVER  # since it was last assigned
-        self.moved = NEVER  # the same
+        self.moves: tuple[tuple[Date, Op], ...] = ()  # the same
+
+    @property
+    def moved(self) -> Date:
+        """Return the greatest date of the moves."""
+        return max((date for date, _ in self.moves), default=NEVER)
 
     def occupants(self) -> list[Place]:
         """Return the occupants of all keys and positions, shown or not."""
@@ -211,6 +221,45 @@ def measure(place: Place) -> tuple[int, int]:
     return count, depth_max
 
 
+def ground(place: Place) -> Place | None:
+    """Return the place itself or, if it is covered, who is in its key slot now, or nobody."""
+    if not place.covered:
+        return place
+    assert place.slot is not None
+    return occupant_of(place.slot)
+
+
+def content_for(value: Any) -> Any:
+    """Return the content of a place at which a value is put."""
+    if isinstance(value, dict):
+        return Kind.OBJECT
+    return Kind.ARRAY if isinstance(value, list) else value
+
+
+def copy_of(source: Place, made: MadeByCopy, date: Date, op: Op) -> Place:
+    """Return a new place with new places below it for everything that is shown below `source`."""
+    place = Place(None)
+    place.assigned, place.assigned_by = date, op
+    place.content = source.content
+    made.places[source] = place
+    if source.content is Kind.OBJECT:
+        for key, below in shown_keys(source):
+            copied = copy_of(below, made, date, op)
+            copied.copy_depth = below.copy_depth + 1
+            copied.slot = KeySlot(place, key)
+            place.keys[key] = copied
+    elif source.content is Kind.ARRAY:
+        for copied_from, below in shown_positions(source):
+            copied = copy_of(below, made, date, op)
+            copied.copy_depth = below.copy_depth + 1
+            position = Position(place)
+            position.occupant = copied
+            copied.slot = position
+            place.positions.append(position)
+            made.positions[copied_from] = made.positions[below] = position
+    return place
+
+
 class Tree:
     """The places, what finds them, and a journal: whatever is done can be undone."""
 
@@ -220,10 +269,11 @@ class Tree:
         self._names: dict[Name, Place] = {}
         self._position_names: dict[Name, Position] = {}
         self._copies: dict[Link, MadeByCopy] = {}
-        self._repeats: dict[tuple[str, int], Link] = {}  # op -> what its number 0 repeats
+        self._repeats: dict[Op, Name] = {}  # op -> what its number 0 repeats
         self._journal: list[Callable[[], Any]] = []
         self._op: dict[str, Any] = {}
-        self._date = NEVER  # of the present op
+        self._own = NOBODY  # the present op
+        self._date = NEVER  # the date of the present op
 
     # --- What tests look at --------------------------------------------------------------------
 
@@ -338,39 +388,45 @@ class Tree:
             if len(name) == 1 and name[0] not in self._copies:
                 self._enter(self._copies, name[0], made)
 
-    def _original(self, link: Link) -> Link:
-        """Return the link with the op which it repeats, if it is a re-issued one, in its place."""
-        author, index, offset = link
+    def _read(
+        self, given: Mapping[Name, object], name: Name, read: frozenset[Op]
+    ) -> tuple[Name, frozenset[Op]]:
+        """Return how to read a name: as one that was given, or as a copy and what it copied.
+
+        A link whose op repeats another one stands for what that op's names stand for. A link
+        that stands for a chain is no copy, and can only be the last one; no op is read as a
+        chain again in its own chain, which ends what would never end.
+        """
         passed = set()
-        while (author, index) in self._repeats and (author, index) not in passed:
-            passed.add((author, index))
-            author, index, first = self._repeats[author, index]
-            offset += first
-        return (author, index, offset)
+        while name not in given:
+            (author, index, offset), *rest = name
+            op = (author, index)
+            repeated = self._repeats.get(op)
+            if repeated is None or op in passed:
+                return name, read
+            passed.add(op)
+            if len(repeated) > 1:
+                if rest or op in read:
+                    return name, read
+                read |= {op}
+            author, index, first = repeated[0]
+            if first + offset > OFFSET_MAX:
+                return (), read
+            name = ((author, index, first + offset), *repeated[1:], *rest)
+        return name, read
 
-    def _find(self, name: Name) -> Place | None:
-        links = tuple(map(self._original, name))
-        place = self._names.get(links[-1:])
-        for at in range(len(links) - 2, -1, -1):
-            given = self._names.get(links[at:])
-            made = self._copies.get(links[at])
-            if given is not None:
-                place = given
-            elif made is not None and place is not None:
-                place = made.places.get(place)
-            else:
-                place = None
-        return place
+    def _find(self, name: Name, read: frozenset[Op] = frozenset()) -> Place | None:
+        name, read = self._read(self._names, name, read)
+        if name in self._names or len(name) < 2 or name[0] not in self._copies:
+            return self._names.get(name)
+        place = self._find(name[1:], read)
+        return None if place is None else self._copies[name[0]].places.get(place)
 
-    def _find_position(self, name: Name) -> Position | None:
-        links = tuple(map(self._original, name))
-        position = self._position_names.get(links[-1:])
-        for at in range(len(links) - 2, -1, -1):
-            given = self._position_names.get(links[at:])
-            made = self._copies.get(links[at])
-            if given is None and made is not None:
-                given = made.positions.get(position) or made.positions.get(
-                    self._find(links[at + 1 :])
-                )
-            position = given
-        return position
+    def _find_position(self, name: Name, read: frozenset[Op] = frozenset()) -> Position | None:
+        name, read = self._read(self._position_names, name, read)
+        if name in self._position_names or len(name) < 2 or name[0] not in self._copies:
+            return self._position_names.get(name)
+        made = self._copies[name[0]].positions
+        position = self._find_position(name[1:], read)
+        place = self._find(name[1:], read)
+        return made.get(position) or made.get(place)
