@@ -260,9 +260,10 @@ def test_a_commit_takes_what_was_written_before_it_and_not_awaited():
         branch.write("k", {"f": 1})
         branch.write("new", {"f": 1})
         committed = graph.commit(branch)
-        branch.write("late", {"f": 1})
+        late = branch.write("late", {"f": 1})
         await committed
         assert {"k": {"f": 1, "g": 0}, "new": {"f": 1}} == shown(graph)
+        await late
         assert {"late": {"f": 1}} == branch.changes().snapshot()
 
     run(steps())
