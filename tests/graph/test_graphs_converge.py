@@ -176,6 +176,14 @@ class World:
             await settle(self.dice.choice([0, 5, 100]))
         self.disks[place].is_cut = True
         self.disks[place] = Disk(self.stores[place], self.dice)
+        self.graves.append(self.graphs[place])
+        self.graphs[place].router.close().close()  # it hears nothing more, and notes nothing
+        if self.dice.random() < 0.5:
+            self._rewire(place)
+        self.graphs[place] = self._graph(place)
+
+    def _rewire(self, place: int) -> None:
+        """Give the graph other wires: what was on its way in the old ones is gone."""
         old = self.groups[place]
         self.groups[place] = ConnectionGroup()
         for number, wire in enumerate(self.wires):
@@ -185,8 +193,6 @@ class World:
                 self.groups[wire[1 - mine]].remove(self.ends[number][1 - mine])
                 old.remove(self.ends[number][mine])
                 self.ends[number] = self._pair(number)
-        self.graves.append(self.graphs[place])
-        self.graphs[place] = self._graph(place)
 
     async def end(self) -> None:
         """Join all wires, and wait until nobody has anything to say."""
