@@ -275,15 +275,15 @@ class DocumentBacking:
             if not _is_text(key):
                 continue
             state = Node(key)
-            _read_node(self._document, nodes, key, state)
+            is_there = _read_node(self._document, nodes, key, state)
             _read_marks(self._document, marks, key, state)
+            self._note_lost(self._nodes.get(key), state, is_there)
             self._replace(key, state, delta)
         return delta
 
     def _replace(self, key: str, state: Node, delta: Delta[NodeMap]) -> None:
         node = self._nodes.get(key)
         before = node or Node(key)
-        self._note_lost(before, state)
         update, history = _difference(before, state)
         if update.is_blank and history.is_blank and before.made == state.made:
             return
@@ -297,15 +297,17 @@ class DocumentBacking:
         if not history.is_blank:
             delta.history.nodes[key] = history
 
-    def _note_lost(self, before: Node, state: Node) -> None:
+    def _note_lost(self, before: Node | None, state: Node, is_there: bool) -> None:
         """Date what was deleted by an action, of which the document remembers no date."""
+        if before is None:
+            return
         replica = self._document.replica
         now = OpId(replica.clock, replica.author)
         lost = self._lost.get(before.key) or Node(before.key)
-        if before.made > state.gone and state.made is ZERO:
-            lost.gone = max(now, OpId(before.latest().index + 1, replica.author))
-        elif state.made is not ZERO:
+        if is_there:
             lost.gone = ZERO
+        elif before.made > state.gone:
+            lost.gone = max(now, OpId(before.latest().index + 1, replica.author))
         for field, (value, stamp) in before.entries.items():
             if field not in state.entries and value is not DELETED and stamp > state.gone:
                 lost.entries[field] = (DELETED, max(now, OpId(stamp.index + 1, replica.author)))
@@ -356,11 +358,14 @@ def _is_text(key: str) -> bool:
     return True
 
 
-def _read_node(document: Document, nodes: Place | None, key: str, state: Node) -> None:
-    """Read the fields that a node has in the document; what no field can hold is passed over."""
+def _read_node(document: Document, nodes: Place | None, key: str, state: Node) -> bool:
+    """Read the fields that a node has in the document; tell whether it is there.
+
+    What no field can hold is passed over.
+    """
     place = None if nodes is None else _below(document, nodes, key)
     if nodes is None or place is None:
-        return
+        return False
     replica = document.replica
     state.made = date_at(replica, nodes, key)
     for field, content in place.value.items():
@@ -373,6 +378,7 @@ def _read_node(document: Document, nodes: Place | None, key: str, state: Node) -
             assert below is not None, "what is an object has a place"
             stamp = max(date_at(replica, place, field), date_at(replica, below, "edge"))
             state.entries[checked_field(field)] = (pointer, stamp)
+    return True
 
 
 def _read_marks(document: Document, marks: Place | None, key: str, state: Node) -> None:
@@ -385,13 +391,16 @@ def _read_marks(document: Document, marks: Place | None, key: str, state: Node) 
     if "node" in place.value:
         deletions.gone = date_at(replica, place, "node")
     fields = _below(document, place, "fields")
+    told: list[OpId] = []
     for field in _keys(fields):
         assert fields is not None, "it has keys"
         stamp = date_at(replica, fields, field)
         if stamp == state.made:
-            state.made = _id_in(fields.value[field])
+            told.append(_id_in(fields.value[field]))
         if stamp > deletions.gone:
             deletions.entries[field] = (DELETED, stamp)
+    if told:  # the deletion of a field has made sure of the node: it was made before
+        state.made = max(*told, *(entry[1] for entry in state.entries.values()), ZERO)
     for field, entry in list(state.entries.items()):
         deleted = deletions.entries.get(field)
         if deleted is not None and entry[1] == deleted[1]:

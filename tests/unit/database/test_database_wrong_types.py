@@ -1,4 +1,4 @@
-"""Every argument of every public method, given something of the wrong type: an ActionError."""
+"""Every argument of every public method, given something of the wrong type: a clear error."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ NO_STEP = (None, 1.5, True, b"a", [], {}, [[]], set(), object())
 NO_IDS = (5, None, True, 1.5, "x", b"x", {}, {"index": 1}, [5], [None], ["x"], [{}], [[]],
           [{"index": 1, "author": 5}], [{"index": 1, "author": []}], object())  # fmt: skip
 NO_PEER = (5, None, True, "x", b"x", [], {}, [[]], set(), object())
+NO_CONFIG = (5, None, True, "x", b"x", [], {1: 2}, {"hooks": 5}, {"storage": 5}, object())
 NO_TIMEOUT = ("x", True, [], {}, b"x", float("nan"), object())
 
 CALLS: dict[str, tuple[tuple[Any, ...], Callable[[cytosol.Database, Any], Any]]] = {
@@ -70,6 +71,8 @@ CALLS: dict[str, tuple[tuple[Any, ...], Callable[[cytosol.Database, Any], Any]]]
     "watch variables": (NO_VARIABLES, lambda db, x: first(db.watch("$", x))),
     "wait_for_peer peer_id": (NO_PEER, lambda db, x: asyncio.run(db.wait_for_peer(x))),
     "wait_for_peer timeout": (NO_TIMEOUT, lambda db, x: asyncio.run(db.wait_for_peer(ID, x))),
+    "graph path": (NO_TEXT, lambda db, x: db.graph(x)),
+    "graph configs": (NO_CONFIG, lambda db, x: db.graph("$.graph", x)),
     "on event": (NO_TEXT, lambda db, x: db.on(x, ignore)),
     "on callback": (NO_CALLBACK, lambda db, x: db.on("pair_request", x)),
     "dismiss_failures ids": (NO_IDS, lambda db, x: db.dismiss_failures(x)),
@@ -101,7 +104,7 @@ def test_an_argument_of_the_wrong_type_is_refused(
     db: cytosol.Database, name: str, value: Any
 ) -> None:
     """Nothing changes, and no TypeError from somewhere deep inside comes out."""
-    with pytest.raises(cytosol.ActionError):
+    with pytest.raises((cytosol.ActionError, cytosol.ConfigError)):
         CALLS[name][1](db, value)
     assert [{"a": [1, 2]}] == db.query_once("$")
 
