@@ -217,6 +217,11 @@ def merge_into(
             if incoming.is_blank:
                 continue
             node = target[key] = make(key)
+            if incoming.gone is ZERO:  # nothing to compare with: all of it is news
+                node.entries = incoming.entries.copy()
+                update = updates[key] = incoming.copy()
+                node.made = update.made
+                continue
         if incoming.gone is not ZERO:
             update, history = merge_node(node, incoming)
             if not update.is_blank:
