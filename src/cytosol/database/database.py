@@ -375,7 +375,8 @@ class Database:
         """Say goodbye to peers and release the file; closing twice is harmless.
 
         Callbacks that are due are called before, with the database still open. Called from inside
-        of a callback that came from a peer, it does not wait for the others.
+        of a callback that came from a peer, it does not wait for the others. Raises SaveError, and
+        is closed, if the file was moved meanwhile and some changes could not be brought into it.
         """
         self._closing.close()
         network, self._network = self._network, None

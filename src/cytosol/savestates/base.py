@@ -123,7 +123,11 @@ class SaveState(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the file; closing twice is fine. Afterwards everything but `open` raises
-        DatabaseClosedError."""
+        DatabaseClosedError.
+
+        Raises SaveError, with the file released, if committed batches stay where opening the
+        file would not find them.
+        """
 
     @abstractmethod
     def size_bytes(self) -> int:

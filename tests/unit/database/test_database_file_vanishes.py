@@ -29,3 +29,16 @@ def test_a_database_whose_file_is_gone_refuses_changes_until_it_is_back(
         db.check()
     with open_alone(state) as db:
         assert [{"a": 1, "b": 3}] == db.query_once("$")
+
+
+def test_a_database_whose_file_was_renamed_brings_everything_into_it(tmp_path: Path) -> None:
+    """What was dispatched before is there under the new name; nothing stays under the old one."""
+    path, moved = tmp_path / "notes", tmp_path / "moved"
+    db = open_alone(cytosol.SqliteSaveState(path))
+    for number in range(20):
+        db.dispatch(cytosol.Set("$.n", number))
+    path.rename(moved)
+    db.close()
+    assert [moved] == list(tmp_path.iterdir())
+    with open_alone(cytosol.SqliteSaveState(moved)) as db:
+        assert [{"n": 19}] == db.query_once("$")
