@@ -1,5 +1,7 @@
 """What the page says of re-issued ops: the first of each origin counts, its names live on."""
 
+import pytest
+
 from tests.oracle.histories import ALICE, BOB, CAROL, History, act, copied, nth
 
 MISSING = "path does not exist"
@@ -142,13 +144,90 @@ def test_the_numbers_of_a_piece_of_a_piece_add_up():
     assert history.document() == {"a": [[1], [2, 13]]}
 
 
-def test_a_name_that_finds_something_already_is_not_taken_over_by_an_origin():
-    """The first to give a name keeps it."""
+def test_an_origin_that_finds_something_already_has_no_effect():
+    """The whole came back before its part."""
     history = History()
     history.do("Set", "a", payload=[1], origin=LOST)
     history.do("Set", "b", payload=2, origin=nth(LOST, 1))
     history.do("Set", nth(LOST, 1), payload=3, by=BOB)
-    assert history.document() == {"a": [3], "b": 2}
+    assert history.document() == {"a": [3]}
+
+
+def test_what_an_origin_finds_need_not_be_shown():
+    """What was deleted since is known all the same."""
+    history = History()
+    history.do("Set", "a", payload=[1], origin=LOST)
+    history.do("Delete", nth(LOST, 1), by=BOB)
+    history.do("Set", "b", payload=2, origin=nth(LOST, 1))
+    assert history.document() == {"a": []}
+
+
+def test_an_origin_that_finds_what_a_failed_op_named_has_no_effect():
+    """A place is found, although nothing was ever put there."""
+    history = History()
+    box = history.do("Set", "box", payload={})
+    history.do("Delete", box)
+    history.do("Set", box, "a", payload=[1], origin=LOST)
+    history.do("Set", "b", payload=2, origin=nth(LOST, 1))
+    assert history.failed() == ({}, [(["box", "a"], MISSING)])
+
+
+def test_what_an_origin_finds_counts_at_that_moment_only():
+    """The part came back first: then both have their effect, and the name stays where it was."""
+    history = History()
+    part = history.do("Set", "b", payload=2, origin=nth(LOST, 1))
+    whole = history.do("Set", "a", payload=[1], origin=LOST)
+    history.do("Set", nth(LOST, 1), payload=3, by=BOB)
+    oracle = history.fold()
+    assert oracle.document() == {"a": [1], "b": 3}
+    assert oracle.find(part) is oracle.find(nth(LOST, 1))
+    assert oracle.find(nth(whole, 1)) is not oracle.find(part)
+
+
+def test_an_origin_that_finds_only_a_position_has_its_effect():
+    """A Move makes no place; only places are found."""
+    history = History()
+    items = history.do("Set", "items", payload=[1])
+    move = act("Move", items, 1, source=nth(items, 1))
+    history.transaction(act("InitObject", "box"), move, origin=LOST)
+    history.do("Set", "b", payload=2, origin=nth(LOST, 1))
+    assert history.document() == {"b": 2, "box": {}, "items": [1]}
+
+
+def test_the_names_of_a_part_that_came_too_late_count_on_from_its_origin():
+    """Offset n of it is offset `O.offset` + n of what came before."""
+    history = History()
+    history.do("Set", "a", payload=["x", {"k": 1}], origin=LOST)
+    part = history.do("Set", "b", payload={"k": 1}, origin=nth(LOST, 2), by=BOB)
+    history.do("Set", part, "n", payload=2)
+    history.do("Add", nth(part, 1), payload=10)
+    assert history.document() == {"a": ["x", {"k": 11, "n": 2}]}
+
+
+def test_positions_are_found_by_the_names_of_a_part_that_came_too_late():
+    """They are names like others."""
+    history = History()
+    items = history.do("Set", "items", payload=["a", "b"], origin=LOST)
+    part = history.do("Set", "c", payload="a", origin=nth(LOST, 1), by=BOB)
+    history.do("InsertAfter", items, 1, payload="x", after=part)
+    assert history.document() == {"items": ["a", "x", "b"]}
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_no_offset_is_above_the_greatest_that_a_transaction_can_have(is_known):
+    """What would have a greater one finds nothing, and nothing else either."""
+    history = History()
+    greatest = 2**24 - 1
+    original = {"author": BOB, "index": 1}
+    if is_known:
+        history.do("Set", "a", payload=1, by=BOB, index=1)
+    else:
+        history.do("Set", "a", payload=1, origin=nth(original, greatest))
+    part = history.do("Set", "b", payload=[2], origin=nth(original, greatest), by=CAROL)
+    history.do("Set", nth(part, 1), payload=3)
+    history.do("Set", nth(part, greatest), payload=3)
+    assert history.failed() == ({"a": 1}, [([], MISSING), ([], MISSING)])
+    assert (history.fold().find(part) is None) == is_known
 
 
 def test_an_origin_with_links_is_the_name_of_a_copied_place():
@@ -159,6 +238,86 @@ def test_an_origin_with_links_is_the_name_of_a_copied_place():
     history.do("Set", name, "y", payload=2, by=BOB)
     history.do("Set", nth(LOST, 1), payload=3, by=BOB)
     assert history.failed() == ({"a": {"x": 1, "y": 2}}, [([], MISSING)])
+
+
+def test_an_origin_with_links_that_a_known_copy_made_has_no_effect():
+    """The place is there; the names of what was re-issued find it."""
+    history = History()
+    a = history.do("Set", "a", payload={"x": 1})
+    copy = history.do("Copy", "b", source=a)
+    again = history.do("Set", "c", payload=2, origin=copied(copy, nth(a, 1)), by=BOB)
+    history.do("Add", again, payload=10)
+    assert history.document() == {"a": {"x": 1}, "b": {"x": 11}}
+
+
+def test_an_origin_with_links_that_was_found_before_the_copy_came_has_its_effect():
+    """It finds something only later; then the name stays with the first."""
+    history = History()
+    a = history.do("Set", "a", payload={"x": 1})
+    copy = {"author": BOB, "index": 9}
+    name = copied(copy, nth(a, 1))
+    history.do("Set", "c", payload=2, origin=name, index=5)
+    history.do("Copy", "b", source=a, by=BOB, index=9)
+    history.do("Add", name, payload=10)
+    assert history.document() == {"a": {"x": 1}, "b": {"x": 1}, "c": 12}
+
+
+def test_what_was_copied_from_is_found_by_the_names_of_a_repetition_with_links():
+    """As the last link of a longer name, it stands for the name that it repeats."""
+    history = History()
+    a = history.do("Set", "a", payload={"x": 1})
+    first = history.do("Copy", "b", source=a)
+    again = history.do("Set", "c", payload=2, origin=copied(first, nth(a, 1)), by=BOB)
+    second = history.do("Copy", "d", source=first)
+    history.do("Add", copied(second, again), payload=10)
+    assert history.document() == {"a": {"x": 1}, "b": {"x": 1}, "d": {"x": 11}}
+
+
+def test_a_repetition_with_links_is_no_copy():
+    """As a link before the last it means nothing."""
+    history = History()
+    a = history.do("Set", "a", payload={"x": {"y": 1}})
+    copy = history.do("Copy", "b", source=a)
+    again = history.do("Copy", "c", source=a, origin=copied(copy, nth(a, 1)), by=BOB)
+    history.do("Set", copied(again, nth(a, 2)), payload=2)
+    value = {"x": {"y": 1}}
+    assert history.failed() == ({"a": value, "b": value}, [([], MISSING)])
+
+
+def test_a_name_that_was_given_stays_whatever_its_links_become():
+    """The op that its link names is re-issued itself, and has no effect, later."""
+    history = History()
+    a = history.do("Set", "a", payload={"x": 1})
+    copy = history.do("Copy", "b", source=a)
+    name = copied({"author": BOB, "index": 9}, nth(a, 1))
+    history.do("Set", "c", payload=2, origin=name)
+    history.do("Copy", "d", source=a, origin=copy, by=BOB, index=9)
+    history.do("Add", name, payload=10)
+    assert history.document() == {"a": {"x": 1}, "b": {"x": 1}, "c": 12}
+
+
+def test_an_op_that_repeats_a_name_with_itself_in_it_hangs_nobody():
+    """The name was given; it goes on to find that."""
+    history = History()
+    mine = {"author": ALICE, "index": 9}
+    name = copied(LOST, mine)
+    history.do("Set", "a", payload=1, origin=name, by=BOB)
+    history.do("Set", "b", payload=2, origin=name, index=9)
+    history.do("Set", "c", payload=3, origin=copied(LOST, nth(mine, 1)), by=BOB)
+    history.do("Add", mine, payload=10)
+    history.do("Add", nth(mine, 1), payload=10)
+    assert history.failed() == ({"a": 11, "c": 3}, [([], MISSING)])
+
+
+def test_two_ops_whose_names_stand_for_each_other_hang_nobody():
+    """One repeats a copy's place of the other, the other repeats the one."""
+    history = History()
+    y, x = {"author": BOB, "index": 8}, {"author": ALICE, "index": 9}
+    history.do("Set", "a", payload=1, origin=copied(x, LOST), by=CAROL)
+    history.do("Set", "b", payload=2, origin=x, by=BOB, index=8)
+    history.do("Set", "c", payload=3, origin=copied(y, LOST), index=9)
+    history.do("Add", x, payload=10)
+    assert history.document() == {"a": 11}
 
 
 def test_an_origin_with_links_has_its_effect_although_the_copy_is_known():
