@@ -16,7 +16,7 @@ from cytosol.graph.transports.http import HttpClient, HttpServer
 from cytosol.graph.transports.reconnecting import ReconnectingConnection
 from cytosol.graph.transports.serving import ServerGroup
 from cytosol.graph.transports.websocket import WebSocketClient, WebSocketServer
-from tests.graph.running import run
+from tests.graph.running import PATIENCE_S, run
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def at_once() -> Iterable[float]:
     return repeat(0.002)
 
 
-def run_clean(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_clean(coroutine: Coroutine[Any, Any, T], patience_s: float = PATIENCE_S) -> T:
     """Run a coroutine, and fail if it leaves a task or a socket behind."""
 
     async def guarded() -> T:
@@ -67,7 +67,7 @@ def run_clean(coroutine: Coroutine[Any, Any, T]) -> T:
         assert before == sockets()
         return result
 
-    return run(guarded())
+    return run(guarded(), patience_s)
 
 
 def others() -> set[asyncio.Task[Any]]:
