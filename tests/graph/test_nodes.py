@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytosol.errors import GraphError
-from cytosol.graph import Clock, Node, NodeMap, Pointer
+from cytosol.graph import Clock, Graph, Node, NodeMap, Pointer
 from cytosol.graph.clock import ZERO
 from cytosol.graph.pointer import DELETED, checked_field, checked_key, checked_value
 from cytosol.limits import CLOCK_LEAP_MAX, LAMPORT_MAX, NODE_FIELDS_MAX, NODE_KEY_BYTES_MAX
@@ -310,6 +310,37 @@ def test_the_mark_of_a_deleted_field_stays_one_object():
     """Copies and pickles compare by identity."""
     assert DELETED is copy.deepcopy(DELETED) is pickle.loads(pickle.dumps(DELETED))
     assert "DELETED" == repr(DELETED)
+
+
+@given(histories)
+def test_copies_and_pickles_of_nodes_hold_the_whole_state(history):
+    """Blank ones stay blank, so that nothing is told that was never said."""
+    graph = graph_of(history)
+    graph.node("blank")
+    for again in (copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))):
+        assert graph.to_json() == again.to_json()
+        assert again["blank"].is_blank
+
+
+def test_merging_into_a_node_of_a_graph_is_merging_into_the_graph():
+    """Both the node and the graph tell what has changed."""
+    graph = Graph()
+    graph.write("k", {"f": 1})
+    node = graph.value("k")
+    assert node is not None
+    heard: list[Any] = []
+    graph.on("update", lambda nodes: heard.append(nodes.snapshot()))
+    update, history = node.merge({"f": 2})
+    assert ({"f": 2}, {"f": 1}) == (update.snapshot(), history.snapshot())
+    assert [{"k": {"f": 2}}] == heard
+    update, history = node.merge(Node("k"))
+    assert update.is_blank
+    assert history.is_blank
+
+
+def test_a_pointer_has_a_json_form():
+    """The one that snapshots show."""
+    assert {"edge": "k"} == Pointer("k").to_json() == checked_value(Pointer("k"), "f").to_json()
 
 
 # --- Rebase and stamps ------------------------------------------------------------------------
