@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from cytosol.errors import BroadcastError, GraphError, PermissionDeniedError
 from cytosol.graph.transports import serving
 from cytosol.graph.transports.reconnecting import DELAY_FIRST_S, DELAY_MAX_S, jittered
 from cytosol.graph.transports.serving import Request
 from cytosol.limits import LINK_MESSAGE_BYTES_MAX, LINK_UNACKNOWLEDGED_MAX
-from tests.graph.served import KINDS, Kind, Wire, event, run_clean, take, until
+from tests.graph.served import KINDS, Kind, Wire, at_once, event, run_clean, take, until
 
 pytestmark = [
     pytest.mark.filterwarnings("error"),
@@ -682,6 +688,52 @@ def test_a_missing_package_is_named(kind: Kind, monkeypatch: pytest.MonkeyPatch)
 
 
 # --- Encryption -----------------------------------------------------------------------------------
+
+
+def test_connections_can_be_encrypted(kind: Kind, tmp_path: Path) -> None:
+    """A certificate that is not trusted ends the calling; with the right one all goes as usual."""
+    server_side, client_side = certificate(tmp_path)
+
+    async def talk() -> None:
+        async with kind.server(ssl=server_side) as server:
+            url = f"{kind.scheme}s://localhost:{server.port}"
+            stranger = kind.client_class(url, delays=at_once)
+            with pytest.raises(GraphError, match=r"certificate of .* is not trusted"):
+                await stranger.open()
+            await stranger.close()
+            async with kind.client_class(url, ssl=client_side, delays=at_once) as client:
+                client.send("sealed")
+                assert "sealed" == (await take(server.messages, 1))[0][0]
+
+    run_clean(talk())
+
+
+def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return a server's context with a certificate of its own, and a client's that trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = directory / "server.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    pem.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(pem)
+    return server_side, ssl.create_default_context(cafile=str(pem))
+
+
+# --- Used above -------------------------------------------------------------------------------
 
 
 def soon_away(kind: Kind) -> dict[str, Any]:
