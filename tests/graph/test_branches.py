@@ -541,6 +541,37 @@ def test_a_branch_reads_a_storage_that_the_call_names():
     run(steps())
 
 
+def test_what_the_source_loads_later_lies_below_the_edits_of_a_branch():
+    """The storage had it before; what was written without knowing it still wins."""
+
+    async def steps() -> None:
+        storage = MemoryStorage()
+        earlier = Graph({"storage": storage})
+        for number in range(9):
+            await earlier.write("k", {"f": number, "g": number})
+        graph = Graph()
+        branch, idle = graph.branch(), graph.branch()
+        await branch.write("k", {"f": "branch"})
+        await idle.write("k", {"h": "idle"})
+        await graph.read("k", storage=storage)
+        await graph.write("k", {"g": "source"})
+        assert {"f": "branch", "g": 8} == await read(branch, "k")
+        assert {"k": {"f": "branch"}} == branch.changes().snapshot()
+        await graph.commit(branch)
+        await graph.commit(idle)
+        assert {"f": "branch", "g": "source", "h": "idle"} == await read(graph, "k")
+        await branch.write("k", {"g": "again"})
+        handed = branch.changes()
+        await branch.write("k", {"g": "and again"})
+        await branch.delete("other")
+        branch._settle(handed, graph)
+        assert {"g": "and again"} == branch.changes()["k"].snapshot()
+        await graph.commit(branch)
+        assert 0 == len(branch.changes())
+
+    run(steps())
+
+
 # --- All of it, against a plain model ----------------------------------------------------------
 
 KEYS = ("k", "q")
