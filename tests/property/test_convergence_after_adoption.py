@@ -105,7 +105,8 @@ def test_a_base_that_is_damaged_is_refused() -> None:
         history.step()
     history.settle()
     replica = copied(history.peers[0])
-    trimmed = trim(replica, len(replica.log), Notes([{"id": {}}]))
+    failure = {"id": {"author": "11111111-1111-4111-8111-111111111111", "index": 1}}
+    trimmed = trim(replica, len(replica.log), Notes([failure]))
     assert trimmed is not None
     base = trimmed[0]
     assert load_base(base, b"x" * 16, 100)[0].document == replica.document
