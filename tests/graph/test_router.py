@@ -257,6 +257,40 @@ def test_a_write_for_nobody_is_sent_to_nobody() -> None:
     run(main())
 
 
+def test_graphs_can_be_made_before_a_loop_runs() -> None:
+    """They greet each other as soon as one does."""
+    a, b = pair()
+    first, second = routed(a), routed(b)
+
+    async def main() -> None:
+        await first.write("k", {"x": 1})
+        await settle()
+        await second.write("k", {"y": 2})
+        await settle()
+        assert {"k": {"x": 1, "y": 2}} == first.snapshot() == second.snapshot()
+
+    run(main())
+
+
+def test_what_a_hook_refuses_is_refused_to_the_peer() -> None:
+    """The writer there hears that it was refused, and not more; here nothing has changed."""
+
+    def choosy(action: Any) -> Any:
+        raise GraphError("our secret reasons")
+
+    async def main() -> None:
+        a, b = pair()
+        first, second = routed(a), routed(b, hooks={"before": {"write": choosy}})
+        await settle()
+        with pytest.raises(GraphError, match="refused a write") as caught:
+            await first.write("k", {"x": 1})
+        assert "secret" not in str(caught.value)
+        assert not second.keys()
+        assert {"k": {"x": 1}} == first.snapshot()
+
+    run(main())
+
+
 # --- Reads ----------------------------------------------------------------------------------
 
 
