@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.fold import DEPTH_MAX, Oracle
+from tests.oracle.fold import COPY_DEPTH_MAX, DEPTH_MAX, Oracle
 from tests.oracle.tree import (
     KeySlot,
     Kind,
@@ -68,6 +68,7 @@ def _check_place(oracle: Oracle, place: Place) -> None:
         assert isinstance(place.slot, KeySlot), "only at a key is anything covered"
         assert place.content is Kind.EMPTY, "what is covered is empty"
     assert (place.content is not Kind.EMPTY) == oracle.is_present(place), "nothing hides"
+    assert 0 <= place.copy_depth <= COPY_DEPTH_MAX
     passed = set()
     while place.slot is not None:
         assert place not in passed, "a place is never below itself"

@@ -1,8 +1,35 @@
 """What the page says of Copy: new identities, names with links, copies of copies."""
 
+import pytest
+
 from tests.oracle.histories import BOB, History, act, copied, nth
 
 MISSING = "path does not exist"
+TOO_LARGE = "copy is too large"
+
+
+def copies_of_copies(count, value):
+    """Return a history that copies a value, the copy, the copy's copy ... and their names."""
+    history = History()
+    names = [history.do("Set", "0", payload=value)]
+    for number in range(1, count + 1):
+        names.append(history.do("Copy", str(number), source=names[-1]))
+    return history, names
+
+
+def below(names, offset):
+    """Return the name of what the last of many copies made of a place in the first value."""
+    name = nth(names[0], offset)
+    for copy in names[1:]:
+        name = copied(copy, name)
+    return name
+
+
+def depths(history):
+    """Return the copy depths that are not 0, by paths."""
+    oracle = history.fold()
+    found = {"/".join(map(str, oracle.path_of(at))): at.copy_depth for at in oracle.named_places()}
+    return {path: depth for path, depth in found.items() if depth}
 
 
 def test_a_copy_is_another_place_with_an_equal_value():
@@ -244,3 +271,108 @@ def test_copies_see_what_came_before_them_in_the_order_only():
     history.do("Add", nth(a, 1), payload=1, by=BOB, index=2)
     history.do("Add", nth(a, 1), payload=1, by=BOB, index=4)
     assert history.document() == {"a": {"n": 3}, "b": {"n": 2}}
+
+
+def test_a_place_below_a_copy_is_one_deeper_than_what_it_was_copied_from():
+    """The new place itself has depth 0."""
+    history, _ = copies_of_copies(2, {"x": [1]})
+    assert depths(history) == {"1/x": 1, "1/x/0": 1, "2/x": 2, "2/x/0": 2}
+
+
+def test_a_copy_of_a_place_below_a_copy_begins_anew():
+    """It is named by its op alone."""
+    history, names = copies_of_copies(2, {"x": [1]})
+    history.do("Copy", "y", source=below(names, 1))
+    assert {path: depth for path, depth in depths(history).items() if path[0] == "y"} == {"y/0": 3}
+
+
+def test_a_copy_depth_of_64_is_allowed_and_65_is_not():
+    """Names would have more links than that."""
+    history, _ = copies_of_copies(65, {"x": 1})
+    document, failures = history.failed()
+    assert failures == [(["65"], TOO_LARGE)]
+    assert document["64"] == {"x": 1}
+    assert "65" not in document
+
+
+def test_a_copy_that_is_too_deep_names_the_new_place_only():
+    """Like every one that fails."""
+    history, names = copies_of_copies(65, {"x": 1})
+    history.do("Set", below(names, 1), payload=2)
+    history.do("Set", names[-1], payload=3, by=BOB)
+    document, failures = history.failed()
+    assert document["65"] == 3
+    assert failures == [(["65"], TOO_LARGE), ([], MISSING)]
+
+
+def test_what_has_nothing_below_can_be_copied_on_and_on():
+    """Only what is below is named by links."""
+    history, _ = copies_of_copies(70, 1)
+    assert history.document()["70"] == 1
+    assert depths(history) == {}
+
+
+def test_one_deep_place_is_enough():
+    """What was added to the last copy is not as deep as the rest."""
+    history, names = copies_of_copies(64, {"x": 1})
+    history.do("Set", names[-1], "y", payload=2)
+    history.do("Copy", "z", source=names[-1])
+    history.do("Delete", below(names, 1))
+    history.do("Copy", "z", source=names[-1])
+    document, failures = history.failed()
+    assert failures == [(["z"], TOO_LARGE)]
+    assert document["64"] == document["z"] == {"y": 2}
+
+
+def test_what_was_deleted_is_not_copied_and_does_not_count():
+    """Only what is shown is copied."""
+    history, names = copies_of_copies(64, {"x": 1})
+    history.do("Delete", below(names, 1))
+    history.do("Copy", "65", source=names[-1])
+    assert history.document()["65"] == {}
+
+
+@pytest.mark.parametrize("how", ["Set", "InitArray", "payload", "payload at once"])
+def test_what_was_emptied_and_comes_again_has_no_copy_depth(how):
+    """It gets a name of its own; also when the same op emptied it."""
+    history, names = copies_of_copies(64, {"x": 1})
+    x = below(names, 1)
+    if how != "payload at once":
+        history.do("Delete", x)
+    if how.startswith("payload"):
+        history.do("Set", "64", payload={"x": 1})
+    elif how == "Set":
+        history.do("Set", x, payload=1)
+    else:
+        history.do("InitArray", names[-1], "x")
+    history.do("Copy", "65", source=names[-1])
+    assert history.document()["65"] == {"x": [] if how == "InitArray" else 1}
+    assert "64/x" not in depths(history)
+
+
+@pytest.mark.parametrize("how", ["Set", "InitObject", "Add", "Move", "failed"])
+def test_what_was_not_emptied_keeps_its_copy_depth(how):
+    """However it was changed, and wherever it is."""
+    history, names = copies_of_copies(64, {"x": 1})
+    x = below(names, 1)
+    match how:
+        case "Set" | "Add":
+            history.do(how, x, payload=2)
+        case "InitObject":
+            history.do("InitObject", x)
+        case "Move":
+            history.do("Move", names[-1], "y", source=x)
+        case _:
+            inner = [act("Delete", x), act("Set", x, payload=2), act("Delete", nth(x, 1))]
+            history.transaction(*inner)
+    history.do("Copy", "65", source=names[-1])
+    assert history.failed()[1][-1] == (["65"], TOO_LARGE)
+
+
+def test_what_replaces_a_deep_place_has_its_own_copy_depth():
+    """A Move brings another place to the key."""
+    history, names = copies_of_copies(64, {"x": 1})
+    one = history.do("Set", "one", payload=1)
+    history.do("Move", names[-1], "x", source=one)
+    history.do("Copy", "65", source=names[-1])
+    assert history.document()["65"] == {"x": 1}

@@ -12,7 +12,7 @@ from tests.oracle.dates import date_of
 from tests.oracle.fold import Failed, Oracle, Superseded, fold
 from tests.oracle.histories import ALICE, BOB, CAROL, History, act, copied, nth
 from tests.oracle.invariants import check_invariants
-from tests.oracle.tree import Kind
+from tests.oracle.tree import Kind, read_name
 
 AUTHORS = (ALICE, BOB, CAROL)
 LOST = ("00000000-0000-4000-8000-000000000000", "0fffffff-ffff-4fff-8fff-ffffffffffff")
@@ -24,9 +24,7 @@ KINDS = (
 )
 KINDS_OF_WRITES = (
     *("Set", "Set", "Set", "InitObject", "InitArray", "Delete"),
-    "Add",
-    "Move",
-    "Copy",
+    *("Add", "Move", "Move", "Move", "Copy"),
 )
 WRITTEN = (0, 1, {"a": 1}, {"a": {"b": 2}}, {"b": [3]})
 TIMES = ("past", "future")
@@ -171,16 +169,31 @@ class Watched(Oracle):
     """Look at the document before and after every op that should leave it as it was."""
 
     def __init__(self, ops):
-        self.seen = Counter()  # what the dates led to, and when the lost op would have stood
+        self.seen = Counter()  # what origins and dates led to, and when the lost op would stand
+        self.found = []  # names, and what they found
         super().__init__(ops)
 
     def _apply(self, op):
         before, failures = self.document(), len(self.failures)
         self.is_superseded = False
+        found = self.find(op["origin"]) if "origin" in op else None
+        is_first = "origin" not in op or read_name(op["origin"]) not in self._origins
         super()._apply(op)
         failed = len(self.failures) > failures
-        if failed or (self.is_superseded and op["action"] != "Transaction"):
+        if failed or found or (self.is_superseded and op["action"] != "Transaction"):
             assert self.document() == before
+        if found:
+            assert not failed
+            self.seen["Found", "first" if is_first else "again"] += 1
+            assert not is_first or self.find(op["id"]) is found
+        self._see_that_names_stay(op)
+
+    def _see_that_names_stay(self, op):
+        """Assert that what a name found once it finds ever after."""
+        for name in (op["id"], nth(op["id"], 1), op.get("origin", op["id"])):
+            self.found.append((name, self.find(name)))
+        for name, place in self.found:
+            assert place is None or self.find(name) is place
 
     def _look_at_dates(self, action, place):
         try:
@@ -191,6 +204,14 @@ class Watched(Oracle):
             self.seen[type(looked).__name__, "past" if is_past else "future"] += 1
             raise
 
+    def _move(self, action, first):
+        try:
+            super()._move(action, first)
+        except Superseded:
+            self.is_superseded = True
+            self.seen["Superseded", "move"] += 1
+            raise
+
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_fails_or_is_superseded_leaves_the_document_as_it_was(seed):
@@ -199,10 +220,11 @@ def test_what_fails_or_is_superseded_leaves_the_document_as_it_was(seed):
 
 
 def test_random_histories_have_dates_lower_and_higher_than_ids():
-    """Both come to be superseded, and both find newer values below."""
+    """Both come to be superseded, and both find newer values below; moves and origins, too."""
     seen = Counter()
     for seed in range(20):
         seen += Watched(Rewriter(2_000 + seed, re_issued=0.7).write(60)).seen
     assert {case for case in seen if seen[case] > 1} == {
-        (why, when) for why in ("Superseded", "Failed") for when in TIMES
+        *((why, when) for why in ("Superseded", "Failed") for when in TIMES),
+        *(("Superseded", "move"), ("Found", "first"), ("Found", "again")),
     }
