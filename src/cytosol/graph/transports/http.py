@@ -313,7 +313,8 @@ class HttpServer(ServerGroup):
 
     async def _began(self, raw: RawRequest) -> Response:
         """Let a client in, or not, and answer its hello with ours."""
-        target = f"{raw.url.path}?{raw.url.query}"
+        # As it was sent: `raw.url` would be made with the Host header, which may be anything.
+        target = f"{raw.scope['raw_path'].decode()}?{raw.scope['query_string'].decode('latin-1')}"
         remote = (raw.client.host, raw.client.port) if raw.client else None
         request = Request.of(raw.headers.items(), target, remote)
         if self._is_foreign(request):
