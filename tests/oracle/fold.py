@@ -23,6 +23,7 @@ from tests.oracle.dates import (
 )
 from tests.oracle.tree import (
     NEVER,
+    OFFSET_MAX,
     Action,
     Form,
     KeySlot,
@@ -120,6 +121,10 @@ class Failed(Exception):
 class Superseded(Exception):
     """An action has no effect, because something newer was done where it acts."""
 
+    def __init__(self, same: Place | None = None) -> None:
+        super().__init__()
+        self.same = same  # the place, if it was assigned at exactly the date of the action
+
 
 class Oracle(Tree):
     """The state of the fold after all `ops`; for tests that look at more than the document."""
@@ -164,6 +169,8 @@ class Oracle(Tree):
             self._undo()
             identity = {"author": own[0], "index": own[1]}
             self.failures.append({"path": failure.path, "message": failure.message, "id": identity})
+            if "origin" in op and self._origins[read_name(op["origin"])] == own:
+                del self._origins[read_name(op["origin"])]
             self._name_only(op)
         self._journal.clear()
 
@@ -216,8 +223,11 @@ class Oracle(Tree):
                     raise ValueError(f"{kind!r} is not an action")
             if action["action"] not in ("Delete", "Add", "Multiply"):
                 self._check_size()
-        except Superseded:
-            self._name_action(action, first)
+        except Superseded as superseded:
+            if superseded.same is None:
+                self._name_action(action, first)
+            elif numbers_taken(action) > 0:
+                self._name_same(action, first, superseded.same)
         except Failed as failure:
             self._undo(mark)
             failure.path = self._path_of_target(action)
@@ -253,7 +263,7 @@ class Oracle(Tree):
         if "origin" not in self._op or place is None or place.content is Kind.EMPTY:
             return
         if is_superseded(action, place, self._date, self._own):
-            raise Superseded
+            raise Superseded(place if place.assigned == self._date else None)
         if loses_newer(action, place, self._date):
             raise Failed("newer values stand below")
 
@@ -539,6 +549,16 @@ class Oracle(Tree):
             self._name_place(number, place)
         else:
             self._put(place, action["payload"], number, naming_only=True)
+
+    def _name_same(self, action: Action, first: int, place: Place) -> None:
+        """Name only the place that another part of the same op assigned; the rest it repeats."""
+        self._name_place(first, place)
+        author, index = self._own
+        (*origin, offset), *links = read_name(self._op["origin"])
+        for number in range(first + 1, first + numbers_taken(action)):
+            if offset + number <= OFFSET_MAX:
+                name = (origin[0], origin[1], offset + number)
+                self._enter(self._parts, (author, index, number), (name, *links))
 
     def _dead_element(self, action: Action, first: int) -> Place | None:
         """Add the positions of a skipped op to whatever it found; return the place, if any."""

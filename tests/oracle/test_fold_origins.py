@@ -390,3 +390,15 @@ def test_two_ops_that_call_each_other_their_origin_have_no_effect():
     history.do("Set", "b", payload=2, origin=one, by=BOB)
     history.do("Set", one, payload=3)
     assert history.failed() == ({}, [([], MISSING)])
+
+
+def test_a_later_op_has_its_turn_if_the_first_one_of_its_origin_failed():
+    """What it is about came back only after the first."""
+    history = History()
+    n = history.do("Set", "n", payload=1)
+    history.do("Delete", n)
+    history.do("Add", n, payload=10, origin=LOST)
+    history.do("Set", n, payload=2)
+    history.do("Add", n, payload=10, origin=LOST, by=BOB)
+    history.do("Add", n, payload=10, origin=LOST)
+    assert history.failed() == ({"n": 12}, [(["n"], MISSING)])

@@ -247,6 +247,21 @@ def test_the_same_date_below_is_not_greater():
     assert history.document() == {"box": {}}
 
 
+def test_what_the_same_date_supersedes_names_that_place_only():
+    """A part from a base came first; further names find what those of the lost op find."""
+    history = History()
+    a = history.do("Set", "a", payload={"y": 1}, origin=nth(lost(5), 1), index=7)
+    inner = [act("InitObject", "b"), act("Set", "a", payload={"x": [0], "z": 1})]
+    both = history.transaction(*inner, origin=lost(5), by=BOB)
+    x = history.do("Set", nth(a, 0), "x", payload=[2], origin=nth(lost(5), 2))
+    history.do("Add", nth(both, 3), payload=10)
+    history.do("Set", nth(both, 2), payload=3)
+    oracle = history.fold()
+    assert history.failed() == ({"a": {"x": 3, "y": 1}, "b": {}}, [([], "path does not exist")])
+    assert oracle.find(nth(both, 1)) is oracle.find(a)
+    assert oracle.find(nth(both, 2)) is oracle.find(x) is oracle.find(nth(lost(5), 2))
+
+
 # --- Move --------------------------------------------------------------------------------------
 
 

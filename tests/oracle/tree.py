@@ -270,6 +270,7 @@ class Tree:
         self._position_names: dict[Name, Position] = {}
         self._copies: dict[Link, MadeByCopy] = {}
         self._repeats: dict[Op, Name] = {}  # op -> what its number 0 repeats
+        self._parts: dict[Link, Name] = {}  # what single names of an op repeat
         self._journal: list[Callable[[], Any]] = []
         self._op: dict[str, Any] = {}
         self._own = NOBODY  # the present op
@@ -401,7 +402,8 @@ class Tree:
         while name not in given:
             (author, index, offset), *rest = name
             op = (author, index)
-            repeated = self._repeats.get(op)
+            part = self._parts.get(name[0])
+            repeated = self._repeats.get(op) if part is None else part
             if repeated is None or op in passed:
                 return name, read
             passed.add(op)
@@ -410,6 +412,7 @@ class Tree:
                     return name, read
                 read |= {op}
             author, index, first = repeated[0]
+            offset = offset if part is None else 0
             if first + offset > OFFSET_MAX:
                 return (), read
             name = ((author, index, first + offset), *repeated[1:], *rest)
