@@ -171,6 +171,7 @@ class Oracle(Tree):
             self.failures.append({"path": failure.path, "message": failure.message, "id": identity})
             if "origin" in op and self._origins[read_name(op["origin"])] == own:
                 del self._origins[read_name(op["origin"])]
+            self._op = {key: part for key, part in op.items() if key != "origin"}
             self._name_only(op)
         self._journal.clear()
 

@@ -97,9 +97,9 @@ def test_a_set_that_fails_for_newer_values_names_its_places():
     history = History()
     box = history.do("Set", "box", payload={"n": 1})
     history.do("Add", nth(box, 1), payload=1, index=7)
-    history.do("Set", "box", payload={"m": [], "n": 0}, origin=lost(5))
-    history.do("Add", nth(lost(5), 2), payload=1, by=BOB)
-    history.do("InitArray", nth(lost(5), 1), by=BOB)
+    late = history.do("Set", "box", payload={"m": [], "n": 0}, origin=lost(5))
+    history.do("Add", nth(late, 2), payload=1, by=BOB)
+    history.do("InitArray", nth(late, 1), by=BOB)
     assert history.failed() == ({"box": {"m": [], "n": 3}}, [(["box"], NEWER)])
 
 
@@ -247,9 +247,9 @@ def test_a_transaction_that_fails_after_a_superseded_action_names_everything():
     history = History()
     history.do("Set", "a", payload={}, index=7)
     inner = [act("Set", "a", payload={"x": 1}), act("Add", lost(1), payload=1)]
-    history.transaction(*inner, act("Set", "b", payload=1), origin=lost(5))
-    history.do("Set", nth(lost(5), 1), payload="x", by=BOB)
-    history.do("Set", nth(lost(5), 2), payload="b", by=BOB)
+    late = history.transaction(*inner, act("Set", "b", payload=1), origin=lost(5))
+    history.do("Set", nth(late, 1), payload="x", by=BOB)
+    history.do("Set", nth(late, 2), payload="b", by=BOB)
     assert history.failed() == ({"a": {"x": "x"}, "b": "b"}, [([], MISSING)])
 
 

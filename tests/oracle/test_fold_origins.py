@@ -162,14 +162,14 @@ def test_what_an_origin_finds_need_not_be_shown():
     assert history.document() == {"a": []}
 
 
-def test_an_origin_that_finds_what_a_failed_op_named_has_no_effect():
-    """A place is found, although nothing was ever put there."""
+def test_a_failed_op_gives_no_name_that_an_origin_could_find():
+    """So a part of it can still have its effect."""
     history = History()
     box = history.do("Set", "box", payload={})
     history.do("Delete", box)
     history.do("Set", box, "a", payload=[1], origin=LOST)
     history.do("Set", "b", payload=2, origin=nth(LOST, 1))
-    assert history.failed() == ({}, [(["box", "a"], MISSING)])
+    assert history.failed() == ({"b": 2}, [(["box", "a"], MISSING)])
 
 
 def test_what_an_origin_finds_counts_at_that_moment_only():
@@ -350,26 +350,30 @@ def test_links_through_a_repeated_copy_find_the_first_one():
     assert history.document() == {"a": {"x": 1}, "b": {"x": 2}}
 
 
-def test_a_re_issued_op_that_fails_still_gives_the_old_names():
-    """It is skipped, and names its places as deleted ones."""
+def test_a_re_issued_op_that_fails_names_its_places_by_its_own_id_only():
+    """It is skipped, and names them as deleted ones."""
     history = History()
     box = history.do("Set", "box", payload={})
     history.do("Delete", box)
-    history.do("Set", box, "a", payload=1, origin=LOST, by=BOB)
+    mine = history.do("Set", box, "a", payload=1, origin=LOST, by=BOB)
     history.do("InitObject", box)
-    history.do("Set", LOST, payload=2)
-    assert history.failed() == ({"box": {"a": 2}}, [(["box", "a"], MISSING)])
+    history.do("Set", mine, payload=2)
+    history.do("Set", LOST, payload=3)
+    assert history.failed() == (
+        {"box": {"a": 2}},
+        [(["box", "a"], MISSING), ([], MISSING)],
+    )
 
 
-def test_a_repetition_of_an_op_that_failed_has_no_effect_and_no_failure():
-    """The first in order decides, whatever became of it."""
+def test_a_repetition_of_an_op_that_failed_has_its_turn():
+    """Where the first one did not fit yet."""
     history = History()
     box = history.do("Set", "box", payload={})
     history.do("Delete", box)
     history.do("Set", box, "a", payload=1, origin=LOST)
     history.do("InitObject", box)
     history.do("Set", box, "a", payload=1, origin=LOST, by=BOB)
-    assert history.failed() == ({"box": {}}, [(["box", "a"], MISSING)])
+    assert history.failed() == ({"box": {"a": 1}}, [(["box", "a"], MISSING)])
 
 
 def test_a_re_issued_transaction_counts_once_as_a_whole():
