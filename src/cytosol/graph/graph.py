@@ -432,10 +432,13 @@ class Graph:
     async def _prepare(self, changes: NodeMap) -> None:
         """Learn what must be known of nodes before they change; a branch asks its source."""
 
-    def _load(self, nodes: NodeMap) -> None:
-        """Take over what was read from a storage or from another graph."""
-        if nodes.nodes:
-            self._announce(self._backing.load(nodes))
+    def _load(self, nodes: NodeMap, *, is_news: bool = False) -> None:
+        """Take over what was read from the storage, or, as news, from another graph."""
+        if not nodes.nodes:
+            return
+        delta = self._backing.load(nodes)
+        if is_news:  # what our own storage holds has been announced when it was written
+            self._announce(delta)
 
     def _is_cached(self, key: str) -> bool:
         """Tell whether memory has all that the configured storage has of the node."""

@@ -98,9 +98,8 @@ async def fetch(graph: Graph, action: ReadNodes) -> None:
     clock = graph.clock
     clock.raise_to(from_storage.latest().index)
     clock.observe(from_network.latest())
-    for node in from_network.nodes.values():
-        from_storage.add(node)
     graph._load(from_storage)
+    graph._load(from_network, is_news=True)
     if action.storage is graph._storage and graph._loaded is not None:
         graph._loaded.update([key for key in keys if graph._node(key) is not None])
 
