@@ -15,6 +15,7 @@ import pytest
 
 from cytosol import Graph, GraphError, PathLimitError, PathSyntaxError
 from cytosol.graph import Node, NodeMap, Pointer, Write
+from tests.graph.case_names import case_name
 from tests.graph.running import run
 
 MakeGraph = Callable[..., Graph]
@@ -170,7 +171,7 @@ class GraphSuite:
         "value",
         [{}, {"a": 1}, [], [1], (1, 2), {"edge": 5}, {"edge": "k", "x": 1}, object(), b"bytes",
          {1, 2}, float("nan"), float("inf"), 2**64, -(2**63) - 1, "\ud800"],
-        ids=repr,
+        ids=case_name,
     )  # fmt: skip
     def test_values_that_are_no_primitives_are_refused(
         self, make_graph: MakeGraph, value: Any
@@ -195,7 +196,7 @@ class GraphSuite:
 
         run(story())
 
-    @pytest.mark.parametrize("key", ["", None, 5, b"k", ["k"], {}, "\udfff"], ids=repr)
+    @pytest.mark.parametrize("key", ["", None, 5, b"k", ["k"], {}, "\udfff"], ids=case_name)
     def test_keys_that_are_no_text_are_refused(self, make_graph: MakeGraph, key: Any) -> None:
         """By every method that takes a key."""
 
@@ -214,7 +215,7 @@ class GraphSuite:
 
         run(story())
 
-    @pytest.mark.parametrize("patch", [None, 5, "text", [("a", 1)]], ids=repr)
+    @pytest.mark.parametrize("patch", [None, 5, "text", [("a", 1)]], ids=case_name)
     def test_patches_that_are_no_mappings_are_refused(
         self, make_graph: MakeGraph, patch: Any
     ) -> None:

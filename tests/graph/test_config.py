@@ -8,6 +8,7 @@ import pytest
 
 from cytosol import ConfigError, Graph, GraphError
 from cytosol.graph import ConnectionGroup, MemoryStorage, Stream
+from tests.graph.case_names import case_name
 from tests.graph.running import run
 
 
@@ -67,7 +68,7 @@ class Quiet:
         ({"engines": None}, "engines"),
         ({"engines": {"e": 5}}, "'e'"),
     ],
-    ids=repr,
+    ids=case_name,
 )
 def test_what_a_config_cannot_say_is_refused(config: Any, says: str) -> None:
     """With an error that names the place."""

@@ -10,6 +10,7 @@ import pytest
 
 from cytosol import Graph, GraphError
 from cytosol.graph import MemoryStorage, NodeMap, Pointer, ReadField, ReadNodes, Write
+from tests.graph.case_names import case_name
 from tests.graph.running import run
 
 
@@ -33,7 +34,7 @@ async def use(graph: Graph, what: str) -> Any:
 
 
 @pytest.mark.parametrize(("when", "what"), KINDS)
-@pytest.mark.parametrize("result", [None, {}, "action"], ids=repr)
+@pytest.mark.parametrize("result", [None, {}, "action"], ids=case_name)
 def test_a_hook_that_returns_no_action_is_named(when: str, what: str, result: Any) -> None:
     """The error says which hook it was and what to return."""
 
@@ -174,7 +175,7 @@ def test_a_hook_may_write_under_another_key() -> None:
     run(story())
 
 
-@pytest.mark.parametrize("update", [5, None, {"n": 5}, {"n": {"a": []}}, {"": {}}], ids=repr)
+@pytest.mark.parametrize("update", [5, None, {"n": 5}, {"n": {"a": []}}, {"": {}}], ids=case_name)
 def test_an_impossible_update_of_a_hook_changes_nothing(update: Any) -> None:
     """It is checked like one of the caller."""
 

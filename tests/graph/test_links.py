@@ -20,6 +20,7 @@ from cytosol.limits import (
     LINK_UNACKNOWLEDGED_BYTES_MAX,
     LINK_UNACKNOWLEDGED_MAX,
 )
+from tests.graph.case_names import case_name
 
 
 def frames_of(link: Link) -> list[str]:
@@ -612,7 +613,7 @@ def test_a_frame_of_no_honest_peer_closes_the_connection(frame: str | bytes, rea
         ({"v": 2}, "speaks version 2"),
         ({"v": "x" * 1000}, "speaks version 'xxx"),
     ],
-    ids=repr,
+    ids=case_name,
 )
 def test_a_wrong_hello_closes_the_connection(fields: dict[str, Any], reason: str) -> None:
     """Who does not greet properly gets nothing; a server finds out without a link."""

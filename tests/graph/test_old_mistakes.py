@@ -26,6 +26,7 @@ from cytosol.graph import (
 from cytosol.graph.transports.memory import pair
 from cytosol.model.ids import OpId
 from cytosol.savestates import InMemorySaveState
+from tests.graph.case_names import case_name
 from tests.graph.running import run
 
 PROTOTYPE_NAMES = [
@@ -234,7 +235,7 @@ def test_9_the_writer_waits_for_the_router_and_gets_its_error() -> None:
     run(story())
 
 
-@pytest.mark.parametrize("value", [{"street": "Long"}, [1, 2], {}, []], ids=repr)
+@pytest.mark.parametrize("value", [{"street": "Long"}, [1, 2], {}, []], ids=case_name)
 def test_10_objects_and_lists_are_neither_stored_nor_taken_for_pointers(value: Any) -> None:
     """In the original they could be written and read as null."""
 

@@ -20,6 +20,7 @@ from cytosol import (
 )
 from cytosol.graph import MemoryStorage, Node, NodeMap, ReadNodes, SaveStateStorage, Write
 from cytosol.model.ids import OpId
+from tests.graph.case_names import case_name
 from tests.graph.running import run
 from tests.graph.suite import ODD_NAMES, Heard
 
@@ -227,7 +228,7 @@ def test_answers_may_come_in_any_order_and_form() -> None:
     "answer",
     [5, "text", b"bytes", {"a": {}}, [5], ["a"], [{}], [{"key": "a"}], [{"key": "a", "fields": 5}],
      [{"key": "a", "fields": {"x": [1]}}], [{"key": "a", "fields": {"x": [{}, 1, "no uuid"]}}]],
-    ids=repr,
+    ids=case_name,
 )  # fmt: skip
 def test_answers_that_make_no_sense_are_refused(answer: Any) -> None:
     """With a clear error; memory stays as it was, for a read and for a write."""
