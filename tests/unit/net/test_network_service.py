@@ -102,7 +102,7 @@ def test_commands_raise_in_the_caller() -> None:
     """What is wrong with a command is known at once, in the thread that gave it."""
     with devices("Alice") as (alice,):
         with pytest.raises(PairingError, match="no pair request"):
-            alice.service.command("accept_pair", alice.id[:-1] + "0", "123456")
+            alice.service.command("accept_pair", "1cca2959-e698-4bf2-853b-2957a51a86cc", "123456")
         with pytest.raises(ValueError, match="not a command"):
             alice.service.command("explode")
         alice.service.command("set_visible", False)
