@@ -16,8 +16,6 @@ def check_block(first_seed: int, histories: int, steps: int) -> None:
         check_trimmed_history(seed, 3 + seed % 3, range(steps))
         for seed in range(first_seed, first_seed + histories)
     ]
-    if histories < 20:
-        return  # too few to tell how often something happens
     assert sum(history.trims for history in done) > histories // 2
     assert sum(history.adoptions for history in done) > histories // 2
     clean = [history for history in done if history.only_clean]
@@ -35,10 +33,3 @@ def test_short_histories_agree_however_they_are_trimmed(block: int) -> None:
 def test_more_short_histories_agree_however_they_are_trimmed(block: int) -> None:
     """700 of the same size."""
     check_block(300_000 + block * 1_000, 35, 60)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("block", range(LONG_BLOCKS))
-def test_long_histories_agree_however_they_are_trimmed(block: int) -> None:
-    """100 histories of 200 steps, in which trimmed and re-issued ops are trimmed again."""
-    check_block(400_000 + block * 1_000, 5, 200)
