@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from jsonpath import UNDEFINED, JSONPathEnvironment, JSONPathError, NodeList
 
@@ -67,6 +68,10 @@ def _oracle_nodes(text: str, document: Any) -> list[tuple[tuple[str | int, ...],
         return None
 
 
+BARE_TEST = re.compile(r"@\s*(?:\]|&&|\|\||\)|,)")
+"""A test for the current node itself: the oracle asks whether it is true, not whether it exists."""
+
+
 def _same(ours: Any, theirs: Any) -> bool:
     """Compare nodes by location and by identity or type and value."""
     return len(ours) == len(theirs) and all(
@@ -81,6 +86,7 @@ def _same(ours: Any, theirs: Any) -> bool:
 @example("$..[?@[0] <= @[1]]", {"a": [1, 1.0], "b": [True, True], "c": ["a", "ü"]})
 def test_a_valid_query_selects_the_nodes_that_the_oracle_selects(text: str, document: Any) -> None:
     """Values and locations agree, in order and with duplicates."""
+    assume(not BARE_TEST.search(text))
     theirs = _oracle_nodes(text, document)
     assert theirs is not None
     query = parse_path(text).bind()
