@@ -162,3 +162,11 @@ def test_what_the_oracle_refuses_we_refuse(text: str) -> None:
     assert _oracle_nodes(text, {"a": [1]}) is None
     with pytest.raises(PathSyntaxError):
         parse_path(text)
+
+
+@given(documents)
+def test_a_test_for_the_current_node_itself_selects_every_child(document: Any) -> None:
+    """It exists, whatever its value is (RFC 9535, 2.3.5.2.1); the oracle says otherwise."""
+    children = parse_path("$[*]").bind().nodes(document)
+    assert _same(parse_path("$[?@]").bind().nodes(document), children)
+    assert not parse_path("$[?!@]").bind().nodes(document)
