@@ -467,8 +467,6 @@ class Oracle(Tree):
     def _move(self, action: Action, first: int) -> None:
         place, slot = self._source_and_destination(action)
         assert place.slot is not None  # the root has no name that could find it
-        if "origin" in self._op and moved_since(place, self._date, self._own):
-            raise Superseded
         self._check_not_inside(place, slot.owner)
         self._assign(place, "moves", (*place.moves, (self._date, self._own)))
         if isinstance(slot, KeySlot) and slot == place.slot:
@@ -496,12 +494,14 @@ class Oracle(Tree):
     def _source_and_destination(self, action: Action) -> tuple[Place, KeySlot | Position]:
         """Return what `Move` and `Copy` act on; a Position stands for the array it is not yet in.
 
-        The order is the page's: the key, then the source, then the array.
+        The order is the page's: the source, what was done to it since, then where it goes.
         """
-        if form_of(action) is Form.KEY:
-            key_slot = self._key_slot(action)
-            return self._present(action["payload"][0]), key_slot
         source = self._present(action["payload"][0])
+        is_reissued = action["action"] == "Move" and "origin" in self._op
+        if is_reissued and moved_since(source, self._date, self._own):
+            raise Superseded
+        if form_of(action) is Form.KEY:
+            return source, self._key_slot(action)
         return source, Position(self._array(action))
 
     def _check_not_inside(self, place: Place, owner: Place) -> None:
