@@ -1,8 +1,6 @@
 """The driver: feeds a machine with what the sockets bring, and does what it asks for.
 
-Lives in one loop's thread. The clock is read here and handed down. A mistake of ours in the
-machine must not take the service down: it costs the connection that met it, and is noted for the
-doctor (law: no exception leaves the service).
+Lives in one loop's thread. The clock is read here and handed down.
 """
 
 from __future__ import annotations
@@ -10,19 +8,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, assert_never
 
 from cytosol.limits import HALF_OPEN_MAX
 from cytosol.net.interfaces import broadcast_interfaces
+from cytosol.net.runner import RESCAN_S, MachineRunner, NetworkEffect
 from cytosol.net.tcp import Stream
 from cytosol.net.udp import DatagramSockets
 from cytosol.protocol.effects import (
     Close,
     Connect,
-    Effect,
-    Emit,
     Listen,
     Send,
     SendDatagram,
@@ -30,7 +26,6 @@ from cytosol.protocol.effects import (
 )
 from cytosol.protocol.inputs import (
     DatagramReceived,
-    Input,
     InterfacesChanged,
     ListenFailed,
     Started,
@@ -46,14 +41,11 @@ from cytosol.protocol.peer import PeerMachine
 
 __all__ = ["Driver"]
 
-RESCAN_S: Final = 10.0  # interfaces come and go; the wall clock is looked at as well
 CONNECT_TIMEOUT_S: Final = 10.0  # the machine gives up earlier; this only bounds our tasks
 FAREWELL_S: Final = 1.0
-PROBLEMS_MAX: Final = 100
-PAUSE_AFTER_MISTAKE_S: Final = 1.0  # a timer that fails each time must not keep us busy
 
 
-class Driver:
+class Driver(MachineRunner):
     """Run one peer machine on real sockets."""
 
     def __init__(
@@ -64,8 +56,7 @@ class Driver:
         *,
         loopback: bool,
     ) -> None:
-        self._machine = machine
-        self._emit = emit
+        super().__init__(machine, emit)
         self._loopback = loopback
         self._sockets = DatagramSockets(heartbeat_port, self._datagram)
         self._streams: dict[int, Stream] = {}
@@ -76,12 +67,6 @@ class Driver:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._is_obeying = False
-        self._is_closed = False
-        self._not_before = 0.0
-        self.peers: list[dict[str, Any]] = []
-        self.problems: deque[str] = deque(maxlen=PROBLEMS_MAX)
-        """What went wrong lately that ought not to happen, for the doctor."""
 
     # --- Life --------------------------------------------------------------------------
 
@@ -112,8 +97,7 @@ class Driver:
         """Stop the machine, let what it still says leave, and close everything."""
         if self._is_closed:
             return
-        self._guard(self._machine.stop, None)
-        self._is_closed = True
+        self._stop()
         if self._timer is not None:
             self._timer.cancel()
         tasks = [*self._tasks.values(), *self._background]
@@ -139,40 +123,6 @@ class Driver:
         return dict(self._sockets.problems)
 
     # --- Inputs ------------------------------------------------------------------------
-
-    def feed(self, event: Input) -> None:
-        """Hand an input to the machine and do what it asks for."""
-        connection_id = getattr(event, "connection_id", None)
-        self._guard(lambda now: self._machine.receive(event, now), connection_id)
-
-    def command(self, name: str, *args: Any) -> None:
-        """Call a command of the machine; what it raises about the app's request is raised."""
-        try:
-            getattr(self._machine, name)(*args, asyncio.get_running_loop().time())
-        finally:
-            self._obey()
-
-    def local_changes(self) -> None:
-        """Send on what is new in the replica."""
-        self._guard(self._machine.local_changes, None)
-
-    def _guard(self, step: Callable[[float], None], connection_id: int | None) -> None:
-        """Take a step of the machine; a mistake in it costs one connection and no more."""
-        if self._is_closed:
-            return
-        now = asyncio.get_running_loop().time()
-        try:
-            step(now)
-        except Exception as error:
-            self.problems.append(f"{type(error).__name__}: {error}")
-            self._not_before = now + PAUSE_AFTER_MISTAKE_S
-            if connection_id is not None:
-                reason = "an error inside this program; see the doctor"
-                try:
-                    self._machine.abandon(connection_id, reason, now)
-                except Exception as second:
-                    self.problems.append(f"{type(second).__name__}: {second}")
-        self._obey()
 
     def _datagram(self, data: bytes, address: tuple[str, int], own_address: str) -> None:
         self.feed(DatagramReceived(data, address, own_address))
@@ -202,20 +152,20 @@ class Driver:
 
     # --- Time --------------------------------------------------------------------------
 
-    def _arm(self) -> None:
-        """Set the one timer to the machine's deadline."""
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _call_at(self, deadline: float | None) -> None:
+        """Set the one timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = self._machine.next_deadline()
-        if deadline is not None and not self._is_closed:
-            self._timer = asyncio.get_running_loop().call_at(
-                max(deadline, self._not_before), self._due
-            )
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._due)
 
     def _due(self) -> None:
         self._timer = None
-        self._guard(self._machine.handle_timer, None)
+        super()._due()
 
     async def _rescan(self) -> None:
         """Look for new interfaces and at the wall clock, again and again."""
@@ -233,26 +183,7 @@ class Driver:
 
     # --- Effects -----------------------------------------------------------------------
 
-    def _obey(self) -> None:
-        """Do what the machine asks for, in order.
-
-        An app's callback may give us a command while we are at it; its effects wait their turn.
-        """
-        if self._is_obeying:
-            return
-        self._is_obeying = True
-        try:
-            while effects := self._machine.take_effects():
-                for effect in effects:
-                    try:
-                        self._do(effect)
-                    except Exception as error:
-                        self.problems.append(f"{type(error).__name__}: {error}")
-        finally:
-            self._is_obeying = False
-        self._arm()
-
-    def _do(self, effect: Effect) -> None:
+    def _do(self, effect: NetworkEffect) -> None:
         match effect:
             case Send():
                 stream = self._streams.get(effect.connection_id)
@@ -275,18 +206,8 @@ class Driver:
                 server = self._listeners.pop(effect.listener_id, None)
                 if server is not None:  # else it is still being opened, or has failed
                     server.close()
-            case Emit():
-                self._announce(effect.event)
             case _:
                 assert_never(effect)
-
-    def _announce(self, event: object) -> None:
-        """Hand an event to the app; what the app does wrong there is not our end."""
-        self.peers = self._machine.peers()  # whoever looks on hearing this sees it there
-        try:
-            self._emit(event)
-        except Exception as error:
-            self.problems.append(f"a listener failed: {type(error).__name__}: {error}")
 
     def _close(self, effect: Close) -> None:
         task = self._tasks.pop(effect.connection_id, None)

@@ -16,17 +16,13 @@ from cytosol.crypto.keys import KeyPair
 from cytosol.errors import NetworkError, NetworkUnavailableError
 from cytosol.net.background import BackgroundLoop
 from cytosol.net.driver import Driver
-from cytosol.protocol.parts import Identity, PeerOptions, SyncFactory
-from cytosol.protocol.peer import PeerMachine
+from cytosol.net.runner import COMMANDS, make_machine
+from cytosol.protocol.parts import SyncFactory
 from cytosol.protocol.seams import PairingsSeam, ReplicaSeam
 from cytosol.protocol.sync import SyncMachine
-from cytosol.wire.heartbeat import clean_peer_name, heartbeat_port
+from cytosol.wire.heartbeat import heartbeat_port
 
 __all__ = ["COMMANDS", "NetworkService"]
-
-COMMANDS = frozenset(
-    {"request_pair", "accept_pair", "reject_pair", "unpair", "set_visible", "set_sync_enabled"}
-)
 
 
 class NetworkService:
@@ -58,19 +54,18 @@ class NetworkService:
         self._port = heartbeat_port(app_id)
         self._emit = emit
         self._loopback = loopback
-        self._machine = PeerMachine(
-            Identity(peer_id, key_pair),
-            replica,
-            pairings,
-            sync_factory,
-            PeerOptions(
-                app_id,
-                clean_peer_name(peer_name),
-                visible_to_peers,
-                sync_enabled,
-                trust_shared_peers,
-            ),
-            os.urandom,
+        self._machine = make_machine(
+            app_id=app_id,
+            peer_id=peer_id,
+            peer_name=peer_name,
+            key_pair=key_pair,
+            replica=replica,
+            pairings=pairings,
+            visible_to_peers=visible_to_peers,
+            sync_enabled=sync_enabled,
+            trust_shared_peers=trust_shared_peers,
+            random_bytes=os.urandom,
+            sync_factory=sync_factory,
         )
         self._lock = threading.Lock()  # of starting and stopping only
         self._loop: BackgroundLoop | None = None
