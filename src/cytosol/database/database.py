@@ -1,6 +1,6 @@
 """The database: a document, its network and its file behind one object.
 
-The clock and the system's random generator are read here and handed down. Callbacks run in the
+The clock and chance come from its `Surroundings` and are handed down. Callbacks run in the
 thread that dispatched, or, for what comes from peers, in one thread of the database; the
 network's thread never waits for one.
 """
@@ -8,8 +8,6 @@ network's thread never waits for one.
 from __future__ import annotations
 
 import base64
-import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,6 +20,7 @@ from cytosol.database.joins import PeerReplica
 from cytosol.database.listeners import Listener, Listeners
 from cytosol.database.network_actions import NetworkAction, network_command
 from cytosol.database.pairings import PairingStore
+from cytosol.database.surroundings import REAL, Caller, Network, Surroundings
 from cytosol.database.transaction import TransactionContext
 from cytosol.database.waiting import Closing, checked_timeout, wait_for, watch
 from cytosol.document.document import Document
@@ -31,8 +30,6 @@ from cytosol.errors import ActionError, FailureError, NetworkError
 from cytosol.graph.graph import Graph
 from cytosol.model.ids import PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
-from cytosol.net.service import NetworkService
-from cytosol.net.worker import Worker
 from cytosol.path import Variables, parse_path
 from cytosol.protocol.events import PeerConnected, PeerDisconnected, PeersChanged
 from cytosol.protocol.seams import ReplicaSeam
@@ -69,18 +66,20 @@ class Database:
         *,
         min_history: int,
         max_history: int,
+        surroundings: Surroundings = REAL,
     ) -> None:
+        self._surroundings = surroundings
         self._listeners = Listeners()
         self._closing = Closing()
-        self._worker: Worker | None = None
-        self._network: NetworkService | None = None
+        self._worker: Caller | None = None
+        self._network: Network | None = None
         self._options = options
         self._history_limits = min_history, max_history
         self._app = app
         self._document = Document(
             save_state,
-            now_ms=lambda: time.time_ns() // 1_000_000,
-            random_bytes=os.urandom,
+            now_ms=surroundings.now_ms,
+            random_bytes=surroundings.random_bytes,
             report=lambda error: self._listeners.emit(CallbackError(error)),
             after_write=self._tell_network,
             min_history=min_history,
@@ -89,7 +88,9 @@ class Database:
         journal = self._document.journal
         journal.open()
         try:
-            self._identity: Identity = open_identity(journal, format_id(app), os.urandom)
+            self._identity: Identity = open_identity(
+                journal, format_id(app), surroundings.random_bytes
+            )
             self._pairings = PairingStore(journal, self._pairings_changed)
             self._pairings.load()
             self._document.set_sources(
@@ -116,8 +117,8 @@ class Database:
 
     def _start_network(self) -> None:
         options = self._options
-        self._worker = Worker("cytosol-callbacks")
-        self._network = NetworkService(
+        self._worker = self._surroundings.caller("cytosol-callbacks")
+        self._network = self._surroundings.network(
             app_id=self._app,
             peer_id=self._identity.peer_id,
             peer_name=options.peer_name,

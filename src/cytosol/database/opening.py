@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from cytosol.database.database import Database, NetworkOptions
+from cytosol.database.surroundings import REAL, Surroundings
 from cytosol.errors import ActionError
 from cytosol.limits import HISTORY_DEFAULT_MAX, LAMPORT_MAX
 from cytosol.model.ids import parse_id
 from cytosol.model.json import copy_json
 from cytosol.savestates import SaveState, SqliteSaveState
 
-__all__ = ["open"]
+__all__ = ["open", "open_in"]
 
 
 def open(  # `cytosol.open` is the name users expect, as in gzip.open
@@ -45,6 +46,38 @@ def open(  # `cytosol.open` is the name users expect, as in gzip.open
     DatabaseError for the file of another app, and NetworkUnavailableError when no socket can be
     opened.
     """
+    return open_in(
+        REAL,
+        save_state,
+        app_id=app_id,
+        peer_name=peer_name,
+        min_history=min_history,
+        max_history=max_history,
+        visible_to_peers=visible_to_peers,
+        sync_enabled=sync_enabled,
+        network=network,
+        trust_shared_peers=trust_shared_peers,
+        loopback=loopback,
+        durability=durability,
+    )
+
+
+def open_in(
+    surroundings: Surroundings,
+    save_state: SaveState | str | os.PathLike[str] | None,
+    *,
+    app_id: str,
+    peer_name: str | None,
+    min_history: int,
+    max_history: int,
+    visible_to_peers: bool,
+    sync_enabled: bool,
+    network: bool,
+    trust_shared_peers: bool,
+    loopback: bool,
+    durability: str,
+) -> Database:
+    """Open a database in other surroundings than the machine's own; otherwise as `open`."""
     if type(app_id) is not str:
         raise ActionError(
             f"app_id is a UUID as a string, the same on all devices of an app, not {app_id!r}"
@@ -66,7 +99,14 @@ def open(  # `cytosol.open` is the name users expect, as in gzip.open
         _checked_name(peer_name), visible_to_peers, sync_enabled, trust_shared_peers, loopback
     )
     state = _save_state(save_state, durability)
-    database = Database(state, app, options, min_history=min_history, max_history=max_history)
+    database = Database(
+        state,
+        app,
+        options,
+        min_history=min_history,
+        max_history=max_history,
+        surroundings=surroundings,
+    )
     if network:
         try:
             database._start_network()
