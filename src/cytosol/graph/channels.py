@@ -101,10 +101,10 @@ class Channel:
 class Waiting:
     """One `pull` that waits for the answers of several connections."""
 
-    __slots__ = ("_open", "done", "nodes", "refused")
+    __slots__ = ("_open", "answers", "done", "refused")
 
     def __init__(self, done: asyncio.Future[None]) -> None:
-        self.nodes = NodeMap()
+        self.answers: dict[Channel, NodeMap] = {}
         self.refused: list[str] = []
         self.done = done
         self._open: set[tuple[int, int]] = set()

@@ -40,7 +40,7 @@ from cytosol.graph.messages import (
     parse_message,
     parts_of,
 )
-from cytosol.graph.node import Node
+from cytosol.graph.node import Node, merge_node
 from cytosol.graph.notes import Notes
 from cytosol.graph.rules import Route, Rules, patch_of
 from cytosol.limits import (
@@ -162,8 +162,9 @@ class Router:
 
         Connections that have gone offline are not asked; one that was never online yet is: it
         may be about to connect. Who does not answer in time is not waited
-        for, neither then nor later, until it speaks again. Raises PermissionDeniedError if
-        somebody refused and nobody else had all of the nodes.
+        for, neither then nor later, until it speaks again. Nobody is asked for what it may not
+        read, as the question names the key; an answer counts as far as its sender may write it.
+        Raises PermissionDeniedError if somebody refused and nobody else had all of the nodes.
         """
         targets = self._courier.targets(action.network or ()).values()
         channels = [channel for channel in targets if not channel.is_gone]
@@ -171,12 +172,30 @@ class Router:
             return Finished([])
         waiting = Waiting(asyncio.get_running_loop().create_future())
         keys = tuple(action.keys)
+        if not self._rules.allow_all:
+            return self._pulled_by_rules(waiting, keys, channels)
         for channel in channels:
-            for start in range(0, len(keys), MESSAGE_NODES_MAX):
-                self._ask(channel, waiting, keys[start : start + MESSAGE_NODES_MAX])
+            self._ask(channel, waiting, keys)
         return self._pulled(waiting, keys)
 
+    async def _pulled_by_rules(
+        self, waiting: Waiting, keys: tuple[str, ...], channels: list[Channel]
+    ) -> list[Node]:
+        readable = []
+        for channel in channels:
+            who = channel.identity
+            readable.append([key for key in keys if await self._rules.allows("read", who, key)])
+        # All at once: a first answer must not find that nobody else is asked.
+        for channel, names in zip(channels, readable, strict=True):
+            if self._courier.channels.get(channel.connection.id) is channel and not channel.is_gone:
+                self._ask(channel, waiting, tuple(names))
+        return await self._pulled(waiting, keys)
+
     def _ask(self, channel: Channel, waiting: Waiting, keys: tuple[str, ...]) -> None:
+        for start in range(0, len(keys), MESSAGE_NODES_MAX):
+            self._ask_part(channel, waiting, keys[start : start + MESSAGE_NODES_MAX])
+
+    def _ask_part(self, channel: Channel, waiting: Waiting, keys: tuple[str, ...]) -> None:
         number = self._courier.next_number()
         if len(channel.asked) >= REQUESTS_WAITING_MAX:  # the oldest has long been given up
             del channel.asked[next(iter(channel.asked))]
@@ -205,9 +224,28 @@ class Router:
                 for number, asked in [*channel.asked.items()]:
                     if asked.waiting is waiting:
                         del channel.asked[number]
-        if waiting.refused and any(key not in waiting.nodes for key in keys):
+        nodes = await self._believed(waiting)
+        if waiting.refused and any(key not in nodes for key in keys):
             raise _denied(waiting.refused, "reading", keys)
-        return list(waiting.nodes.nodes.values())
+        return list(nodes.nodes.values())
+
+    async def _believed(self, waiting: Waiting) -> NodeMap:
+        """Merge the answers, without the nodes whose sender may not write what is new in them."""
+        nodes = NodeMap()
+        for channel, answers in waiting.answers.items():
+            for key, node in answers:
+                try:
+                    here = None if self._rules.allow_all else self._graph._node(key)
+                    news = node if here is None else merge_node(here.copy(), node).update
+                    if (
+                        self._rules.allow_all
+                        or news.is_blank
+                        or await self._allows("write", channel, [(key, patch_of(news))])
+                    ):
+                        nodes.add(node)
+                except GraphError:  # together they have more fields than a node may
+                    self.counts["malformed"] += 1
+        return nodes
 
     def close(self) -> Awaitable[None]:
         """Stop; what is not acknowledged is noted in the storage, where it keeps notes."""
@@ -337,7 +375,7 @@ class Router:
             check_ids(answer.nodes, self._graph.clock)
             for key, node in answer.nodes:
                 if key in asked.keys:
-                    asked.waiting.nodes.add(node)
+                    asked.waiting.answers.setdefault(channel, NodeMap()).add(node)
                 else:
                     self.counts["unasked"] += 1
         except GraphError:

@@ -126,7 +126,9 @@ class Rules:
             verdict &= await self.allows(kind, identity, key, patch)
         return verdict
 
-    async def allows(self, kind: Kind, identity: Identity, key: str, patch: Patch | None) -> bool:
+    async def allows(
+        self, kind: Kind, identity: Identity, key: str, patch: Patch | None = None
+    ) -> bool:
         """Tell whether one node is allowed to be read, or written as `patch` says."""
         route = next((route for route in self._routes if route.matches(key)), None)
         if route is None:
