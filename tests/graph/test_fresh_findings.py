@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
+import pytest
+
+from cytosol import Graph
 from cytosol.graph.router import Router
 from cytosol.graph.rules import Patch, Route
 from cytosol.graph.storage import MemoryStorage
@@ -81,5 +85,50 @@ def test_nobody_is_asked_for_what_it_may_not_read() -> None:
         await server.read("users/bob")
         await settle()
         assert 1 == len(stranger.of("pull"))
+
+    run(main())
+
+
+# --- Queries and keys -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("$[?@.self == @]", ["c", "d"]),
+        ("$[?@.self == $.c]", ["c"]),
+        ("$[?@.other == $.d]", ["c"]),
+        ("$[?@.other != @.self]", ["c", "d"]),
+        ("$[?@.self <= $.d]", ["d"]),
+        ("$[?value($.c.other) == @]", ["d"]),
+        ("$[?$ == @]", []),
+    ],
+)
+def test_nodes_in_a_circle_can_be_compared(path: str, expected: list[str]) -> None:
+    """A node equals itself and no other, however alike they are."""
+
+    async def main() -> None:
+        graph = Graph()
+        c, d = await graph.write("c", {}), await graph.write("d", {})
+        for node, other in ((c, d), (d, c)):
+            await node.write("self", node)
+            await node.write("other", other)
+        assert expected == [node.key for node in await graph.query(path)]
+
+    run(main())
+
+
+def test_a_key_of_a_type_of_its_own_is_read_as_it_is_written() -> None:
+    """As the members of an enumeration of texts are."""
+
+    class Key(StrEnum):
+        BOOK = "book"
+
+    async def main() -> None:
+        graph = Graph()
+        written = await graph.write(Key.BOOK, {"x": 1})
+        assert written is await graph.read(Key.BOOK)
+        assert [written] == await graph.nodes([Key.BOOK])
+        assert str is type(written.key)
 
     run(main())

@@ -49,7 +49,7 @@ class Run:
     """One evaluation: the root of the document, and the steps that are left.
 
     A document is a tree. Where containers may hold each other in cycles, as nodes of a graph
-    do, `may_cycle` is true, and `..` visits each of them once.
+    do, `may_cycle` is true: `..` visits each of them once, and each equals only itself.
     """
 
     __slots__ = ("left", "root")
@@ -78,6 +78,8 @@ def equal(left: JsonValue, right: JsonValue, run: Run) -> bool:
     """Compare as `==` does (RFC 9535, 2.3.5.2.2): two Nothings are equal."""
     kind = type(left)
     if kind is dict and type(right) is dict:
+        if run.may_cycle:
+            return left is right
         run.spend(len(left))
         return len(left) == len(right) and all(
             key in right and equal(item, right[key], run) for key, item in left.items()
