@@ -191,8 +191,10 @@ class Graph:
         `force=True` to ask them although the node is cached; all others go to hooks and
         plugins. Seed: db.read.
         """
+        if type(key) is not str:
+            key = checked_key(key)
         if self._is_read_plain and not options:
-            node = self._node(key) if type(key) is str else None
+            node = self._node(key)
             if node is not None:
                 loaded = self._loaded
                 if loaded is None or key in loaded:
