@@ -191,7 +191,10 @@ class Oracle(Tree):
         if origin in self._origins:
             return ((*self._origins[origin], 0),)
         self._origins[origin] = self._own
-        is_known = len(origin) == 1 and origin[0][:2] in self._known
+        author, index, _ = origin[0]
+        whole = ((author, index, 0),)
+        is_part = origin != whole and whole in self._origins
+        is_known = len(origin) == 1 and ((author, index) in self._known or is_part)
         return origin if is_known or self._find(origin) is not None else None
 
     def _transact(self, actions: list[Action]) -> None:

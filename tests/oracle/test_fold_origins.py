@@ -115,6 +115,22 @@ def test_an_origin_with_an_offset_has_no_effect_if_its_op_comes_later():
     assert history.document() == {"a": [1]}
 
 
+def test_an_origin_with_an_offset_has_no_effect_if_its_op_was_re_issued_before():
+    """Whoever forgot what that op made still knows that it was there."""
+    history = History()
+    history.do("Set", "a", payload=1, origin=LOST)
+    history.do("Set", "b", payload=2, origin=nth(LOST, 1), by=BOB)
+    assert history.document() == {"a": 1}
+
+
+def test_an_origin_with_an_offset_has_its_turn_if_its_op_failed():
+    """What failed made nothing."""
+    history = History()
+    history.do("Set", nth({"author": CAROL, "index": 1}, 0), "a", payload=1, origin=LOST)
+    history.do("Set", "b", payload=2, origin=nth(LOST, 1), by=BOB)
+    assert history.failed() == ({"b": 2}, [([], MISSING)])
+
+
 def test_the_names_of_a_re_issued_piece_find_what_the_original_made_from_there_on():
     """Number 0 of the piece is the number that its origin says."""
     history = History()
@@ -184,14 +200,14 @@ def test_what_an_origin_finds_counts_at_that_moment_only():
     assert oracle.find(nth(whole, 1)) is not oracle.find(part)
 
 
-def test_an_origin_that_finds_only_a_position_has_its_effect():
-    """A Move makes no place; only places are found."""
+def test_an_origin_with_an_offset_has_no_effect_though_it_finds_only_a_position():
+    """A Move makes no place, but the whole was there."""
     history = History()
     items = history.do("Set", "items", payload=[1])
     move = act("Move", items, 1, source=nth(items, 1))
     history.transaction(act("InitObject", "box"), move, origin=LOST)
     history.do("Set", "b", payload=2, origin=nth(LOST, 1))
-    assert history.document() == {"b": 2, "box": {}, "items": [1]}
+    assert history.document() == {"box": {}, "items": [1]}
 
 
 def test_the_names_of_a_part_that_came_too_late_count_on_from_its_origin():

@@ -16,7 +16,7 @@ from cytosol.crdt.dates import Dates
 from cytosol.crdt.find import Finder
 from cytosol.crdt.log import NO_INDEX, Act, Coded, Log, Row
 from cytosol.crdt.mutate import Failed
-from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, Names
+from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, OFFSET_MASK, Names
 from cytosol.crdt.quick import CREATED
 from cytosol.crdt.savepoints import SavePoints
 from cytosol.crdt.tree import MISSING, Place, Step, Tree
@@ -335,7 +335,10 @@ class Replica:
         origins = self.tree.origins
         first = origins.get(origin)
         if first is None and (
-            (origin >= 0 and self._knows(self.names.name(origin)))
+            (
+                origin >= 0
+                and (origin & ~OFFSET_MASK in origins or self._knows(self.names.name(origin)))
+            )
             or self.finder.find(origin) is not None
         ):
             first = origin

@@ -162,3 +162,23 @@ def test_any_ops_on_top_of_a_base_give_one_outcome_in_any_order_of_arrival(block
             assert not replica.waiting
             outcomes.append(outcome(replica))
         assert outcomes[0] == outcomes[1] == outcomes[2], f"seed {seed}"
+
+
+def test_a_part_of_what_was_re_issued_and_removed_does_not_come_back() -> None:
+    """A base forgets what is gone, but not that the whole was there."""
+    lost = Name(ELSE, 1)
+    ops = [
+        Op(2, THEM, 0, 0, Body(Kind.SET, key="box", payload={"x": 1}), origin=lost),
+        Op(3, THEM, 2, 0, Body(Kind.DELETE, Name(THEM, 2))),
+    ]
+    part = Body(Kind.SET, key="x", payload=1)
+    late = Op(5, US, 0, 0, part, origin=Name(ELSE, 1, 1))
+    outcomes = []
+    for trims in (False, True):
+        replica = Replica(US)
+        replica.merge(ops)
+        if trims:
+            replica.trim_to(2)
+        replica.merge([late])
+        outcomes.append(outcome(replica))
+    assert outcomes == [("{}", [])] * 2
