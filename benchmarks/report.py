@@ -23,6 +23,8 @@ class Results:
     def add(self, workload: str, library: str, answer: Mapping[str, Any]) -> None:
         """Take one line that `benchmarks.one` printed."""
         reason = answer.get("unable") or answer.get("not_yet")
+        if reason == "–":  # nobody asks this library for it
+            return
         if reason is not None:
             prefix = "not yet: " if "not_yet" in answer else ""
             self.reasons[workload, library] = prefix + str(reason)
