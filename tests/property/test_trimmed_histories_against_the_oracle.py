@@ -33,3 +33,13 @@ def test_short_histories_agree_however_they_are_trimmed(block: int) -> None:
 def test_more_short_histories_agree_however_they_are_trimmed(block: int) -> None:
     """700 of the same size."""
     check_block(300_000 + block * 1_000, 35, 60)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("block", range(LONG_BLOCKS))
+def test_long_histories_agree_however_they_are_trimmed(block: int) -> None:
+    """100 histories of five peers and 200 steps, in which adoptions cross again and again."""
+    first = 400_000 + block * 1_000
+    done = [check_trimmed_history(seed, 5, range(200)) for seed in range(first, first + 5)]
+    assert sum(history.trims for history in done)
+    assert sum(history.adoptions for history in done)
