@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cytosol import Graph
+import cytosol
+from cytosol import Graph, GraphError, JsonFileSaveState, SqliteSaveState
+from cytosol.graph import ConnectionGroup
 from cytosol.graph.router import Router
 from cytosol.graph.rules import Patch, Route
-from cytosol.graph.storage import MemoryStorage
+from cytosol.graph.storage import MemoryStorage, SaveStateStorage
+from cytosol.savestates import SaveState
 from tests.graph.routing import Stranger, settle, stranger_of
 from tests.graph.running import run
 from tests.graph.test_router import AUTHOR, node_json
@@ -132,3 +137,72 @@ def test_a_key_of_a_type_of_its_own_is_read_as_it_is_written() -> None:
         assert str is type(written.key)
 
     run(main())
+
+
+# --- Storages, callbacks, authors, words ------------------------------------------------------
+
+
+@pytest.mark.parametrize("save_state", [SqliteSaveState, JsonFileSaveState])
+def test_the_file_of_a_database_is_no_storage_of_a_graph(
+    tmp_path: Path, save_state: type[SaveState]
+) -> None:
+    """Nodes between the records of a readable file made the database call it damaged."""
+    file = tmp_path / "notes"
+    app = "82feacaf-3ae0-41c2-9aff-dd7dcb0a2a80"
+    cytosol.open(save_state(file), app_id=app, sync_enabled=False).close()
+    with pytest.raises(GraphError, match=r"holds a database: .* `db.graph\(\)`"):
+        SaveStateStorage(save_state(file))
+    cytosol.open(save_state(file), app_id=app, sync_enabled=False).close()
+
+
+def test_a_storage_that_cannot_tidy_up_does_not_bring_a_node_back() -> None:
+    """When `remove` raises, the deletion is stored already: it stands, and is reported."""
+
+    class Untidy(MemoryStorage):
+        def remove(self, action: Any) -> Any:
+            raise OSError("busy")
+
+    async def main() -> None:
+        reported: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: reported.append(what))
+        storage = Untidy()
+        graph = Graph({"storage": storage})
+        updates: list[Any] = []
+        graph.on("update", updates.append)
+        await graph.write("n", {"x": 1})
+        await graph.delete("n")
+        assert await graph.read("n") is None
+        assert await Graph({"storage": storage}).read("n") is None
+        assert 2 == len(updates)
+        assert [OSError] == [type(what["exception"]) for what in reported]
+
+    asyncio.run(main())
+
+
+def test_an_async_callback_is_refused() -> None:
+    """It would never run, and nobody would be told."""
+
+    async def callback(nodes: Any) -> None: ...
+
+    graph = Graph()
+    graph.write("n", {})
+    for emitter in (graph, graph.value("n"), ConnectionGroup()):
+        event = "add" if isinstance(emitter, ConnectionGroup) else "update"
+        with pytest.raises(GraphError, match="an async function and would never run"):
+            emitter.on(event, callback)
+
+
+@pytest.mark.parametrize("author", ["sixteen letters!", b"short", bytearray(16), 5])
+def test_an_author_is_bytes(author: Any) -> None:
+    """A text of 16 letters passed, and no merge could compare it."""
+    with pytest.raises(GraphError, match="an author is 16 bytes, not "):
+        Graph(author=author)
+
+
+@pytest.mark.parametrize(
+    "value", [b"x", {1}, 1j, object(), Graph()], ids=["bytes", "set", "complex", "object", "graph"]
+)
+def test_what_is_no_json_is_not_called_a_list(value: Any) -> None:
+    """The error names the type, and what a value can be."""
+    with pytest.raises(GraphError, match=r"of the type \w+: a value is a text, a number"):
+        Graph().write("n", {"f": value})

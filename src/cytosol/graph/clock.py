@@ -22,8 +22,9 @@ class Clock:
     __slots__ = ("author", "index")
 
     def __init__(self, author: bytes, index: int = 0) -> None:
-        if len(author) != 16:
-            raise GraphError(f"an author is 16 bytes, not {len(author)}; pass `uuid4().bytes`")
+        if not isinstance(author, bytes) or len(author) != 16:
+            given = len(author) if isinstance(author, bytes) else repr(author)
+            raise GraphError(f"an author is 16 bytes, not {given}; pass `uuid4().bytes`")
         self.author = author
         self.index = index
         """The greatest index given or observed so far."""

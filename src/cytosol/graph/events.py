@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -37,13 +38,18 @@ class Listeners:
         self._by_name: dict[str, list[Subscription]] = {name: [] for name in names}
 
     def on(self, event: str, callback: Callback) -> Subscription:
-        """Register `callback`. Raises GraphError for an unknown event, or for no callable."""
+        """Register `callback`. Raises GraphError for an unknown event, or for no plain function."""
         callbacks = self._by_name.get(event) if isinstance(event, str) else None
         if callbacks is None:
             known = " and ".join(f'"{name}"' for name in self._by_name)
             raise GraphError(f"there is no event {event!r}; the events are {known}")
         if not callable(callback):
             raise GraphError(f"a callback for {event!r} must be callable, not {callback!r}")
+        if inspect.iscoroutinefunction(callback):
+            raise GraphError(
+                f"{callback!r} is an async function and would never run: give a plain function, "
+                "which may put what it hears into an asyncio.Queue"
+            )
         return Subscription(callbacks, callback)
 
     def emit(self, event: str, *payload: Any) -> list[Exception]:

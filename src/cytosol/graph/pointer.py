@@ -7,6 +7,7 @@ Nodes cannot contain other nodes (seed: Mytosis, Introduction). A relationship i
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -146,9 +147,15 @@ def _checked_other(value: object, where: str) -> Value:
         return _checked_integer(int.__int__(value), where)
     if isinstance(value, float):
         return checked_value(float.__float__(value), where)
+    kind = type(value).__name__
+    if isinstance(value, Mapping | list | tuple):
+        raise GraphError(
+            f"{where} cannot be a {kind}: nodes cannot contain other nodes or lists; "
+            'write a pointer (another node, or {"edge": key}), or one field for each part'
+        )
     raise GraphError(
-        f"{where} cannot be a {type(value).__name__}: nodes cannot contain other nodes or lists; "
-        'write a pointer (another node, or {"edge": key}), or one field for each part'
+        f"{where} cannot be of the type {kind}: a value is a text, a number, True, False, None "
+        "or a pointer"
     )
 
 

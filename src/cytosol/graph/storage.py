@@ -72,7 +72,8 @@ class SaveStateStorage:
 
     Each write is one batch: after a crash all of it is there, or nothing, and what was awaited
     is durable as far as the save state promises. Raises DatabaseLockedError if another process
-    or database is the owner. `close` (or closing the graph) gives the save state free.
+    or database is the owner, GraphError for the file of a database, which would not open any
+    more with nodes in it. `close` (or closing the graph) gives the save state free.
     """
 
     def __init__(self, save_state: SaveState) -> None:
@@ -84,6 +85,12 @@ class SaveStateStorage:
         self._save_state = save_state
         self._is_closed = False
         save_state.open()
+        if save_state.get("meta/format") is not None:
+            save_state.close()
+            raise GraphError(
+                f"'{save_state.path}' holds a database: take another file for the nodes, or open "
+                "the database and use `db.graph()`"
+            )
         self.notes = _SavedNotes(save_state)
         """Small records of others, such as what a router remembers about its peers."""
 

@@ -15,6 +15,7 @@ from cytosol.graph.awaiting import outcome
 from cytosol.graph.clock import ZERO
 from cytosol.graph.collection import NodeMap, merge_into
 from cytosol.graph.config import checked_network, checked_storage
+from cytosol.graph.connection import report
 from cytosol.graph.hooks import run_hooks, turns_of_hook
 from cytosol.graph.node import Delta, Node, Restamp, merge_node
 from cytosol.graph.patches import stamped_changes
@@ -165,7 +166,10 @@ async def _store(graph: Graph, action: Write, loaded: NodeMap, changes: NodeMap)
     gone = NodeMap()
     gone.nodes = {key: node for key, node in full.nodes.items() if not node.exists}
     if gone.nodes and hasattr(storage, "remove"):
-        await outcome(storage.remove(replace(action, graph=gone)))
+        try:
+            await outcome(storage.remove(replace(action, graph=gone)))
+        except Exception as error:  # what is stored cannot be undone; this only tidies up
+            report(error, "a storage could not remove what was deleted; the deletion stands")
     return action
 
 
