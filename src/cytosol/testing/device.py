@@ -1,0 +1,331 @@
+"""One device of a world: a real database, and what can happen to the machine that it runs on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cytosol.crdt.actions import DataAction
+from cytosol.database.database import Database
+from cytosol.database.listeners import Listener
+from cytosol.database.network_actions import NetworkAction
+from cytosol.database.opening import open_in
+from cytosol.database.surroundings import Surroundings
+from cytosol.database.transaction import TransactionContext
+from cytosol.document.subscriptions import Subscription
+from cytosol.errors import DatabaseClosedError, DatabaseError
+from cytosol.limits import HISTORY_DEFAULT_MAX
+from cytosol.model.json import JsonValue
+from cytosol.path import Variables
+from cytosol.testing.clock import EPOCH_S
+from cytosol.testing.disk import PowerCut, VirtualDisk, VirtualSaveState
+from cytosol.testing.host import VirtualCaller, VirtualService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cytosol.testing.world import World
+
+__all__ = ["Backup", "Device"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy of a device's disk, and how many writes the ledger had from the device by then."""
+
+    disk: VirtualDisk
+    writes: int
+
+
+class Device:
+    """A database whose disk, network, clock and chance are virtual; made by `World.device`.
+
+    It has the API of `Database`, and `db` is one, made anew at each start. `app`, if the world
+    was given one, is what it made of that database.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        ip_address: str,
+        disk: VirtualDisk,
+        app: Callable[[Database], Any] | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.world = world
+        self.name = name
+        self.ip_address = ip_address
+        self.disk = disk
+        self.writes = 0
+        """How many writes the ledger knows from here."""
+        self.clock_error_s = 0.0
+        self.app: Any = None
+        self._app_factory = app
+        self._options = {
+            "min_history": 0,
+            "max_history": HISTORY_DEFAULT_MAX,
+            "visible_to_peers": True,
+            "sync_enabled": True,
+            "trust_shared_peers": True,
+            **options,
+        }
+        self._chance = random.Random(world.chance.getrandbits(64))
+        self._db: Database | None = None
+        self._service: VirtualService | None = None
+        self._caller: VirtualCaller | None = None
+
+    def __repr__(self) -> str:
+        return f"<Device {self.name}, {'up' if self.is_up else 'down'}>"
+
+    # --- What the database takes from its world ------------------------------------------
+
+    def wall_clock_s(self) -> float:
+        """Return what this device's wall clock says, in seconds since 1970."""
+        return EPOCH_S + self.world.clock.now + self.clock_error_s
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return bytes that depend on the world's seed only."""
+        return self._chance.randbytes(count)
+
+    def note_written(self) -> None:
+        """Take note that a dispatch that changed something is durable."""
+        self.world.written(self)
+
+    def _make_network(self, **settings: Any) -> VirtualService:
+        self._service = VirtualService(self, self.world.network, **settings)
+        return self._service
+
+    def _make_caller(self, name: str) -> VirtualCaller:
+        self._caller = VirtualCaller(self.world.clock)
+        return self._caller
+
+    # --- Life ----------------------------------------------------------------------------
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the program runs."""
+        return self._db is not None
+
+    @property
+    def db(self) -> Database:
+        """The real database; raises DatabaseClosedError while the device is down."""
+        if self._db is None:
+            raise DatabaseClosedError(f"the device {self.name} is down; start it first")
+        return self._db
+
+    def start(self) -> Device:
+        """Start the program with what is on the disk; does nothing if it runs."""
+        if self._db is not None:
+            return self
+        surroundings = Surroundings(
+            now_ms=lambda: int(self.wall_clock_s() * 1000),
+            random_bytes=self.random_bytes,
+            network=self._make_network,
+            caller=self._make_caller,
+        )
+        with self._dying():
+            self._db = open_in(
+                surroundings,
+                VirtualSaveState(self.disk),
+                app_id=self.world.app_id,
+                peer_name=self.name,
+                network=True,
+                loopback=False,
+                durability="full",
+                **self._options,
+            )
+            self.world.started(self)
+            if self._app_factory is not None:
+                self.app = self._app_factory(self._db)
+        return self
+
+    def stop(self) -> None:
+        """End the program in order; does nothing if it is down."""
+        db = self._db
+        if db is not None:
+            with self._dying():
+                db.close()
+            self._db = None
+
+    def crash(self, *, power: bool = True) -> None:
+        """End the program at once: writes that were not flushed are lost, or torn.
+
+        In a power cut the others notice only silence; if just the program dies (`power=False`) the
+        system resets its connections, and nothing that was written is lost.
+        """
+        if self._service is not None:
+            self._service.vanish(silently=power)
+        if self._caller is not None:
+            self._caller.vanish()
+        if self._db is not None and power:
+            self.disk.crash(self._chance)
+        self._db = self._service = self._caller = None
+
+    def restart(self) -> Device:
+        """Start again, after stopping in order if it runs."""
+        self.stop()
+        return self.start()
+
+    @contextmanager
+    def _dying(self) -> Iterator[None]:
+        """Let the device die of a power cut, which goes on to the caller."""
+        try:
+            yield
+        except PowerCut:
+            self.crash()
+            raise
+
+    # --- What may happen to it -----------------------------------------------------------
+
+    def cut_power_at_write(self, count: int = 1) -> None:
+        """Cut the power in the middle of the n-th write to the disk from now on.
+
+        A dispatch in which that happens raises PowerCut; whether it is on the disk is not known.
+        """
+        self.disk.cut_power_after(count)
+
+    def fill_disk(self, free_bytes: int = 0) -> None:
+        """Leave no more than some bytes free on the disk."""
+        self.disk.capacity = self.disk.used_bytes() + free_bytes
+
+    def free_disk(self) -> None:
+        """Let there be space on the disk again."""
+        self.disk.capacity = None
+
+    def move_clock(self, seconds: float) -> None:
+        """Set the wall clock forward, or back with a negative number."""
+        self.clock_error_s += seconds
+
+    def move_to(self, ip_address: str | None = None) -> None:
+        """Get another address, as on joining another network; it is noticed within 10 s."""
+        self.ip_address = ip_address or self.world.free_address()
+
+    def backup(self) -> Backup:
+        """Return a copy of the disk."""
+        return Backup(self.disk.copy(), self.writes)
+
+    def restore(self, backup: Backup) -> None:
+        """Go on with an older copy of the disk, in a way that the program cannot notice.
+
+        Nobody promised what was written here after the backup was made, unless another device
+        has it.
+        """
+        self.crash()
+        self.disk = backup.disk.copy()
+        self.world.ledger.restored(self.name, backup.writes)
+        self.start()
+
+    def clone(self, name: str | None = None) -> Device:
+        """Start another device with a copy of this disk: same keys, same pairings, same ids."""
+        return self.world._clone(self, name)
+
+    # --- The database --------------------------------------------------------------------
+
+    def dispatch(
+        self, action: DataAction | NetworkAction | Mapping[str, Any], return_failures: bool = False
+    ) -> list[dict[str, JsonValue]] | None:
+        """As `Database.dispatch`; raises PowerCut if the device dies of it."""
+        with self._dying():
+            return self.db.dispatch(action, return_failures)
+
+    def transaction(self) -> TransactionContext:
+        """As `Database.transaction`."""
+        return self.db.transaction()
+
+    def query_once(self, path: str, variables: Variables = ()) -> list[JsonValue]:
+        """As `Database.query_once`."""
+        return self.db.query_once(path, variables)
+
+    def query_once_meta(self, path: str, variables: Variables = ()) -> list[JsonValue]:
+        """As `Database.query_once_meta`."""
+        return self.db.query_once_meta(path, variables)
+
+    def get(self, *steps: str | int, default: Any = None) -> JsonValue:
+        """As `Database.get`."""
+        return self.db.get(*steps, default=default)
+
+    def subscribe(
+        self,
+        path: str,
+        callback: Callable[..., None],
+        *,
+        variables: Variables = (),
+        deltas: bool = False,
+    ) -> Subscription:
+        """As `Database.subscribe`; ends with the program, as all subscriptions do."""
+        return self.db.subscribe(path, callback, variables=variables, deltas=deltas)
+
+    def subscribe_meta(
+        self,
+        path: str,
+        callback: Callable[..., None],
+        *,
+        variables: Variables = (),
+        deltas: bool = False,
+    ) -> Subscription:
+        """As `Database.subscribe_meta`."""
+        return self.db.subscribe_meta(path, callback, variables=variables, deltas=deltas)
+
+    def on(self, event: str, callback: Callable[[Any], None]) -> Listener:
+        """As `Database.on`."""
+        return self.db.on(event, callback)
+
+    def dismiss_failures(self, ids: Sequence[Mapping[str, Any]]) -> None:
+        """As `Database.dismiss_failures`."""
+        self.db.dismiss_failures(ids)
+
+    def check(self) -> None:
+        """As `Database.check`."""
+        self.db.check()
+
+    @property
+    def peer_id(self) -> str:
+        """This device's id, a UUID."""
+        return self.db.peer_id
+
+    @property
+    def document(self) -> Any:
+        """A copy of the whole document."""
+        return self.db.query_once("$")[0]
+
+    @property
+    def failures(self) -> list[JsonValue]:
+        """The ops that could not be applied."""
+        return self.db.query_once_meta("$.failures[*]")
+
+    def state_hash(self) -> str:
+        """As `Database.state_hash`."""
+        return self.db.state_hash()
+
+    # --- Whom it knows -------------------------------------------------------------------
+
+    def peers(self) -> list[dict[str, Any]]:
+        """Return the rows of `$.peers` as the network machine has them now."""
+        return [] if self._service is None else self._service.machine.peers()
+
+    def sees(self, other: Device) -> bool:
+        """Tell whether the other device is visible from here."""
+        return any(row["id"] == other.peer_id for row in self.peers())
+
+    def is_connected(self, other: Device) -> bool:
+        """Tell whether the other device is paired and connected, as seen from here."""
+        return any(row["id"] == other.peer_id and row["connected"] for row in self.peers())
+
+    def is_paired(self, other: Device) -> bool:
+        """Tell whether the other device is paired, as seen from here."""
+        wanted = other.peer_id
+        return any(row == wanted for row in self.query_once_meta("$.pairings[*].id"))
+
+    def problems(self) -> list[str]:
+        """Return what went wrong that ought not to happen: mistakes in Cytosol."""
+        return [] if self._service is None else self._service.problems()
+
+    def _abandon(self) -> None:
+        """End at the end of the world, whatever state the device is in."""
+        with suppress(DatabaseError, PowerCut):
+            self.disk.capacity = None
+            self.stop()

@@ -1,0 +1,85 @@
+"""What the virtual world does to real databases, one thing at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cytosol import DatabaseClosedError, SaveError, Set
+from cytosol.testing import PowerCut, World
+from cytosol.testing.pytest_plugin import (
+    cytosol_seed,  # noqa: F401  # a fixture that pytest finds by its name
+    cytosol_world,  # noqa: F401  # a fixture that pytest finds by its name
+)
+
+
+def test_devices_are_equal_after_a_partition(cytosol_world: World) -> None:  # noqa: F811  # the fixture
+    """Both sides write meanwhile, and nothing is lost."""
+    a, b = cytosol_world.devices(2)
+    cytosol_world.partition(a, b)
+    a.dispatch(Set("$.x", 1))
+    b.dispatch(Set("$.y", 2))
+    cytosol_world.run(60)
+    assert {"x": 1} == a.document
+    assert not a.is_connected(b)
+    cytosol_world.heal()
+    cytosol_world.settle()
+    assert {"x": 1, "y": 2} == a.document == b.document
+
+
+def test_what_was_acknowledged_outlives_a_power_cut(cytosol_world: World) -> None:  # noqa: F811  # the fixture
+    """And the other device hears of it from the restarted one."""
+    a, b = cytosol_world.devices(2)
+    cytosol_world.partition(a, b)
+    a.dispatch(Set("$.x", 1))
+    a.crash()
+    with pytest.raises(DatabaseClosedError, match="device-1 is down"):
+        a.dispatch(Set("$.x", 2))
+    a.start()
+    assert {"x": 1} == a.document
+    cytosol_world.heal()
+    cytosol_world.settle()
+    assert {"x": 1} == b.document
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_write_that_a_power_cut_interrupts_is_there_whole_or_not_at_all(seed: int) -> None:
+    """The log on the disk is torn at any byte."""
+    with World(seed) as world:
+        a = world.device()
+        a.dispatch(Set("$.x", 1))
+        a.cut_power_at_write(1 + seed % 2)
+        with pytest.raises(PowerCut):
+            a.dispatch(Set("$.text", "y" * 2_000))
+        assert not a.is_up
+        a.start()
+        assert a.document in ({"x": 1}, {"x": 1, "text": "y" * 2_000})
+        a.check()
+
+
+def test_a_full_disk_refuses_and_changes_nothing(cytosol_world: World) -> None:  # noqa: F811  # the fixture
+    """Until there is space again."""
+    a = cytosol_world.device()
+    a.fill_disk(10)
+    with pytest.raises(SaveError, match="full"):
+        a.dispatch(Set("$.x", 1))
+    assert {} == a.document
+    a.free_disk()
+    a.dispatch(Set("$.x", 2))
+    a.restart()
+    assert {"x": 2} == a.document
+
+
+def history(seed: int) -> tuple[Any, ...]:
+    with World(seed) as world:
+        a, b = world.devices(2)
+        world.conditions.loss = 0.3
+        a.dispatch(Set("$.x", 1))
+        world.run(100)
+        return world.network.fingerprint, world.clock.events, a.peer_id, b.state_hash()
+
+
+def test_a_seed_makes_one_history() -> None:
+    """Equal seeds equal ones, different seeds different ones."""
+    assert history(1) == history(1) != history(2)
