@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from tests.hostile.raw_peer import RawPeer
+from tests.hostile.real_devices import Field
 from tests.simulation.peer_world import PeerWorld, SimPeer
 
 
@@ -27,3 +30,50 @@ def mallory(world: PeerWorld, alice: SimPeer) -> RawPeer:
     mallory = RawPeer(world)
     mallory.appear_to(alice)
     return mallory
+
+
+class Kept:
+    """The real devices, which serve one test after the other until one of them breaks."""
+
+    def __init__(self) -> None:
+        self.field: Field | None = None
+
+    def get(self) -> Field:
+        if self.field is None:
+            self.field = Field()
+        return self.field
+
+    def stop(self) -> None:
+        field, self.field = self.field, None
+        if field is not None:
+            field.stop()
+
+
+@pytest.fixture(scope="session")
+def kept_field() -> Iterator[Kept]:
+    """Keep the real devices for all tests."""
+    kept = Kept()
+    yield kept
+    kept.stop()
+
+
+@pytest.fixture
+def field(kept_field: Kept, record_property: Callable[[str, object], None]) -> Iterator[Field]:
+    """Real devices under attack; afterwards everything must be as it was (see `Field`)."""
+    field = kept_field.get()
+    try:
+        with field.under_attack() as figures:
+            yield field
+    except BaseException:
+        kept_field.stop()
+        raise
+    record_property("cost", str(figures))
+
+
+@pytest.fixture
+def fresh_field(record_property: Callable[[str, object], None]) -> Iterator[Field]:
+    """Real devices of its own for an attack that leaves something behind on purpose."""
+    with Field() as field:
+        with field.under_attack() as figures:
+            yield field
+        record_property("cost", str(figures))
