@@ -16,8 +16,9 @@ from cytosol.graph import ConnectionGroup
 from cytosol.graph.router import Router
 from cytosol.graph.rules import Patch, Route
 from cytosol.graph.storage import MemoryStorage, SaveStateStorage
+from cytosol.graph.transports.memory import pair
 from cytosol.savestates import SaveState
-from tests.graph.routing import Stranger, settle, stranger_of
+from tests.graph.routing import Stranger, routed, settle, stranger_of
 from tests.graph.running import run
 from tests.graph.test_router import AUTHOR, node_json
 
@@ -90,6 +91,35 @@ def test_nobody_is_asked_for_what_it_may_not_read() -> None:
         await server.read("users/bob")
         await settle()
         assert 1 == len(stranger.of("pull"))
+
+    run(main())
+
+
+def test_what_was_written_under_our_author_comes_back_to_us() -> None:
+    """A graph that begins anew under its author, without its data, sees all that others see."""
+
+    async def main() -> None:
+        author = b"a" * 16
+        ours, theirs = pair("client", "server")
+        server, client = routed(ours), Graph({"network": theirs, "router": Router()}, author=author)
+        await settle()
+        for pages in range(5):
+            await client.write("book", {"pages": pages})
+            await client.write("shelf", {"books": pages})
+        await client.close()
+        server.network.remove(ours)
+
+        ours, theirs = pair("client", "server")
+        server.network.add(ours)
+        again = Graph({"network": theirs, "router": Router()}, author=author)
+        await server.write("book", {"title": "Emma"})
+        await settle()
+        book = await again.read("book", force=True)
+        assert {"pages": 4, "title": "Emma"} == book.snapshot()
+        await again.write("book", {"pages": 5})
+        await settle()
+        assert server.to_json() == again.to_json()
+        assert 5 == server.value("book").value("pages")
 
     run(main())
 

@@ -252,21 +252,20 @@ def _text(message: dict[str, Any], name: str) -> str:
 
 
 def check_ids(nodes: NodeMap, clock: Clock) -> None:
-    """Raise MalformedError for ids that nobody honest can have sent to us.
+    """Raise MalformedError for ids that nobody honest can have sent to us: far in the future.
 
-    These are ids too far in the future, and ids in our own name that we never gave.
+    Ids in our own name that we never gave are taken. Refusing one would hide the field from us
+    alone, and a graph with an `author` of its own, but without what it wrote under it before,
+    could not get that back. Our clock moves past them, so that we never give them again.
     """
-    own, known = clock.author, clock.index
-    highest = min(known + CLOCK_LEAP_MAX, LAMPORT_MAX)
+    highest = min(clock.index + CLOCK_LEAP_MAX, LAMPORT_MAX)
     for node in nodes.nodes.values():
-        for index, author in _ids(node):
+        for index, _ in _ids(node):
             if index > highest:
                 raise MalformedError(
                     f"an id is more than {CLOCK_LEAP_MAX} above all that are known here: "
                     "no honest writer is that far ahead"
                 )
-            if index > known and author == own:
-                raise MalformedError("an id is in the name of the receiver, who never gave it")
 
 
 def _ids(node: Node) -> Iterator[tuple[int, bytes]]:
