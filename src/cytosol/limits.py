@@ -86,6 +86,8 @@ RPC_METHOD_LENGTH_MAX: Final = 128  # characters
 SESSION_LENGTH_MAX: Final = 64  # characters of a sync session's name
 SAVE_POINTS_MAX: Final = 1_024  # in one message; their gaps double, so honest ones are few
 CALLS_WAITING_MAX: Final = 1_024  # unanswered calls on one connection
+GRAPH_PIECE_LENGTH_MAX: Final = 32 * 1024  # characters: the document's sync waits behind few of
+GRAPH_PIECES_WAITING_MAX: Final = 16  # them, for so many are unanswered in each direction at most
 
 # --- Pairing ----------------------------------------------------------------------------------
 PAIRING_CODE_LENGTH_MIN: Final = 6

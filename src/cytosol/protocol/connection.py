@@ -19,7 +19,7 @@ from cytosol.limits import (
     FIRST_FRAME_TIMEOUT_S,
     KEEP_ALIVE_TIMEOUT_S,
 )
-from cytosol.model.ids import PeerId
+from cytosol.model.ids import PeerId, format_id
 from cytosol.model.json import JsonValue
 from cytosol.protocol.effects import (
     Answer,
@@ -32,6 +32,7 @@ from cytosol.protocol.effects import (
     Send,
     SyncEffect,
 )
+from cytosol.protocol.graph_channel import GRAPH_CALLS_MAX, GraphChannel
 from cytosol.protocol.machine import Machine, Transitions, earliest, next_state
 from cytosol.protocol.rpc import TIMED_OUT, CallFailed, CallReturned, Notified, Requested
 from cytosol.protocol.session import (
@@ -62,8 +63,9 @@ PING: Final = "cytosol.net.ping"
 PING_AFTER_S: Final = 6.0  # of silence; three chances before the end
 DEAD_AFTER_S: Final = KEEP_ALIVE_TIMEOUT_S - 2.0  # noticed within, so the wait is shorter
 LEAVE_TIMEOUT_S: Final = 2.0
-SYNC_CALLS_MAX: Final = CALLS_WAITING_MAX - 16  # room for our own: pings and the farewell
+SYNC_CALLS_MAX: Final = CALLS_WAITING_MAX - GRAPH_CALLS_MAX - 16  # and pings, and the farewell
 _SYNC_PREFIXES: Final = ("osmosis.sync.", "cytosol.sync.")
+_GRAPH_PREFIX: Final = "cytosol.graph."
 
 
 class SyncLike(Protocol):
@@ -153,6 +155,7 @@ class ConnectionMachine(Machine[ConnectionEffect]):
         ip_address: str,
         share: Callable[[], SharePeersParams],
         sync: SyncLike,
+        is_listening: Callable[[], bool],
         random_bytes: RandomBytes,
         now: float,
     ) -> None:
@@ -173,6 +176,9 @@ class ConnectionMachine(Machine[ConnectionEffect]):
         self._pinged_at = now
         self._deadline: float | None = now + FIRST_FRAME_TIMEOUT_S
         self._sync_calls: dict[int, int] = {}  # id on the wire -> id of the sync machine
+        self._is_listening = is_listening
+        self._graph = GraphChannel(connection_id, format_id(peer_id))
+        self._graph_calls: dict[int, int] = {}  # id on the wire -> id of the channel
         self._leave_call: int | None = None
         self._session = Session(
             connection_id,
@@ -204,9 +210,16 @@ class ConnectionMachine(Machine[ConnectionEffect]):
         self._sync.local_changes(now)
         self._pump_sync(now)
 
+    def use_graph(self, step: Callable[[GraphChannel], None], now: float) -> None:
+        """Let the graph's channel take a step, if the connection is open."""
+        if self.is_open:
+            step(self._graph)
+            self._pump_graph(now)
+
     def unpair(self, now: float) -> None:
         """Stop syncing, tell the peer that it is unpaired, and close."""
         self._step(_Step.UNPAIR)
+        self._end_graph()
         params = UnpairParams().to_json()
         self._leave_call = self._session.call(UnpairParams.METHOD, params, LEAVE_TIMEOUT_S, now)
         self._pump(now)
@@ -226,6 +239,7 @@ class ConnectionMachine(Machine[ConnectionEffect]):
         if self._session.is_inside_message:
             self._sync.receive_part(now)
         self._pump_sync(now)
+        self._pump_graph(now)
 
     def lost(self, reason: str, now: float) -> None:
         """Take note that the stream has ended."""
@@ -278,6 +292,7 @@ class ConnectionMachine(Machine[ConnectionEffect]):
                         self._authenticated(now)
                     case SessionClosed():
                         self._step(_Step.END)
+                        self._end_graph()
                         self._do(Ended(effect.reason))
                     case Identified():
                         pass
@@ -299,6 +314,7 @@ class ConnectionMachine(Machine[ConnectionEffect]):
         self._do(Opened())
         self._sync.start(now)
         self._pump_sync(now)
+        self.use_graph(lambda channel: channel.listen(self._is_listening()), now)
 
     def _tell_peers(self) -> None:
         share = self._share()
@@ -316,6 +332,8 @@ class ConnectionMachine(Machine[ConnectionEffect]):
             session.close("the peer has unpaired us")
         elif self._state is _State.OPEN and request.method.startswith(_SYNC_PREFIXES):
             self._sync.receive_request(request.request_id, request.method, request.params, now)
+        elif self._state is _State.OPEN and request.method.startswith(_GRAPH_PREFIX):
+            self._graph.receive_request(request.request_id, request.method, request.params)
         else:
             message = f"there is no method {request.method!r} on a connection"
             session.answer_error(request.request_id, ErrorCode.METHOD_NOT_FOUND, message)
@@ -326,6 +344,8 @@ class ConnectionMachine(Machine[ConnectionEffect]):
             return
         if notification.method.startswith(_SYNC_PREFIXES):
             self._sync.receive_notification(notification.method, notification.params, now)
+        elif notification.method.startswith(_GRAPH_PREFIX):
+            self._graph.receive_notification(notification.method, notification.params)
         elif notification.method == SharePeersParams.METHOD:
             try:
                 self._do(PeersShared(SharePeersParams.from_json(notification.params)))
@@ -338,9 +358,17 @@ class ConnectionMachine(Machine[ConnectionEffect]):
             self._session.close("the device was unpaired")
             return
         sync_call = self._sync_calls.pop(call.call_id, None)
-        if sync_call is None or self._state is not _State.OPEN:
-            return  # a ping: that the peer answered was noted when the bytes came
-        if isinstance(call, CallReturned):
+        graph_call = self._graph_calls.pop(call.call_id, None)
+        if self._state is not _State.OPEN:
+            return
+        if graph_call is not None:
+            if isinstance(call, CallReturned):
+                self._graph.receive_result(graph_call)
+            else:
+                self._graph.receive_error(graph_call)
+        elif sync_call is None:
+            pass  # a ping: that the peer answered was noted when the bytes came
+        elif isinstance(call, CallReturned):
             self._sync.receive_result(sync_call, call.result, now)
         else:
             self._sync.receive_error(sync_call, call.code, call.message, now)
@@ -377,3 +405,30 @@ class ConnectionMachine(Machine[ConnectionEffect]):
                 self._do(effect)
             case _:
                 assert_never(effect)
+
+    def _pump_graph(self, now: float) -> None:
+        """Do what the graph's channel asks for, until it asks for nothing more."""
+        session = self._session
+        while self._state is _State.OPEN and (effects := self._graph.take_effects()):
+            for effect in effects:
+                match effect:
+                    case Emit():
+                        self._do(effect)
+                    case Notify():
+                        session.notify(effect.method, effect.params)
+                    case Call():
+                        wire_id = session.call(effect.method, effect.params, effect.timeout_s, now)
+                        self._graph_calls[wire_id] = effect.call_id
+                    case Answer():
+                        session.answer(effect.request_id, effect.result)
+                    case AnswerError():
+                        session.answer_error(effect.request_id, effect.code, effect.message)
+                    case _:
+                        assert_never(effect)
+            self._pump(now)
+
+    def _end_graph(self) -> None:
+        """Say that messages of graphs do not travel any more, if they did."""
+        closed = self._graph.lost()
+        if closed is not None:
+            self._do(closed)

@@ -6,8 +6,15 @@ Secrets never stand in an event (spec: network, Pairing).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 __all__ = [
+    "GraphClosed",
+    "GraphEvent",
+    "GraphOpened",
+    "GraphPiece",
+    "GraphTaken",
+    "Opening",
     "PairCancelled",
     "PairRequest",
     "PairResponse",
@@ -72,3 +79,46 @@ class PeerDisconnected:
 @dataclass(frozen=True, slots=True)
 class PeersChanged:
     """Say that the metadata `$.peers` or `$.pairings` has to be read again."""
+
+
+# --- For the graph's connections, not for the app --------------------------------------------
+
+Opening: TypeAlias = tuple[int, int, int]
+"""Names one time that both sides listen: the connection, our channel on it, and theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphOpened:
+    """Say that programs on both sides listen: messages of graphs can travel, from the start."""
+
+    peer_id: str
+    opening: Opening
+
+
+@dataclass(frozen=True, slots=True)
+class GraphClosed:
+    """Say that an opening is over; what was on its way may be lost."""
+
+    peer_id: str
+    opening: Opening
+
+
+@dataclass(frozen=True, slots=True)
+class GraphPiece:
+    """Bring a piece of a frame, to be answered with `graph_taken`; `more` of it follows."""
+
+    peer_id: str
+    opening: Opening
+    text: str
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTaken:
+    """Say that the peer has taken the oldest of our pieces that it had not taken yet."""
+
+    peer_id: str
+    opening: Opening
+
+
+GraphEvent: TypeAlias = GraphOpened | GraphClosed | GraphPiece | GraphTaken

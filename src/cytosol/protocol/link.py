@@ -36,6 +36,7 @@ from cytosol.protocol.effects import Close, Connect, Emit, Listen, Send, StopLis
 from cytosol.protocol.events import PeerConnected, PeerDisconnected
 from cytosol.protocol.gateway import GatewayRequest
 from cytosol.protocol.gateway_call import GatewayCall, Greeted, Ping, VisitOver
+from cytosol.protocol.graph_channel import GraphChannel
 from cytosol.protocol.half_open import HalfOpenTable
 from cytosol.protocol.machine import Machine, Transitions, earliest, jittered, next_state
 from cytosol.protocol.pair_prompt import GatewayAnswer, GatewayRefusal
@@ -106,6 +107,7 @@ class LinkSurroundings:
     candidates: Callable[[PeerId], Sequence[Candidate]]
     share_for: Callable[[PeerId], SharePeersParams]
     make_sync: Callable[[PeerId, dict[Any, Any]], SyncLike]
+    is_listening: Callable[[], bool]  # does a program listen to messages of graphs
     half_open: HalfOpenTable
     connection_ids: Iterator[int]
     listener_ids: Iterator[int]
@@ -222,6 +224,12 @@ class Link(Machine[LinkEffect]):
         assert self._connection is not None
         self._connection.share_peers(now)
         self._pump(self._connection, now)
+
+    def use_graph(self, step: Callable[[GraphChannel], None], now: float) -> None:
+        """Let the graph's channel to the peer take a step, if it is connected."""
+        if self._connection is not None:
+            self._connection.use_graph(step, now)
+            self._pump(self._connection, now)
 
     def unpair(self, now: float) -> None:
         """Stop at once, and tell the peer if it is connected."""
@@ -446,6 +454,7 @@ class Link(Machine[LinkEffect]):
             ip_address=ip_address,
             share=lambda: around.share_for(peer_id),
             sync=around.make_sync(peer_id, self._sync_cache),
+            is_listening=around.is_listening,
             random_bytes=around.random_bytes,
             now=now,
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from cytosol.model.ids import PeerId
 from cytosol.protocol.effects import Close, Connect, Listen, StopListening
 from cytosol.protocol.gateway import GatewayRequest
+from cytosol.protocol.graph_channel import GraphChannel
 from cytosol.protocol.link import Link, LinkEffect, LinkSurroundings
 from cytosol.protocol.machine import Machine
 from cytosol.protocol.seams import PairedPeer
@@ -73,6 +74,15 @@ class Links(Machine[LinksEffect]):
         for peer_id, link in list(self._links.items()):
             if peer_id != sender and link.is_connected:
                 link.share_peers(now)
+                self._pump(link)
+
+    def use_graph(
+        self, peer_id: PeerId | None, step: Callable[[GraphChannel], None], now: float
+    ) -> None:
+        """Let the graph's channel to a device take a step, or those to all devices (None)."""
+        for link in [*self._links.values()] if peer_id is None else [self._links.get(peer_id)]:
+            if link is not None:
+                link.use_graph(step, now)
                 self._pump(link)
 
     def receive_connect(self, request: GatewayRequest, now: float) -> None:

@@ -69,6 +69,7 @@ class Parts:
         self.own_id = own_id = identity.peer_id
         self.visible = options.visible_to_peers
         self.now = 0.0
+        self.is_graph_listening = False
         self._keys = keys = identity.key_pair
         self._pairings = pairings
         self._random_bytes = random_bytes
@@ -119,6 +120,7 @@ class Parts:
             candidates=self.candidates,
             share_for=self.sharing.params_for,
             make_sync=lambda peer_id, cache: sync_factory(replica, own_id, peer_id, cache),
+            is_listening=lambda: self.is_graph_listening,
             half_open=self.half_open,
             connection_ids=self._connection_ids,
             listener_ids=itertools.count(1),

@@ -8,6 +8,7 @@ once. Commands of the app that cannot be obeyed raise; whatever a peer sends doe
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final, assert_never
 
 from cytosol.errors import PairingError
@@ -27,6 +28,7 @@ from cytosol.protocol.effects import (
     StopListening,
 )
 from cytosol.protocol.events import (
+    Opening,
     PairResponse,
     PeerConnected,
     PeerDisconnected,
@@ -35,6 +37,7 @@ from cytosol.protocol.events import (
 )
 from cytosol.protocol.gateway import CallerLost, GatewayRequest
 from cytosol.protocol.gateway_call import Ping
+from cytosol.protocol.graph_channel import GraphChannel
 from cytosol.protocol.inputs import (
     DatagramReceived,
     Input,
@@ -193,6 +196,28 @@ class PeerMachine(Machine[Effect]):
     def local_changes(self, now: float) -> None:
         """Send on what is new in the replica."""
         self._links.local_changes(now)
+        self._work(now)
+
+    def graph_listen(self, is_listening: bool, now: float) -> None:
+        """Take messages of graphs from all paired devices from now on, or no more."""
+        self._parts.is_graph_listening = is_listening
+        self._links.use_graph(None, lambda channel: channel.listen(is_listening), now)
+        self._work(now)
+
+    def graph_send(self, peer: str, opening: Opening, text: str, more: bool, now: float) -> None:
+        """Send a piece of a frame in an opening; dropped if that is over. Answer: GraphTaken."""
+        self._use_graph(peer, lambda channel: channel.send(opening, text, more), now)
+
+    def graph_taken(self, peer: str, opening: Opening, now: float) -> None:
+        """Say that the program has taken the oldest piece that it was given in an opening."""
+        self._use_graph(peer, lambda channel: channel.taken(opening), now)
+
+    def graph_shut(self, peer: str, opening: Opening, now: float) -> None:
+        """Take no more messages of graphs from a device until it connects anew."""
+        self._use_graph(peer, lambda channel: channel.shut(opening), now)
+
+    def _use_graph(self, peer: str, step: Callable[[GraphChannel], None], now: float) -> None:
+        self._links.use_graph(parse_id(peer), step, now)
         self._work(now)
 
     def peers(self) -> list[dict[str, JsonValue]]:

@@ -8,6 +8,7 @@ made is a breach of the protocol (JSON-RPC 2.0; spec: network, RPC).
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
@@ -104,7 +105,7 @@ class RpcMachine(Machine[RpcEffect]):
     # --- Ours --------------------------------------------------------------------------
 
     def call(self, method: str, params: JsonValue, timeout_s: float, now: float) -> int:
-        """Call the other side and return the call's id.
+        """Call the other side and return the call's id; `math.inf` waits as long as it lives.
 
         Raises LocalProtocolError when too many calls wait for an answer already.
         """
@@ -115,7 +116,8 @@ class RpcMachine(Machine[RpcEffect]):
         call_id = self._next_call_id
         self._next_call_id += 1
         self._waiting[call_id] = method, now + timeout_s
-        heapq.heappush(self._deadlines, (now + timeout_s, call_id))
+        if timeout_s < math.inf:
+            heapq.heappush(self._deadlines, (now + timeout_s, call_id))
         self._do(Transmit(encode_request(call_id, method, params)))
         return call_id
 

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from cytosol.errors import RemoteProtocolError
 from cytosol.model.json import JsonValue
+from cytosol.wire import graph_messages as graph
 from cytosol.wire import messages as net
 from cytosol.wire import sync_messages as sync
 from cytosol.wire.jsonrpc import ErrorCode
@@ -63,6 +64,8 @@ _ROWS: Final = (
     (Place.CONNECTION, sync.EndSessionParams, net.Done),
     (Place.CONNECTION, sync.LiveUpdateParams, sync.LiveUpdateResult),
     (Place.CONNECTION, sync.SnapshotParams, sync.SnapshotResult),
+    (Place.CONNECTION, graph.GraphListenParams, None),
+    (Place.CONNECTION, graph.GraphMessageParams, net.Done),
 )
 
 METHODS: Final[Mapping[str, Method]] = {

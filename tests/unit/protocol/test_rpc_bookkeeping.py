@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -51,6 +52,18 @@ def test_an_answer_finds_its_call(rpc: RpcMachine) -> None:
     error = {"code": 101, "message": "no"}
     assert [CallFailed(first, 101, "no")] == receive(rpc, id=first, error=error)
     assert rpc.next_deadline() is None
+
+
+def test_a_call_may_wait_for_as_long_as_the_connection_lives(rpc: RpcMachine) -> None:
+    """It costs nothing once it is answered, and fails when the connection ends."""
+    patient = rpc.call("patient", None, math.inf, 0.0)
+    other = rpc.call("other", None, math.inf, 0.0)
+    assert rpc.next_deadline() is None
+    rpc.handle_timer(1e9)
+    rpc.take_effects()
+    assert [CallReturned(patient, 1)] == receive(rpc, id=patient, result=1)
+    rpc.fail_all("over")
+    assert [CallFailed(other, CLOSED, "over")] == rpc.take_effects()
 
 
 def test_calls_time_out_in_their_order(rpc: RpcMachine) -> None:

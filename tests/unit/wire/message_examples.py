@@ -4,6 +4,7 @@ from typing import Any
 
 from cytosol.model.ids import OpId
 from cytosol.model.version import StateSummary
+from cytosol.wire import graph_messages as graph
 from cytosol.wire import messages as net
 from cytosol.wire import sync_messages as sync
 
@@ -91,6 +92,11 @@ PARAMS: list[tuple[Any, Any]] = [
     (sync.EndSessionParams("s1"), {"session": "s1"}),
     (sync.LiveUpdateParams(ops=[{"a": 1}]), {"ops": [{"a": 1}]}),
     (sync.SnapshotParams("s1", 0), {"session": "s1", "offset": 0}),
+    (graph.GraphListenParams(3), {"channel": 3}),
+    (
+        graph.GraphMessageParams(3, '{"a":1}', True),
+        {"channel": 3, "text": '{"a":1}', "more": True},
+    ),
 ]
 
 RESULTS: list[tuple[str, Any, Any]] = [
@@ -129,4 +135,5 @@ RESULTS: list[tuple[str, Any, Any]] = [
         sync.SnapshotResult(10, 7, HASH, b"end"),
         {"total": 10, "offset": 7, "hash": HASH_TEXT, "data": "ZW5k"},
     ),
+    ("cytosol.graph.message", net.Done(), {}),
 ]
