@@ -17,9 +17,11 @@ from cytosol.graph.router import Router
 from cytosol.graph.rules import Patch, Route
 from cytosol.graph.storage import MemoryStorage, SaveStateStorage
 from cytosol.graph.transports.memory import pair
+from cytosol.graph.transports.serving import Request
 from cytosol.savestates import SaveState
 from tests.graph.routing import Stranger, routed, settle, stranger_of
 from tests.graph.running import run
+from tests.graph.served import KINDS, Kind, run_clean
 from tests.graph.test_router import AUTHOR, node_json
 
 # --- Answers and permissions ------------------------------------------------------------------
@@ -122,6 +124,31 @@ def test_what_was_written_under_our_author_comes_back_to_us() -> None:
         assert 5 == server.value("book").value("pages")
 
     run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_slash_in_a_name_does_not_lead_to_another_user(kind: Kind) -> None:
+    """One user cannot occupy the place of another one's client."""
+
+    async def main() -> None:
+        def who(request: Request) -> str:
+            return request.headers["x-user"]
+
+        async with (
+            kind.server(authenticate=who) as server,
+            kind.client(server.port, name="phone/x", headers={"X-User": "ann"}),
+            kind.client(server.port, name="x", headers={"X-User": "ann/phone"}),
+        ):
+            assert {"ann/phone/x", "ann%2Fphone/x"} == {client.id for client in server}
+
+    run_clean(main())
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_headers_that_are_none_are_refused_at_once(kind: Kind) -> None:
+    """They would fail at each call, in the background, for ever."""
+    with pytest.raises(GraphError, match="`headers` must be a mapping"):
+        kind.client(1, headers="Authorization: secret")
 
 
 # --- Queries and keys -------------------------------------------------------------------------

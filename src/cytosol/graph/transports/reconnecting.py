@@ -65,6 +65,10 @@ class ReconnectingConnection(LinkedConnection):
         delays: Delays,
     ) -> None:
         check_url(url, schemes, type_name)
+        if not (headers is None or callable(headers) or isinstance(headers, Mapping)):
+            raise GraphError(
+                f"`headers` must be a mapping of names to texts or a function, not {headers!r}"
+            )
         shown = urlsplit(url)
         self._url = url
         # What a query holds may be secret, an id and an error text are shown to everybody.

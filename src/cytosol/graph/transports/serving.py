@@ -131,8 +131,9 @@ class ServerGroup(ConnectionGroup):
 
     A client is a member from its first hello until it says goodbye, was taken out by `remove`
     (which disconnects it), or was away for `keep` seconds. Its `id` is the name that it goes by;
-    where `authenticate` returned a text or a number, that and a slash stand before it, so that
-    nobody can take the name of another user's client. Clients without a name get a random id.
+    where `authenticate` returned a text or a number, that (with `%2F` for `/`) and a slash stand
+    before it, so that nobody can take the name of another user's client. Clients without a name
+    get a random id.
     """
 
     def __init__(
@@ -234,7 +235,11 @@ class ServerGroup(ConnectionGroup):
 
     def _id_for(self, name: str, identity: Any) -> str:
         name = name or secrets.token_hex(8)
-        return f"{identity}/{name}" if isinstance(identity, str | int) else name
+        if not isinstance(identity, str | int):
+            return name
+        # The first slash must be ours: "a" who calls itself "b/c" is not "a/b" who is called "c".
+        user = str(identity).replace("%", "%25").replace("/", "%2F")
+        return f"{user}/{name}"
 
     def _make_room(self) -> None:
         if len(self._served) >= SERVED_MAX:
