@@ -160,10 +160,14 @@ class World:
         try:
             return self.clock.step(end)
         except PowerCut as cut:
-            for device in self.all:
-                if device.disk is cut.disk:
-                    device.crash()
+            self.died(cut)
             return True
+
+    def died(self, cut: PowerCut) -> None:
+        """Let the device whose disk lost its power be down."""
+        for device in self.all:
+            if device.disk is cut.disk:
+                device.crash()
 
     def run(self, seconds: float) -> None:
         """Let time pass."""
