@@ -27,6 +27,7 @@ from cytosol.crdt.actions import (
     Transaction,
 )
 from cytosol.database import Database, Listener, TransactionContext, open
+from cytosol.database.diagnosis import Diagnosis, Finding
 from cytosol.database.network_actions import (
     AcceptPair,
     RejectPair,
@@ -86,6 +87,8 @@ __all__ = [  # noqa: RUF022  # grouped by concept, for people
     "Subscription",
     "Listener",
     "Graph",
+    "Diagnosis",
+    "Finding",
     # data actions, as in the seed
     "Set",
     "Delete",

@@ -150,6 +150,15 @@ class Device:
                 },
             }
 
+    def do_gateway_port(self, ident: int) -> int:
+        """Return the TCP port on which this device is called."""
+        network = self._database._network
+        return getattr(network, "gateway_port", 0)
+
+    def do_doctor(self, ident: int, **options: Any) -> Any:
+        """Ask the doctor of this very database; answers when it has finished."""
+        return self._database.doctor(**options).to_json()
+
     def do_check(self, ident: int) -> None:
         """Check the document and its file."""
         self._database.check()

@@ -46,7 +46,7 @@ def program() -> None:
     """One JSON document on several devices, without a server.
 
     Exit codes: 0 done, 1 refused, 2 damaged file, 3 file in use, 4 no such file or the disk
-    refuses, 5 network, 64 wrong usage.
+    refuses, 5 network, 6 the doctor found something, 64 wrong usage.
     """
 
 
@@ -206,3 +206,41 @@ def check(file: Path, as_json: bool) -> int:
     from cytosol.cli.checking import check_file
 
     return check_file(file, as_json)
+
+
+@program.command()
+@click.argument("file", required=False, type=FILE_NAME)
+@click.option("--app-id", help="The app, a UUID; a file that exists knows its own.")
+@click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    metavar="ADDRESS",
+    help="The IPv4 address of a device that ought to be seen; may be repeated.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 3600),
+    default=12.0,
+    show_default=True,
+    help="Seconds to wait for devices that keep silent; 80 hears every one by its heartbeats.",
+)
+@click.option("--loopback", is_flag=True, help="Also look for devices on this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def doctor(
+    file: Path | None,
+    app_id: str | None,
+    peers: tuple[str, ...],
+    wait_s: float,
+    loopback: bool,
+    as_json: bool,
+) -> int:
+    """Find out why this device and others do not see each other, and what to do.
+
+    FILE is this device's database, which no other program may have open; without it only the
+    network is examined, for the app of --app-id. Exit codes: 0 healthy, 6 a cause was found.
+    """
+    from cytosol.cli.doctor import see_doctor
+
+    return see_doctor(file, app_id, peers, wait_s, loopback, as_json)

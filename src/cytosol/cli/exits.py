@@ -24,6 +24,7 @@ from cytosol.errors import (
 
 __all__ = [
     "DAMAGED",
+    "FOUND",
     "INTERRUPTED",
     "LOCKED",
     "NETWORK",
@@ -43,6 +44,7 @@ DAMAGED: Final = 2  # the file is damaged, or is no Cytosol file
 LOCKED: Final = 3  # another program has the file open
 NO_FILE: Final = 4  # the file is not there, or the disk refuses; or the output does
 NETWORK: Final = 5  # no socket, or pairing was refused
+FOUND: Final = 6  # the doctor found why devices do not see each other
 USAGE: Final = 64  # the command line itself is wrong (2 would be usual, and means damage here)
 INTERRUPTED: Final = 130  # as shells do for Ctrl-C
 

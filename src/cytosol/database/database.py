@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from cytosol.crdt.actions import DataAction
+from cytosol.database.diagnosis import Diagnosis
+from cytosol.database.doctor import DOCTOR_WAIT_S, examine
 from cytosol.database.graphs import graph_in
 from cytosol.database.identity import Identity, note_home, open_identity
 from cytosol.database.joins import PeerReplica
@@ -371,6 +373,15 @@ class Database:
         Raises DatabaseCorruptError if anything does not fit together.
         """
         self._document.check()
+
+    def doctor(self, *, wait_s: float = DOCTOR_WAIT_S, addresses: Sequence[str] = ()) -> Diagnosis:
+        """Find out why this device and others do not see each other, and what to do.
+
+        Takes seconds: it sends heartbeats, listens, and visits paired peers; for one that keeps
+        silent it waits up to `wait_s`. `addresses` are IPv4 addresses of devices that ought to be
+        seen. Changes nothing. Raises ActionError for wrong arguments, DatabaseClosedError.
+        """
+        return examine(self, wait_s=wait_s, addresses=addresses)
 
     def close(self) -> None:
         """Say goodbye to peers and release the file; closing twice is harmless.
