@@ -37,6 +37,7 @@ from cytosol.database.network_actions import (
     Unpair,
     new_pairing_code,
 )
+from cytosol.database.sealing import SealedSaveState, rekey, seal, unseal
 from cytosol.document.events import CallbackError, HistoryAdopted, IdentityRenewed
 from cytosol.document.subscriptions import Subscription
 from cytosol.errors import (
@@ -61,6 +62,7 @@ from cytosol.errors import (
     ProtocolError,
     RemoteProtocolError,
     SaveError,
+    SealError,
 )
 from cytosol.graph import Graph
 from cytosol.protocol.events import (
@@ -77,6 +79,8 @@ from cytosol.savestates import (
     SaveState,
     SqliteSaveState,
 )
+from cytosol.savestates.oskeyring import KeyringKey
+from cytosol.savestates.sealkeys import SealCost
 
 __all__ = [  # noqa: RUF022  # grouped by concept, for people
     "__version__",
@@ -125,6 +129,12 @@ __all__ = [  # noqa: RUF022  # grouped by concept, for people
     "InMemorySaveState",
     "JsonFileSaveState",
     "SqliteSaveState",
+    "SealedSaveState",
+    "SealCost",
+    "KeyringKey",
+    "seal",
+    "unseal",
+    "rekey",
     # errors
     "CytosolError",
     "ActionError",
@@ -137,6 +147,7 @@ __all__ = [  # noqa: RUF022  # grouped by concept, for people
     "DatabaseCorruptError",
     "DatabaseClosedError",
     "SaveError",
+    "SealError",
     "NetworkError",
     "NetworkUnavailableError",
     "PairingError",

@@ -11,6 +11,7 @@ CytosolError
 │   ├── DatabaseLockedError   another process, or another `open`, owns this file
 │   ├── DatabaseCorruptError  the file is damaged, or not a Cytosol file
 │   ├── DatabaseClosedError   the database was closed
+│   ├── SealError             a sealed file, and the passphrase or key for it is missing or wrong
 │   └── SaveError             the disk refused, or somebody took the file away
 ├── GraphError                a graph, or what is plugged into it, cannot do what was asked
 │   ├── ConfigError           the configs of a graph do not fit together
@@ -59,6 +60,7 @@ __all__ = [
     "ProtocolError",
     "RemoteProtocolError",
     "SaveError",
+    "SealError",
 ]
 
 
@@ -128,6 +130,14 @@ class SaveError(DatabaseError):
     """Say that a write could not be saved: nothing of it was acknowledged.
 
     The disk is full, read-only or failing; or the open file was deleted, replaced or edited.
+    """
+
+
+class SealError(DatabaseError):
+    """Say that a sealed file cannot be opened with what was given, or that a file is not sealed.
+
+    The passphrase or key is missing, wrong, or given for a file that needs none; nothing was
+    opened and nothing has changed.
     """
 
 

@@ -45,6 +45,12 @@ PATCH_CELLS_MAX: Final = 4_096  # of a common subsequence's table: a patch is ne
 # --- History ------------------------------------------------------------------------------
 HISTORY_DEFAULT_MAX: Final = 32_768  # as in the seed
 
+# --- Sealed files: their head says what deriving the key costs, and anybody may have written it ---
+SEAL_MEMORY_BYTES_MAX: Final = 2**30  # of Argon2id: libsodium's "sensitive", and no more
+SEAL_PASSES_MAX: Final = 16  # of Argon2id over that memory: some twenty seconds at worst
+SEAL_HEAD_BYTES_MAX: Final = 4_096  # ours take 300
+PASSPHRASE_BYTES_MAX: Final = 4_096  # UTF-8; longer ones are a mistake, such as a wrong file
+
 # --- Graphs -------------------------------------------------------------------------------
 NODE_KEY_BYTES_MAX: Final = 65_536  # UTF-8 bytes of a node's key, and of a field's name
 NODE_FIELDS_MAX: Final = 65_536  # of one node, deleted ones included: they are kept as ids

@@ -54,6 +54,7 @@ RANDOM_NAMES = {
 OPTIONAL_IMPORTS = {
     "click": ("click", "cli"),
     "rich": ("rich", "cli"),
+    "keyring": ("keyring", "savestates.oskeyring"),
     "uvloop": ("uvloop", "net"),
     "websockets": ("websockets", "graph.transports.websocket"),
     "httpx": ("httpx", "graph.transports.http"),

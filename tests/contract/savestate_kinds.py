@@ -5,6 +5,7 @@ Run as `python -m tests.contract.savestate_kinds KIND PATH COMMAND` by the contr
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -18,19 +19,41 @@ from cytosol.savestates import (
     SaveState,
     SqliteSaveState,
 )
+from cytosol.savestates.sealed import SealedRecords
+from cytosol.savestates.sealkeys import SealCost, key_secret, passphrase_secret
+
+CHEAP = SealCost(passes=1, memory_bytes=8_192)
+
+
+def seal(inner: SaveState) -> SealedRecords:
+    """Return a sealed save state around another one, quick to open."""
+    return SealedRecords(inner, lambda _: passphrase_secret("käse & brot"), os.urandom, CHEAP)
+
+
+def seal_with_key(inner: SaveState) -> SealedRecords:
+    """Return a save state that is sealed with a key."""
+    return SealedRecords(inner, lambda _: key_secret(b"\7" * 32), os.urandom)
+
 
 FILE_KINDS: dict[str, Callable[[Path], SaveState]] = {
     "sqlite": SqliteSaveState,
     "sqlite-relaxed": lambda path: SqliteSaveState(path, durability="relaxed"),
     "json": JsonFileSaveState,
+    "sealed-sqlite": lambda path: seal(SqliteSaveState(path)),
+    "sealed-json": lambda path: seal_with_key(JsonFileSaveState(path)),
 }
-KINDS = ["memory", *FILE_KINDS]
+KINDS = ["memory", "sealed-memory", *FILE_KINDS]
 RECORDS_PER_BATCH = 5
 
 
 def make(kind: str, path: Path) -> SaveState:
     """Return a closed save state of the kind."""
-    return InMemorySaveState() if kind == "memory" else FILE_KINDS[kind](path)
+    match kind:
+        case "memory":
+            return InMemorySaveState()
+        case "sealed-memory":
+            return seal(InMemorySaveState())
+    return FILE_KINDS[kind](path)
 
 
 def value_of(state: SaveState, content: str) -> Any:

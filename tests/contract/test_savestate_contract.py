@@ -399,7 +399,7 @@ def test_a_truncated_file_is_refused(kind: str, path: Path) -> None:
 
 
 # Not "json": a text has no checksum, because editing it by hand is what it is for.
-@pytest.mark.parametrize("kind", ["sqlite", "sqlite-relaxed"])
+@pytest.mark.parametrize("kind", ["sqlite", "sqlite-relaxed", "sealed-sqlite", "sealed-json"])
 @pytest.mark.parametrize("seed", range(8))
 def test_flipped_bits_never_give_wrong_records(kind: str, path: Path, seed: int) -> None:
     """A damaged file gives what was written, or it is refused."""
@@ -522,6 +522,8 @@ def test_kill_9_loses_nothing_acknowledged(kind: str, path: Path, command: str) 
         ("sqlite-relaxed", "write-big", 60),
         ("json", "write", 60),
         ("json", "write-big", 20),
+        ("sealed-sqlite", "write", 20),
+        ("sealed-json", "write", 10),
     ],
 )
 def test_kill_9_loses_nothing_acknowledged_many_times(

@@ -34,6 +34,7 @@ PUBLIC_NAMES = [
     "InsertBefore",
     "InsertUnique",
     "JsonFileSaveState",
+    "KeyringKey",
     "Listener",
     "LocalProtocolError",
     "MissingVariableError",
@@ -57,6 +58,9 @@ PUBLIC_NAMES = [
     "RequestPair",
     "SaveError",
     "SaveState",
+    "SealCost",
+    "SealError",
+    "SealedSaveState",
     "Set",
     "SetSyncEnabled",
     "SetVisibleToPeers",
@@ -69,6 +73,9 @@ PUBLIC_NAMES = [
     "__version__",
     "new_pairing_code",
     "open",
+    "rekey",
+    "seal",
+    "unseal",
 ]
 
 DATABASE_NAMES = [

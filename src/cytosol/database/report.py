@@ -11,6 +11,7 @@ from cytosol.errors import ActionError, DatabaseCorruptError
 from cytosol.model.ids import format_id, parse_id
 from cytosol.model.json import JsonValue, canonical_bytes, count_places
 from cytosol.savestates import SaveState
+from cytosol.savestates.sealed import check_unsealed
 
 __all__ = ["Report", "describe", "stored_app_id"]
 
@@ -76,10 +77,11 @@ def stored_app_id(state: SaveState) -> str | None:
     """Return the app id that a closed save state belongs to, None if it has no identity yet.
 
     Opens and closes it; as any opening does, that makes the file of a backend that has none.
-    Raises DatabaseLockedError, DatabaseCorruptError and SaveError.
+    Raises DatabaseLockedError, DatabaseCorruptError, SaveError and SealError.
     """
     state.open()
     try:
+        check_unsealed(state)
         value = state.get("meta/identity")
     finally:
         state.close()

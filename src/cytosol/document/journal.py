@@ -29,6 +29,7 @@ from cytosol.model.json import JsonValue
 from cytosol.model.op import Op, op_from_json, op_to_json
 from cytosol.model.opcodec import Columns, decode_columns, decode_ops, encode_ops, unpack_columns
 from cytosol.savestates import SaveState
+from cytosol.savestates.sealed import check_unsealed
 
 __all__ = ["Journal", "Ticket"]
 
@@ -93,7 +94,7 @@ class Journal:
     # --- opening ------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Take the file; raises DatabaseLockedError, DatabaseCorruptError, SaveError."""
+        """Take the file; raises DatabaseLockedError, DatabaseCorruptError, SaveError, SealError."""
         if self._state is None:
             return
         self._state.open()
@@ -104,6 +105,7 @@ class Journal:
             raise
 
     def _check_format(self, state: SaveState) -> None:
+        check_unsealed(state)
         if state.text:
             # People can change the file: what they have renamed must not look forgotten.
             for key, _ in state.scan(""):

@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from cytosol.errors import DatabaseClosedError, DatabaseError
 
@@ -82,8 +82,8 @@ class SaveState(ABC):
     file, None where there is none. A save state is made closed; the database opens it.
     """
 
-    text: ClassVar[bool] = False
-    """True: values are JSON values and the file is meant for people to read; else bytes."""
+    text: bool = False
+    """True: values are JSON values, and a file of them is for people to read; else bytes."""
 
     path: Path | None = None
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 from cytosol.errors import DatabaseCorruptError
 from cytosol.savestates.base import Batch, SaveState, closed_error, make_batch
@@ -41,7 +41,7 @@ def _marks_of(found: os.stat_result) -> _Marks:
 class JsonFileSaveState(SaveState):
     """Keep records in the JSON file `path`, made with mode 0600 at the first commit."""
 
-    text: ClassVar[bool] = True
+    text = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path: Path = Path(os.path.abspath(path))
@@ -70,6 +70,9 @@ class JsonFileSaveState(SaveState):
             with suppress(FileNotFoundError):
                 os.unlink(self._temporary)  # left behind by a crash; never acknowledged
             records, marks = self._read()
+            if marks is not None:
+                # A crash may have come between renaming and this; what is read must stay.
+                sync_folder(self.path)
         except OSError as error:
             self._file_lock.release()
             raise os_fault(self.path, error) from error
