@@ -39,7 +39,7 @@ _NETWORK = ("partition", "partition", "one_way", "weather", "heal", "heal", "nig
 _DISK = ("power_cut", "cut_in_write", "kill", "full_disk", "bad_flush", "start", "start", "start")
 
 CLIMATES: Final = (
-    Climate("network", _NETWORK, devices=(2, 3, 4)),
+    Climate("network", _NETWORK, devices=(2, 2, 3, 4)),
     Climate("disk", (*_DISK, "partition", "heal")),
     Climate("clocks", ("clock", "clock", "address", "partition", "heal", "kill", "start")),
     Climate("copies", ("backup", "backup", "restore", "clone", "partition", "heal", "night")),
@@ -159,6 +159,8 @@ class Chaos:
             other = self.world.device(app=MarkedApp, max_history=history)
             self.world.pair(first, other)
         self.world.settle()
+        for device in self.world.all:
+            self.backups[device.name] = device.backup()
         if chance.random() < 0.25:
             self.stranger = self.world.device("stranger")
             self.stranger.dispatch({"action": "Set", "path": "$.own", "payload": "secret"})
@@ -233,7 +235,7 @@ class Chaos:
             device.restore(backup)
 
     def _clone(self, device: Device) -> None:
-        if len(self.world.all) < 5:
+        if len(self.world.all) < 4:
             device.clone()
 
     # --- What must hold ------------------------------------------------------------------
