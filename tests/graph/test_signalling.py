@@ -239,15 +239,32 @@ def test_an_end_that_lost_the_connection_may_offer_again() -> None:
 
 
 def test_an_answer_to_an_attempt_that_is_over_is_ignored() -> None:
-    """It came late; another attempt is under way, or none."""
+    """It came late; another offer of ours is under way, which they will answer as well."""
     a, b = _ends()
     b.receive(_offer_of(a))
     late = _answer_of(b)
     a.offer()
     assert a.receive(late) is Step.IGNORE
     a.drop()
-    assert a.receive(late) is Step.IGNORE
     assert a.receive(replace(late, kind="refused")) is Step.IGNORE
+    assert a.receive(replace(late, session="nonce-of-a-stranger")) is Step.IGNORE
+
+
+def test_who_answers_an_offer_that_is_forgotten_gets_another_one() -> None:
+    """An end that was made anew finds an offer to its predecessor, and yields its own for it."""
+    old, b = _ends()
+    forgotten = _offer_of(b)
+    assert b.receive(Signal("bye", old.me, None, old.farewell())) is Step.LEAVE
+    b.drop()
+    a = Negotiation("a", "nonce-of-the-new-one")
+    lost = _offer_of(a)
+    assert a.receive(forgotten) is Step.ANSWER
+    late = _answer_of(a)
+    assert b.receive(lost) is Step.ANSWER
+    assert a.receive(_answer_of(b)) is Step.RENEW
+    assert b.receive(late) is Step.RENEW
+    assert a.receive(_offer_of(b)) is Step.ANSWER
+    assert b.receive(_answer_of(a)) is Step.CONNECT
 
 
 def test_an_offer_whose_answer_could_not_be_sent_is_answered_when_it_is_repeated() -> None:
@@ -300,6 +317,8 @@ def test_in_any_order_of_offers_both_ends_agree_in_the_end(steps: list[str]) -> 
             assert session is not None
             kind = "offer" if session.startswith(f"nonce-{name}") else "answer"
             ways[other].append(Signal(kind, name, None, session, SDP))
+        elif step is Step.RENEW:
+            ways[other].append(_offer_of(ends[name]))
 
     for step in [*steps, "a offers"]:
         if step.endswith("offers"):

@@ -16,7 +16,7 @@ import pytest
 
 from cytosol.errors import GraphError
 from cytosol.graph.connection import ConnectionGroup
-from cytosol.graph.transports import webrtc
+from cytosol.graph.transports import channel_peer, webrtc
 from cytosol.graph.transports.linked import LinkedConnection
 from cytosol.graph.transports.memory import MemoryConnection, pair
 from cytosol.graph.transports.signalling import Signal, SignalRelay
@@ -346,7 +346,7 @@ def test_a_message_that_overtakes_the_end_of_the_handshake_is_not_lost() -> None
             peer._opened()
             assert ["open", "hello"] == seen
             peer._early = []
-            for _ in range(webrtc.EARLY_MESSAGES_MAX + 1):
+            for _ in range(channel_peer.EARLY_MESSAGES_MAX + 1):
                 peer._received("more")
             assert not peer.is_open
             del owner.peer_opened, owner.peer_received

@@ -209,6 +209,7 @@ class Step(Enum):
     REPEAT = "send our last description once more: theirs shows that they lack it"
     IGNORE = "nothing: it belongs to an attempt that is over"
     LEAVE = "drop what there is, the other end is gone for good"
+    RENEW = "offer anew: they wait for an attempt of ours that is over, and for nothing else"
     FAIL = "drop the attempt, the other end refused it"
 
 
@@ -266,13 +267,22 @@ class Negotiation:
         if signal.kind == "bye":
             return Step.LEAVE
         if signal.session != self.session:
-            return Step.IGNORE
+            return self._receive_late(signal)
         if signal.kind == "refused":
             return Step.FAIL
         if not self._pending:
             return Step.IGNORE
         self._pending = False
         return Step.CONNECT
+
+    def _receive_late(self, signal: Signal) -> Step:
+        """Look at what belongs to another attempt than the one under way.
+
+        Their answer to an offer that we have forgotten says that they gave up their own for it:
+        an end that was made anew finds in its signals what its predecessor was sent.
+        """
+        is_ours = signal.kind == "answer" and signal.session.startswith(f"{self._nonce}-")
+        return Step.RENEW if is_ours and not self._pending else Step.IGNORE
 
     def _receive_offer(self, signal: Signal) -> Step:
         if signal.session == self.session:
