@@ -208,6 +208,27 @@ def test_bytes_that_are_no_http_are_disconnected() -> None:
     with_server(test)
 
 
+def test_who_hangs_up_in_the_middle_of_a_body_is_no_error_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its session ends; nothing is logged that somebody would look into."""
+
+    async def test(server: HttpServer, client: httpx.AsyncClient) -> None:
+        session = await greeted(client)
+        member = server.get("stranger")
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = f"POST /messages HTTP/1.1\r\nHost: h\r\n{SESSION}: {session[SESSION]}\r\n"
+        writer.write(f"{head}Content-Length: 100\r\n\r\n".encode() + b"{")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        await until(lambda: member.offline)
+        assert {} == server._sessions
+
+    with_server(test)
+    assert [] == caplog.records
+
+
 # --- Servers that are none ---------------------------------------------------------------------
 
 

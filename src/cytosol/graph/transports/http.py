@@ -434,6 +434,8 @@ class _BadBody(Exception):
 
 async def _body(raw: RawRequest) -> list[bytes]:
     """Return the frames in a body; raises _BadBody."""
+    from starlette.requests import ClientDisconnect
+
     parts, size = [], 0
     try:
         async with asyncio.timeout(BODY_S):
@@ -444,6 +446,8 @@ async def _body(raw: RawRequest) -> list[bytes]:
                 parts.append(part)
     except TimeoutError:
         raise _BadBody(408, f"a body took more than {BODY_S:g} seconds") from None
+    except ClientDisconnect:  # nobody hears the answer
+        raise _BadBody(400, "the client hung up before its body had come in whole") from None
     frames = list(_frames(b"".join(parts)))
     if len(frames) > BODY_FRAMES_MAX:
         raise _BadBody(413, f"a body holds more than {BODY_FRAMES_MAX} frames")
