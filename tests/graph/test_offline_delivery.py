@@ -19,7 +19,7 @@ from cytosol.graph.storage import MemoryStorage, SaveStateStorage
 from cytosol.graph.transports.memory import MemoryConnection, pair
 from cytosol.limits import PEERS_REMEMBERED_MAX, PUSHES_WAITING_MAX
 from cytosol.model.ids import OpId
-from cytosol.savestates import SqliteSaveState
+from cytosol.savestates import InMemorySaveState, SqliteSaveState
 from tests.graph.routing import Heard, Timer, routed, settle, stranger_of, until
 from tests.graph.running import run
 from tests.graph.test_router import hello, node_json
@@ -476,3 +476,17 @@ def test_a_batch_is_divided_down_to_single_fields() -> None:
     fields = [*nodes[0].divided()]
     assert [["x"], ["y"]] == [[*batch.nodes["a"].entries] for batch in fields]
     assert all(batch.is_unit for batch in fields)
+
+
+def test_a_graph_that_is_closed_at_once_reads_no_more_notes() -> None:
+    """Its storage is closed by then: nothing is reported about it."""
+
+    async def story() -> None:
+        here, _ = pair()
+        storage = SaveStateStorage(InMemorySaveState())
+        graph = Graph({"network": here, "router": Router(), "storage": storage})
+        await asyncio.sleep(0)  # the router has begun to ask for its notes
+        await graph.close()
+        await settle()
+
+    run(story())

@@ -93,6 +93,7 @@ class Courier:
             steps.close()
         for task in self._tasks:
             task.cancel()
+        self.notes.stop()
         return self.notes.save_now(peers)
 
     # --- Connections --------------------------------------------------------------------

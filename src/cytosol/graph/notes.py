@@ -36,6 +36,11 @@ class Notes:
         self._saving: dict[str, bool] = {}  # name -> whether it must be saved once more
         self._loading: asyncio.Task[None] | None = None
 
+    def stop(self) -> None:
+        """Read nothing more: the storage is about to be closed."""
+        if self._loading is not None:
+            self._loading.cancel()
+
     async def ready(self) -> None:
         """Wait until what was noted is read."""
         if self.is_kept:
