@@ -120,6 +120,7 @@ class Wire:
         self.target = target
         self.port = 0
         self.cuts = 0
+        self.is_down = False  # then whoever calls is turned away
         self._left: int | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -151,32 +152,34 @@ class Wire:
         self._tasks.add(task)
         self._writers.add(writer)
         try:
+            if self.is_down:
+                raise ConnectionResetError
             back_reader, back = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             writer.transport.abort()
             self._writers.discard(writer)
             return
         self._writers.add(back)
-        try:
-            await asyncio.gather(
-                self._carry(reader, back), self._carry(back_reader, writer), return_exceptions=True
-            )
+        ways = self._carry(reader, back), self._carry(back_reader, writer)
+        tasks = [asyncio.ensure_future(way) for way in ways]
+        try:  # an end that is reset resets the other one
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             self._writers -= {writer, back}
             writer.transport.abort()
             back.transport.abort()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(4096):
-                if self._left is not None:
-                    data, self._left = data[: self._left], max(0, self._left - len(data))
-                writer.write(data)
-                await writer.drain()
-                if self._left == 0:
-                    self._left = None
-                    self.cuts += 1
-                    self.cut()
-            writer.write_eof()
-        except OSError:
-            pass
+        while data := await reader.read(4096):
+            is_last = self._left is not None and len(data) >= self._left
+            if self._left is not None:
+                data, self._left = data[: self._left], max(0, self._left - len(data))
+            writer.write(data)
+            if is_last:  # at once: what came after would follow a gap
+                self._left = None
+                self.cuts += 1
+                self.cut()
+                return
+            await writer.drain()
+        writer.write_eof()
