@@ -216,7 +216,7 @@ class Device:
         """
         self.crash()
         self.disk = backup.disk.copy()
-        self.world.ledger.restored(self.name, backup.writes)
+        self.world.restored(self, backup.writes)
         self.start()
 
     def clone(self, name: str | None = None) -> Device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +60,20 @@ class Watcher:
     """Follows the devices of a world and checks what must hold after every event."""
 
     def __init__(self) -> None:
-        self._acknowledged: dict[tuple[str, PeerId], int] = {}
+        self.has_copies = False
+        """Two devices may write under one author id: until they have met, ids tell too little."""
+        self._durable: dict[tuple[str, PeerId], int] = {}
+        self._made: dict[PeerId, list[int]] = {}
 
     def started(self, device: Device) -> None:
-        """Forget nothing: what was acknowledged before a start must be there after it."""
+        """Check that what was acknowledged before a start is there after it."""
+        replica = device.db._document.replica
+        least = self._durable.get((device.name, replica.author), 0)
+        held = replica.latest.get(replica.author, 0)
+        assert self.has_copies or held >= least, (
+            f"{device.name} was told that its op {least} is durable, and after a start has only "
+            f"those up to {held}"
+        )
 
     def written(self, device: Device) -> None:
         """Check a write that is about to be acknowledged: its id is above all that it knew of."""
@@ -71,7 +82,7 @@ class Watcher:
         assert own == max(replica.latest.values()), (
             f"{device.name} wrote an op with the number {own} and knew of a greater one"
         )
-        self._acknowledged[device.name, replica.author] = own
+        self._durable[device.name, replica.author] = own
 
     def check(self, devices: Sequence[Device]) -> None:
         """Check all devices that are up."""
@@ -80,5 +91,36 @@ class Watcher:
         for device in up:
             assert not device.problems(), f"{device.name}: {device.problems()}"
             twin = by_hash.setdefault(device.state_hash(), device)
-            if twin is not device:
+            if twin is not device and not self.has_copies:
                 check_equal([twin, device], "although their state hashes are equal")
+        if not self.has_copies:
+            self._check_prefixes(up)
+
+    def _check_prefixes(self, devices: Sequence[Device]) -> None:
+        """Check that the ops that devices hold of an author are a prefix of those it made."""
+        held = {device.name: _numbers(device) for device in devices}
+        for device in devices:
+            author = device.db._document.replica.author
+            made = self._made.setdefault(author, [])
+            newest = made[-1] if made else 0
+            made += [index for index in held[device.name].get(author, ()) if index > newest]
+        for device in devices:
+            for author, made in self._made.items():
+                numbers = held[device.name].get(author, [])
+                if not numbers:
+                    continue
+                start = bisect_left(made, numbers[0])
+                expected = made[start : start + len(numbers)]
+                assert numbers == expected, (
+                    f"{device.name} holds the ops {numbers} of an author that made {made}"
+                )
+
+
+def _numbers(device: Device) -> dict[PeerId, list[int]]:
+    """Return the numbers of the ops that are not trimmed, by author, in order."""
+    replica = device.db._document.replica
+    log, authors = replica.log, replica.names.authors
+    numbers: dict[PeerId, list[int]] = {}
+    for index, number in zip(log.indexes, log.numbers, strict=True):
+        numbers.setdefault(authors[number], []).append(index)
+    return numbers

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from cytosol.testing.chaos import Outcome, replay_command, run_world
+from cytosol.testing.chaos import CLIMATES, OPEN, Outcome, replay_command, run_world
 
 __all__ = ["main"]
 
@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--quiet", action="store_true", help="tell of failures and sums only")
+    names = [climate.name for climate in (*CLIMATES, *OPEN)]
+    parser.add_argument("--climate", choices=names, help="the faults (default: all in turn)")
     chosen = parser.parse_args(arguments)
     seeds: int = max(1, chosen.seeds)
     hours = (seeds if chosen.hours is None else chosen.hours) / seeds
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.process_time()
     for seed in range(chosen.seed, chosen.seed + seeds):
         try:
-            outcome = run_world(seed, hours)
+            outcome = run_world(seed, hours, chosen.climate)
         except AssertionError as error:
             failed += 1
             print(f"FAILED {error}", flush=True)
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_line(outcome), flush=True)
     _tell_sums(outcomes, failed, time.process_time() - started)
     if failed:
-        print(f"replay one: {replay_command(chosen.seed, hours)} (with its seed)")
+        print(f"replay one: {replay_command(chosen.seed, hours, chosen.climate)} (with its seed)")
     return min(failed, 100)
 
 

@@ -117,6 +117,7 @@ class World:
     def _clone(self, device: Device, name: str | None) -> Device:
         name = name or f"{device.name}-clone-{len(self.all)}"
         disk = device.disk.copy()
+        self._watcher.has_copies = True
         twin = Device(self, name, self.free_address(), disk, device._app_factory, device._options)
         self.all.append(twin)
         return twin.start()
@@ -228,6 +229,11 @@ class World:
     def started(self, device: Device) -> None:
         """Take note that a device has started."""
         self._watcher.started(device)
+
+    def restored(self, device: Device, writes: int) -> None:
+        """Take note that a device goes on with an older copy of its disk."""
+        self.ledger.restored(device.name, writes)
+        self._watcher.has_copies = True
 
     def written(self, device: Device) -> None:
         """Take note that a write of a device is durable."""

@@ -1,0 +1,106 @@
+"""The worlds notice what goes wrong: each mistake here is put in, and must be found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cytosol.crdt.replica import Replica
+from cytosol.database.joins import PeerReplica
+from cytosol.document.document import Document
+from cytosol.document.history import History
+from cytosol.testing import World, chaos
+from cytosol.testing.chaos import run_world
+from cytosol.testing.disk import VirtualSaveState
+from cytosol.testing.soak import main
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def acknowledge_before_flushing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(VirtualSaveState, "_flush", lambda state, name: None)
+
+
+def forget_a_delivery(patch: pytest.MonkeyPatch) -> None:
+    deliver, calls = Document.deliver, iter(range(1 << 60))
+    patch.setattr(
+        Document, "deliver", lambda document: None if next(calls) % 50 == 49 else deliver(document)
+    )
+
+
+def trim_what_others_lack(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(History, "_stable_rows", lambda history: len(history._replica.log))
+
+
+def ignore_the_numbers_of_others(patch: pytest.MonkeyPatch) -> None:
+    note = Replica.note_merged
+
+    def note_only_latest(replica: Replica, latest: dict[bytes, int]) -> None:
+        clock = replica.clock
+        note(replica, latest)
+        replica.clock = clock
+
+    patch.setattr(Replica, "note_merged", note_only_latest)
+
+
+def swallow_what_fails_to_merge(patch: pytest.MonkeyPatch) -> None:
+    merge = PeerReplica.import_batch
+
+    def merge_first(replica: PeerReplica, data: bytes, sender: bytes) -> None:
+        if sender[0] % 2:
+            merge(replica, data, sender)
+
+    patch.setattr(PeerReplica, "import_batch", merge_first)
+
+
+@pytest.mark.parametrize(
+    ("plant", "seeds", "complaint"),
+    [
+        (acknowledge_before_flushing, (1, 7), "was told that its"),
+        (forget_a_delivery, (0,), "the last callback for"),
+        (trim_what_others_lack, (6,), "additions of 1 make"),
+        (ignore_the_numbers_of_others, (0,), "knew of a greater one"),
+        (swallow_what_fails_to_merge, (0, 1, 2), "differ after"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_a_planted_mistake_is_found(
+    monkeypatch: pytest.MonkeyPatch, plant: Plant, seeds: tuple[int, ...], complaint: str
+) -> None:
+    """And the complaint names it, with the command that replays it."""
+    plant(monkeypatch)
+    found = []
+    for seed in seeds:
+        try:
+            run_world(seed, 0.5)
+        except AssertionError as error:
+            found.append(str(error))
+    assert any(complaint in each for each in found), found
+    assert all("replay: python -m cytosol.testing.soak --seeds 1 --seed" in each for each in found)
+
+
+def test_the_command_tells_which_seed_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And its exit code is not zero."""
+
+    def fail(chaos: Any, hours: float) -> None:
+        raise AssertionError("something does not hold")
+
+    monkeypatch.setattr(chaos.Chaos, "run", fail)
+    assert 2 == main(["--seeds", "2", "--seed", "40"])
+    printed = capsys.readouterr().out
+    assert "FAILED seed 40 (short history), 0.0 s after the world began: something" in printed
+    assert "replay: python -m cytosol.testing.soak --seeds 1 --seed 41 --hours 1\n" in printed
+
+
+def test_a_world_that_cannot_settle_says_where_devices_differ() -> None:
+    """A partition that nobody ends is such a case."""
+    with World(1) as world:
+        a, b = world.devices(2)
+        world.partition(a, b)
+        a.dispatch({"action": "Set", "path": "$.x", "payload": 1})
+        with pytest.raises(AssertionError, match=r"at \$\['x'\] one has 1, the other nothing"):
+            world.settle(30)
