@@ -38,6 +38,7 @@ _TABLE: Final = (
     "checksum INTEGER NOT NULL) WITHOUT ROWID"
 )
 _HEAD_BYTES: Final = 100  # SQLite's file format, section 1.3: the database header
+_PIECE_BYTES: Final = 1024 * 1024
 _CHECKED_BYTES_MAX: Final = 16 * 1024 * 1024  # checking this much takes about 20 ms
 
 
@@ -156,6 +157,24 @@ def _check_log(path: Path, head: bytes, *, is_flushed: bool) -> None:
                 f"it was left as it is: copy it and '{path.name}' to a safe place, then restore a "
                 "backup, or open once with durability='relaxed' to go on without those changes"
             )
+    _write_again(log)
+
+
+def _write_again(log: Path) -> None:
+    """Write what a log holds once more, and flush it.
+
+    After a flush that failed the system may hold in memory, as if it were saved, what the disk
+    never got. SQLite would copy it into the file and only then cut the log; a power cut in between
+    would leave the newer file under the older log, and mix the two.
+    """
+    descriptor = os.open(log, os.O_RDWR | NOFOLLOW)
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        position = 0
+        while piece := file.read(_PIECE_BYTES):
+            file.seek(position)
+            position += file.write(piece) or 0
+            file.seek(position)
+        os.fsync(descriptor)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
@@ -182,3 +201,6 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     except SQLITE_ERRORS as error:
         if not is_passing(error):
             raise
+    # SQLite does this with the first commit, and does not mind if it fails: then a power cut
+    # could take the log, name and all.
+    sync_folder(path)
