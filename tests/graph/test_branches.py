@@ -295,6 +295,90 @@ def test_nodes_made_in_a_branch_belong_to_the_graph_after_the_commit(graph_with)
     assert {"new": {"f": 1}} == shown(branch)
 
 
+def test_a_node_object_made_in_a_branch_is_the_graphs_own_after_the_commit(graph_with):
+    """Who holds it reads and writes the graph; the branch keeps what it showed."""
+    graph = graph_with()
+    branch = graph.branch()
+    branch.write("new", {"f": 1})
+    node = branch.value("new")
+    heard = []
+    node.on("update", lambda update: heard.append(update.snapshot()))
+    graph.commit(branch)
+    assert graph.value("new") is node
+    node.write("f", 2)
+    graph.write("new", {"g": 3})
+    assert {"f": 2, "g": 3} == node.snapshot() == graph.value("new").snapshot()
+    assert [{"f": 1}, {"f": 2}, {"g": 3}] == heard
+    assert {"new": {"f": 1}} == shown(branch)
+    branch.write("new", {"h": 4})
+    assert {"f": 2, "g": 3} == node.snapshot()
+    graph.commit(branch.rebase(graph))
+    assert {"f": 2, "g": 3, "h": 4} == node.snapshot() == branch.value("new").snapshot()
+    assert graph.value("new") is node
+
+
+def test_a_node_object_that_the_source_had_too_stays_with_the_branch(graph_with):
+    """The graph has an object of its own, which others may hold."""
+    graph = graph_with()
+    branch = graph.branch()
+    branch.write("new", {"f": 1})
+    node = branch.value("new")
+    graph.write("new", {"g": 2})
+    theirs = graph.value("new")
+    graph.commit(branch)
+    assert graph.value("new") is theirs is not node
+    assert {"f": 1, "g": 2} == theirs.snapshot()
+
+
+def test_a_node_object_made_in_a_branch_of_a_branch_goes_the_whole_way(graph_with):
+    """With each commit it is one graph further."""
+    graph = graph_with()
+    outer = graph.branch()
+    inner = outer.branch()
+    inner.write("new", {"f": 1})
+    node = inner.value("new")
+    outer.commit(inner)
+    assert outer.value("new") is node
+    graph.commit(outer)
+    assert graph.value("new") is node
+    assert {"new": {"f": 1}} == shown(outer) == shown(inner)
+
+
+def test_a_node_object_made_in_a_branch_is_the_graphs_own_over_a_storage() -> None:
+    """The commit takes its time; what is written through the node then is stored."""
+
+    async def story() -> None:
+        storage = MemoryStorage()
+        graph = Graph({"storage": Slow(storage)})
+        branch = graph.branch()
+        made = await branch.write("other", {"f": 1})
+        await graph.commit(branch)
+        assert graph.value("other") is made
+        await made.write("f", 2)
+        assert {"f": 2} == (await Graph({"storage": storage}).read("other")).snapshot()
+
+    run(story())
+
+
+def test_edits_are_settled_when_a_hook_raises_after_the_commit() -> None:
+    """The commit stands: the edits are the graph's, and a later rebase does not revert it."""
+
+    def hook(action: Any) -> Any:
+        raise RuntimeError("too late")
+
+    async def story() -> None:
+        graph = Graph({"hooks": {"after": {"write": hook}}})
+        branch = graph.branch()
+        with pytest.raises(RuntimeError):
+            await branch.write("k", {"f": 1})
+        with pytest.raises(RuntimeError):
+            await graph.commit(branch)
+        assert {"k": {"f": 1}} == graph.snapshot()
+        assert {} == branch.changes().snapshot()
+
+    run(story())
+
+
 def test_without_a_rebase_newer_writes_of_the_source_win(graph_with):
     """Each edit has the id of when it was made; the greater one wins."""
     graph = graph_with(k={"f": 0, "g": 0})
@@ -564,7 +648,7 @@ def test_what_the_source_loads_later_lies_below_the_edits_of_a_branch():
         handed = branch.changes()
         await branch.write("k", {"g": "and again"})
         await branch.delete("other")
-        branch._settle(handed, graph)
+        branch._overlay.settle(handed)
         assert {"g": "and again"} == branch.changes()["k"].snapshot()
         await graph.commit(branch)
         assert 0 == len(branch.changes())

@@ -23,8 +23,6 @@ from cytosol.document.assigning import date_at
 from cytosol.document.document import Document
 from cytosol.document.interest import Location
 from cytosol.errors import ActionError, ConfigError, GraphError
-from cytosol.graph.actions import Write
-from cytosol.graph.awaiting import begin, outcome
 from cytosol.graph.clock import ZERO, Clock
 from cytosol.graph.collection import NodeMap
 from cytosol.graph.config import merged_config
@@ -185,6 +183,11 @@ class DocumentBacking:
             if self._dirty or self._is_stale or self._unheard:
                 self._tell_soon()
 
+    def adopt(self, node: Node) -> None:
+        """Let `node` be the member with its key."""
+        with self._document.lock:
+            self._nodes[node.key] = node
+
     def _check_room(self, changes: NodeMap) -> None:
         for key, incoming in changes.nodes.items():
             node = self._nodes.get(key)
@@ -227,13 +230,7 @@ class DocumentBacking:
         with self._document.lock:
             self._collect()
         while self._unheard:
-            delta = self._unheard.popleft()
-            graph._announce(delta)
-            network = graph.network
-            if graph.router is not None and network is not None and not graph._is_closed:
-                live = graph._live(delta.update.nodes)
-                action = Write(delta.update, live, delta.history, None, network, {})
-                begin(_push(graph, action), graph._running)
+            graph._heard(self._unheard.popleft())
 
     def _find_loop(self) -> None:
         """Remember the event loop that the graph is used in."""
@@ -331,10 +328,6 @@ class DocumentBacking:
 
     def __repr__(self) -> str:
         return f"<DocumentBacking of {len(self._nodes)} nodes at {'/'.join(self._steps)}>"
-
-
-async def _push(graph: Graph, action: Write) -> None:
-    await outcome(graph.router.push(action))
 
 
 def _below(document: Document, place: Place, step: str) -> Place | None:

@@ -44,6 +44,9 @@ class Backing(Protocol):
     def apply(self, changes: NodeMap) -> Delta[NodeMap]:
         """Merge `changes`, all or nothing; return what changed and what was overwritten."""
 
+    def adopt(self, node: Node) -> None:
+        """Let `node` be the member with its key, in place of an object of the same state."""
+
     def load(self, nodes: NodeMap) -> Delta[NodeMap]:
         """Merge what a storage or another graph had; nobody has changed it just now."""
 
@@ -89,6 +92,10 @@ class MemoryBacking:
         if node.made is ZERO:
             node.made = stamp
         return True
+
+    def adopt(self, node: Node) -> None:
+        """Let `node` be the member with its key."""
+        self._nodes[node.key] = node
 
     def load(self, changes: NodeMap) -> Delta[NodeMap]:
         """Merge `changes` without telling anybody."""

@@ -9,7 +9,7 @@ What the source only loads is no change: the storage had it when the branch was 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -145,6 +145,25 @@ class BranchBacking:
             if own.is_blank:
                 del self.own.nodes[key]
 
+    def release(self, keys: Iterable[str]) -> Iterator[Node]:
+        """Give away the objects of these nodes; others of the same state take their places."""
+        for key in keys:
+            node = self._nodes.get(key)
+            if node is not None:
+                self.adopt(self._copied(node))
+                yield node
+
+    def adopt(self, node: Node) -> None:
+        """Let `node` be the one with its key."""
+        self._nodes[node.key] = node
+
+    def _copied(self, node: Node) -> Node:
+        copied = Node(node.key, self._graph)
+        copied.entries = node.entries.copy()
+        copied.made = node.made
+        copied.gone = node.gone
+        return copied
+
     def _merge(self, changes: NodeMap) -> Delta[NodeMap]:
         watchers = tuple(self.watchers)
         for key in changes.nodes:
@@ -164,10 +183,7 @@ class BranchBacking:
         self._unfounded.discard(key)
         node = self._nodes.get(key)
         if node is None:
-            node = self._nodes[key] = Node(key, self._graph)
-            node.entries = theirs.entries.copy()
-            node.made = theirs.made
-            node.gone = theirs.gone
+            node = self._nodes[key] = self._copied(theirs)
         else:
             merge_node(node, theirs)
             own = self.own.nodes.get(key)
@@ -186,6 +202,8 @@ class Branch(Graph):
     What the source has in its storage but not in memory is loaded by the source when it is
     read here. `await source.commit(branch)` applies all edits at once. Made by `Graph.branch()`.
     """
+
+    _is_branch = True
 
     def __init__(self, source: Graph) -> None:
         self._source = source
@@ -218,10 +236,22 @@ class Branch(Graph):
         self._source._backing.watchers.discard(self._overlay)
         await super().close()
 
-    def _settle(self, committed: NodeMap, graph: Graph) -> None:
-        """Note that `graph` has taken over what `changes` handed out; only the source counts."""
-        if graph is self._source:
+    def _settling(self, committed: NodeMap, graph: Graph) -> Callable[[], None] | None:
+        """Return what to do once `graph` has taken over what `changes` handed out.
+
+        Only the source counts: edits that it has are not our own any more, and nodes that it
+        did not have until now are its own from then on, for whoever holds them.
+        """
+        if graph is not self._source:
+            return None
+        made = [key for key in committed.nodes if graph._node(key) is None]
+
+        def settle() -> None:
             self._overlay.settle(committed)
+            for node in self._overlay.release(made):
+                graph._adopt(node)
+
+        return settle
 
     def _is_cached(self, key: str) -> bool:
         """Tell whether the source need not be asked for the node."""

@@ -9,15 +9,15 @@ to the one who awaits, else to the event loop's exception handler. Spec: graph; 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from types import MethodType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from cytosol.errors import ConfigError, GraphError
 from cytosol.graph.actions import ReadNodes, Write
-from cytosol.graph.awaiting import Done, Turns, begin, failed, outcome
+from cytosol.graph.announcing import Announcer
+from cytosol.graph.awaiting import Done, Turns, begin, failed
 from cytosol.graph.backing import Backing, MemoryBacking
 from cytosol.graph.clock import Clock
 from cytosol.graph.collection import NodeMap
@@ -29,16 +29,16 @@ from cytosol.graph.config import (
     is_router,
     merged_config,
 )
-from cytosol.graph.connection import ConnectionGroup, report
+from cytosol.graph.connection import ConnectionGroup
 from cytosol.graph.events import Listeners, Subscription
 from cytosol.graph.node import Delta, Node
 from cytosol.graph.patches import checked_patch, patch_node, stamped_changes
 from cytosol.graph.pointer import DELETED, checked_key
-from cytosol.graph.query import query_steps
-from cytosol.graph.reading import fetch, read_nodes_steps
+from cytosol.graph.query import engine_steps, query_steps
+from cytosol.graph.reading import fetch, read_node_steps, read_nodes_steps
 from cytosol.graph.storage import stream_of
 from cytosol.graph.transports.authors import new_author
-from cytosol.graph.writing import commit_steps
+from cytosol.graph.writing import commit_branch_steps, commit_steps, push_steps, write_steps
 
 if TYPE_CHECKING:
     from cytosol.graph.branch import Branch
@@ -53,6 +53,8 @@ class Graph:
     `engines`; later ones extend earlier ones. `author` is the 16 bytes that its assignments are
     signed with, random by default. Raises ConfigError. Seed: database(...configs).
     """
+
+    _is_branch = False
 
     def __init__(self, *configs: Mapping[str, Any], author: bytes | None = None) -> None:
         clock = Clock(new_author() if author is None else author)
@@ -78,8 +80,8 @@ class Graph:
         self._node_extensions = dict(config.node_extensions)
         self._turns = Turns()
         self._running: set[asyncio.Task[Any]] = set()
-        self._unannounced: deque[Delta[NodeMap]] = deque()
-        self._is_announcing = False
+        self._announce = Announcer(backing.node, self._listeners)
+        """Tell the listeners what has changed."""
         self._is_closed = False
         hooks = config.hooks
         self._asks = config.storage is not None or config.router is not None
@@ -89,7 +91,7 @@ class Graph:
         backing.attach(self)
         check_extensions(config.node_extensions, Node, "node")
         check_extensions(config.graph_extensions, self, "graph")
-        if "changes" in config.graph_extensions and not hasattr(type(self), "_settle"):
+        if "changes" in config.graph_extensions and not self._is_branch:
             raise ConfigError("`extend.graph` cannot add 'changes': every branch has that already")
         for name, function in config.graph_extensions.items():
             setattr(self, name, MethodType(function, self))
@@ -202,7 +204,7 @@ class Graph:
             elif not self._asks:
                 checked_key(key)
                 return Done(None)
-        return begin(_first(self, checked_key(key), options), self._running)
+        return begin(read_node_steps(self, checked_key(key), options), self._running)
 
     def nodes(self, keys: Iterable[str], **options: Any) -> Awaitable[list[Node | None]]:
         """Read (awaitable) several nodes at once, in the order of `keys`. Seed: db.nodes."""
@@ -234,7 +236,7 @@ class Graph:
         if function is None:
             known = ", ".join(f'"{name}"' for name in ("jsonpath", *self._config.engines))
             raise GraphError(f"there is no query engine {engine!r}; there are {known}")
-        return begin(_engine_steps(self, function, query, options), self._running)
+        return begin(engine_steps(self, function, query, options), self._running)
 
     # --- Writing --------------------------------------------------------------------------
 
@@ -271,45 +273,35 @@ class Graph:
         self, key: str, field: str, options: Mapping[str, Any]
     ) -> Awaitable[Node | None]:
         """Delete a field, without making a node that does not exist."""
-        clock = self._backing.clock
-        since = clock.index
+        since = self._backing.clock.index
         change = Node(key)
-        change.entries = {field: (DELETED, clock.next())}
+        change.entries = {field: (DELETED, self._backing.clock.next())}
         return self._change(change, since, options)
-
-    def _change(
-        self, change: Node, since: int, options: Mapping[str, Any]
-    ) -> Awaitable[Node | None]:
-        changes = NodeMap()
-        changes.nodes[change.key] = change
-        if self._is_write_plain and not options and self._turns.is_free:
-            try:
-                delta = self._backing.apply(changes)
-            except Exception as error:
-                return failed(error)
-            self._announce(delta)
-            return Done(self._node(change.key))
-        return begin(_written(self, change.key, changes, options, since), self._running)
 
     def delete(self, key: str, **options: Any) -> Awaitable[None]:
         """Delete (awaitable) a node; what was written before stays hidden, wherever it is.
 
         A later write brings the node back, with the fields that are written then.
         """
-        clock = self._backing.clock
-        since = clock.index
+        since = self._backing.clock.index
         change = Node(key)
-        change.gone = clock.next()
+        change.gone = self._backing.clock.next()
+        return self._change(change, since, options, returns_node=False)
+
+    def _change(
+        self, change: Node, since: int, options: Mapping[str, Any], *, returns_node: bool = True
+    ) -> Awaitable[Any]:
+        """Write one node; return an awaitable of the node as it is then, or of None."""
         changes = NodeMap()
         changes.nodes[change.key] = change
+        key = change.key if returns_node else None
         if self._is_write_plain and not options and self._turns.is_free:
             try:
-                delta = self._backing.apply(changes)
+                self._take_over(changes)
             except Exception as error:
                 return failed(error)
-            self._announce(delta)
-            return Done(None)
-        return begin(_deleted(self, changes, options, since), self._running)
+            return Done(None if key is None else self._node(key))
+        return begin(write_steps(self, key, changes, options, since), self._running)
 
     def commit(self, changes: Any, **options: Any) -> Awaitable[Write]:
         """Apply (awaitable) a set of changes, all or nothing; return what happened.
@@ -319,27 +311,24 @@ class Graph:
         nothing; plain values get one id. Seed: db.commit.
         """
         clock = self._backing.clock
-        branch = changes if hasattr(type(changes), "_settle") else None
         since = clock.index
-        if branch is not None:
-            if not branch._turns.is_free:
-                return begin(_committed_later(self, options, since, branch), self._running)
-            changes = branch.changes()
-        elif isinstance(changes, Graph):
-            changes = changes.copy()
+        branch = None
+        if isinstance(changes, Graph):
+            branch = cast("Branch", changes) if changes._is_branch else None
+            if branch is not None and not branch._turns.is_free:
+                return begin(commit_branch_steps(self, branch, options, since), self._running)
+            changes = changes.copy() if branch is None else branch.changes()
         given = stamped_changes(changes, clock, self._node)
         if self._is_write_plain and not options and self._turns.is_free:
             try:
                 clock.observe(given.latest())
-                delta = self._backing.apply(given)
+                settle = None if branch is None else branch._settling(given, self)
+                delta = self._take_over(given, settle)
             except Exception as error:
                 return failed(error)
-            if branch is not None:
-                branch._settle(given, self)
-            self._announce(delta)
             live = self._live(given.nodes)
             return Done(Write(delta.update, live, delta.history, None, self.network, {}))
-        return begin(_committed(self, given.copy(), options, since, branch), self._running)
+        return begin(commit_steps(self, given.copy(), options, since, branch), self._running)
 
     def merge(self, changes: Any) -> Delta[NodeMap]:
         """Apply changes at once; return `update` and `history`.
@@ -359,9 +348,7 @@ class Graph:
             changes = changes.copy()
         given = stamped_changes(changes, clock, self._node)
         clock.observe(given.latest())
-        delta = self._backing.apply(given)
-        self._announce(delta)
-        return delta
+        return self._take_over(given)
 
     def branch(self) -> Branch:
         """Return a private overlay: what is written to it stays there until it is committed.
@@ -389,41 +376,11 @@ class Graph:
         """
         return self._listeners.on(event, callback)
 
-    def _announce(self, delta: Delta[NodeMap]) -> None:
-        """Tell the listeners what has changed, one change after the other."""
-        if not delta.update.nodes:
-            return
-        self._unannounced.append(delta)
-        if self._is_announcing:  # a callback has written: everybody hears of it afterwards
-            return
-        self._is_announcing = True
-        try:
-            while self._unannounced:
-                self._tell(self._unannounced.popleft())
-        finally:
-            self._is_announcing = False
-
     def _heard(self, delta: Delta[NodeMap]) -> None:
         """Pass on a change that came past this graph, as when its document was edited."""
         self._announce(delta)
-        if self._router is not None and delta.update.nodes:
-            begin(_pushed(self, delta), self._running)
-
-    def _tell(self, delta: Delta[NodeMap]) -> None:
-        errors: list[Exception] = []
-        histories = delta.history.nodes
-        for key, update in delta.update.nodes.items():
-            node = self._node(key)
-            if node is not None and node._listeners is not None:
-                if key in histories:
-                    errors += node._emit("history", histories[key])
-                errors += node._emit("update", update)
-        if self._listeners:
-            if histories:
-                errors += self._listeners.emit("history", delta.history)
-            errors += self._listeners.emit("update", delta.update)
-        for error in errors:
-            report(error, "a callback of a graph raised; the change itself stands")
+        if self._router is not None and delta.update.nodes and not self._is_closed:
+            begin(push_steps(self, delta), self._running)
 
     # --- For the steps of reads and writes ------------------------------------------------
 
@@ -433,6 +390,24 @@ class Graph:
 
     async def _prepare(self, changes: NodeMap) -> None:
         """Learn what must be known of nodes before they change; a branch asks its source."""
+
+    def _take_over(
+        self, changes: NodeMap, settle: Callable[[], None] | None = None
+    ) -> Delta[NodeMap]:
+        """Change memory, and tell the listeners; `settle` what has to be before they look."""
+        delta = self._backing.apply(changes)
+        if settle is not None:
+            settle()
+        self._announce(delta)
+        return delta
+
+    def _adopt(self, node: Node) -> None:
+        """Make a node of a branch the member with its key, in the state of the present one."""
+        member = self._node(node.key)
+        if member is not None:
+            node.entries, node.made, node.gone = member.entries, member.made, member.gone
+            node._graph = self
+            self._backing.adopt(node)
 
     def _load(self, nodes: NodeMap, *, is_news: bool = False) -> None:
         """Take over what was read from the storage, or, as news, from another graph."""
@@ -500,59 +475,3 @@ class Graph:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
-
-
-# --- Steps that begin with a call ---------------------------------------------------------
-
-
-async def _first(graph: Graph, key: str, options: Mapping[str, Any]) -> Node | None:
-    nodes = await read_nodes_steps(graph, (key,), options)
-    return nodes[0] if nodes else None
-
-
-async def _written(
-    graph: Graph, key: str, changes: NodeMap, options: Mapping[str, Any], since: int
-) -> Node | None:
-    action = await commit_steps(graph, changes, options, since)
-    node = graph._node(key)
-    if (node is None or not node.exists) and len(action.update) == 1:
-        node = graph._node(next(iter(action.update.keys())))  # a hook has given it another key
-    return node
-
-
-async def _deleted(graph: Graph, changes: NodeMap, options: Mapping[str, Any], since: int) -> None:
-    await commit_steps(graph, changes, options, since)
-
-
-async def _committed_later(
-    graph: Graph, options: Mapping[str, Any], since: int, branch: Any
-) -> Write:
-    """Commit a branch with what was written to it before the call and is still under way."""
-    await branch._turns.take()
-    try:
-        changes = branch.changes()
-    finally:
-        branch._turns.give_back()
-    return await _committed(graph, changes, options, since, branch)
-
-
-async def _committed(
-    graph: Graph, changes: NodeMap, options: Mapping[str, Any], since: int, branch: Any
-) -> Write:
-    action = await commit_steps(graph, changes, options, since, of_branch=branch is not None)
-    if branch is not None:
-        branch._settle(changes, graph)
-    return action
-
-
-async def _pushed(graph: Graph, delta: Delta[NodeMap]) -> None:
-    live = graph._live(delta.update.nodes)
-    action = Write(delta.update, live, delta.history, None, graph.network, {})
-    await outcome(graph._router.push(action))
-
-
-async def _engine_steps(
-    graph: Graph, function: Callable[..., Any], query: Any, options: Mapping[str, Any]
-) -> Any:
-    graph._check_open()
-    return await outcome(function(graph, query, **options))

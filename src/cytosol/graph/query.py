@@ -8,13 +8,13 @@ pointer to a node that does not exist is null, as it is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cytosol.errors import GraphError
 from cytosol.graph.actions import ReadNodes
-from cytosol.graph.awaiting import become_task
+from cytosol.graph.awaiting import become_task, outcome
 from cytosol.graph.pointer import Pointer
 from cytosol.graph.storage import stream_of
 from cytosol.limits import PATH_STEPS_MAX
@@ -26,7 +26,15 @@ from cytosol.path.functions import Run
 if TYPE_CHECKING:
     from cytosol.graph.graph import Graph
 
-__all__ = ["query_steps"]
+__all__ = ["engine_steps", "query_steps"]
+
+
+async def engine_steps(
+    graph: Graph, function: Callable[..., Any], query: Any, options: Mapping[str, Any]
+) -> Any:
+    """Let an engine of a config evaluate a query."""
+    graph._check_open()
+    return await outcome(function(graph, query, **options))
 
 
 async def query_steps(graph: Graph, text: Any, options: Mapping[str, Any]) -> list[Any]:

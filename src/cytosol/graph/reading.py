@@ -20,9 +20,15 @@ from cytosol.graph.pointer import Pointer, checked_field, checked_key
 if TYPE_CHECKING:
     from cytosol.graph.graph import Graph
 
-__all__ = ["fetch", "found_nodes", "read_fields_steps", "read_nodes_steps"]
+__all__ = ["fetch", "found_nodes", "read_fields_steps", "read_node_steps", "read_nodes_steps"]
 
 Plugged = TypeVar("Plugged", ReadNodes, ReadField)
+
+
+async def read_node_steps(graph: Graph, key: str, options: Mapping[str, Any]) -> Node | None:
+    """Read one node."""
+    nodes = await read_nodes_steps(graph, (key,), options)
+    return nodes[0] if nodes else None
 
 
 async def read_nodes_steps(

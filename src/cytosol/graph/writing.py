@@ -22,9 +22,42 @@ from cytosol.graph.patches import stamped_changes
 from cytosol.graph.reading import found_nodes
 
 if TYPE_CHECKING:
+    from cytosol.graph.branch import Branch
     from cytosol.graph.graph import Graph
 
-__all__ = ["commit_steps"]
+__all__ = ["commit_branch_steps", "commit_steps", "push_steps", "write_steps"]
+
+
+async def write_steps(
+    graph: Graph, key: str | None, changes: NodeMap, options: Mapping[str, Any], since: int
+) -> Node | None:
+    """Write one node; return it as it is then, None where no `key` is given."""
+    action = await commit_steps(graph, changes, options, since)
+    if key is None:
+        return None
+    node = graph._node(key)
+    if (node is None or not node.exists) and len(action.update) == 1:
+        node = graph._node(next(iter(action.update.keys())))  # a hook has given it another key
+    return node
+
+
+async def commit_branch_steps(
+    graph: Graph, branch: Branch, options: Mapping[str, Any], since: int
+) -> Write:
+    """Commit a branch with what was written to it before the call and is still under way."""
+    await branch._turns.take()
+    try:
+        changes = branch.changes()
+    finally:
+        branch._turns.give_back()
+    return await commit_steps(graph, changes, options, since, branch)
+
+
+async def push_steps(graph: Graph, delta: Delta[NodeMap]) -> None:
+    """Have the router send what has changed past the graph."""
+    live = graph._live(delta.update.nodes)
+    action = Write(delta.update, live, delta.history, None, graph.network, {})
+    await outcome(graph._router.push(action))
 
 
 async def commit_steps(
@@ -32,10 +65,9 @@ async def commit_steps(
     changes: NodeMap,
     options: Mapping[str, Any],
     since: int,
-    *,
-    of_branch: bool = False,
+    branch: Branch | None = None,
 ) -> Write:
-    """Write `changes`; return what happened.
+    """Write `changes`, which are those of a `branch` if one is given; return what happened.
 
     `since` is the clock before the call: our assignments above it were made by this call and
     win over all that is there when their turn comes. What a branch wrote wins only over what
@@ -44,6 +76,7 @@ async def commit_steps(
     graph._check_open()
     storage, network, rest = graph._resolved(options)
     action = Write(changes, None, None, storage, network, rest)
+    handed = changes
     turns = turns_of_hook(graph) or graph._turns
     await turns.take()
     try:
@@ -54,11 +87,16 @@ async def commit_steps(
             graph.clock.raise_to(loaded.latest().index)
         else:
             await graph._prepare(changes)
-        changes = _on_top(graph, changes, loaded, since, of_branch=of_branch)
+        changes = _on_top(graph, changes, loaded, since, of_branch=branch is not None)
         graph.clock.observe(changes.latest())
         if action.storage is not None and changes.nodes:
             action = await _store(graph, action, loaded, changes)
-        delta = _change_memory(graph, action, loaded, changes)
+        settle = None if branch is None else branch._settling(handed, graph)
+        if loaded.nodes:
+            graph._load(loaded)
+        if graph._loaded is not None and action.storage is graph._storage:
+            graph._loaded.update(changes.nodes)
+        delta = graph._take_over(changes, settle)
     finally:
         turns.give_back()
     if action.graph is None:
@@ -171,16 +209,3 @@ async def _store(graph: Graph, action: Write, loaded: NodeMap, changes: NodeMap)
         except Exception as error:  # what is stored cannot be undone; this only tidies up
             report(error, "a storage could not remove what was deleted; the deletion stands")
     return action
-
-
-def _change_memory(
-    graph: Graph, action: Write, loaded: NodeMap, changes: NodeMap
-) -> Delta[NodeMap]:
-    """Take over the changes, and what was loaded for them."""
-    if loaded.nodes:
-        graph._load(loaded)
-    delta = graph._backing.apply(changes)
-    if graph._loaded is not None and action.storage is graph._storage:
-        graph._loaded.update(changes.nodes)
-    graph._announce(delta)
-    return delta

@@ -178,6 +178,11 @@ class Link:
         if self._ended is None and self._closing is None:
             self._closing = reason[:LINK_NAME_LENGTH_MAX]
 
+    def end(self, reason: str) -> None:
+        """End the link for good and at once: nothing is said, and what is queued is dropped."""
+        if self._ended is None:
+            self._end(reason)
+
     @property
     def is_up(self) -> bool:
         """Whether both sides have greeted each other over a connection that is not lost."""
