@@ -102,9 +102,16 @@ class History:
             journal.compact([replica.log.op(row) for row in range(len(replica.log))])
 
     def _merge_all(self, replica: Replica) -> None:
-        """Merge what the journal holds: whole batches as long as they are plain."""
+        """Merge what the journal holds, in the order in which it came: plain batches whole.
+
+        Others are collected until one comes that goes on where they end, so that what is
+        written at the same time is sorted once and not taken back again and again.
+        """
         rest: list[Op] = []
         for batch in self._document.journal.load_batches():
+            if rest and _first_index(batch) > rest[-1].index:
+                replica.merge(rest)
+                rest = []
             if not isinstance(batch, Columns):
                 rest += batch
             elif rest or not merge_bulk(replica, batch):
@@ -529,6 +536,12 @@ class History:
         """Return what we refused of a peer, as long as our base is still the same."""
         trim_hash, newest = self._refused.get(peer, (b"", {}))  # a base's hash is never empty
         return newest if trim_hash == self._replica.trim_hash else {}
+
+
+def _first_index(batch: Columns | list[Op]) -> int:
+    if isinstance(batch, Columns):
+        return batch.index[0] if batch.index else 0
+    return batch[0].index if batch else 0
 
 
 def _failure(op: Op, path: list[Any], message: str) -> dict[str, JsonValue]:
