@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -19,7 +20,7 @@ from cytosol.graph.storage import MemoryStorage, SaveStateStorage
 from cytosol.graph.transports.memory import pair
 from cytosol.graph.transports.serving import Request
 from cytosol.savestates import SaveState
-from tests.graph.routing import Stranger, routed, settle, stranger_of
+from tests.graph.routing import Stranger, routed, settle, stranger_of, until
 from tests.graph.running import run
 from tests.graph.served import KINDS, Kind, run_clean
 from tests.graph.test_router import AUTHOR, node_json
@@ -122,6 +123,22 @@ def test_what_was_written_under_our_author_comes_back_to_us() -> None:
         await settle()
         assert server.to_json() == again.to_json()
         assert 5 == server.value("book").value("pages")
+
+    run(main())
+
+
+def test_who_is_another_one_each_time_does_not_make_work_pile_up() -> None:
+    """What was under way to the one before is not held, searched and named for the next one."""
+
+    async def main() -> None:
+        graph, stranger, _ = stranger_of()
+        await graph.write("n", {"x": 1})
+        for number in range(20):
+            greeting = {"graph": str(uuid4()), "session": str(uuid4()), "reply": False}
+            stranger.say({"type": "hello", "id": number, **greeting})
+            await until(lambda count=number + 1: len(stranger.of("push")) == count)
+        replies = [hello for hello in stranger.of("hello") if hello["reply"]]
+        assert [[]] * 20 == [hello["waiting"] for hello in replies]
 
     run(main())
 

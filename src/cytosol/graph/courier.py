@@ -370,9 +370,12 @@ class Courier:
         if before.name is None:
             if not peer.outbox.is_complete:
                 peer.outbox.adopt(before.outbox)
-        else:  # the one who was there did not get what is under way
+        else:  # what is under way was for the one who was there, and the new one gets its own
             for batch in (*channel.in_flight.values(), *channel.units):
+                batch.answer()
                 before.outbox.add(batch.nodes)
+            channel.in_flight.clear()
+            channel.units.clear()
             if not before.channels:
                 before.outbox.rest()
 
