@@ -132,7 +132,7 @@ def test_who_is_another_one_each_time_does_not_make_work_pile_up() -> None:
 
     async def main() -> None:
         graph, stranger, _ = stranger_of()
-        await graph.write("n", {"x": 1})
+        await graph.write("n", {"x": 1}, network=None)
         for number in range(20):
             greeting = {"graph": str(uuid4()), "session": str(uuid4()), "reply": False}
             stranger.say({"type": "hello", "id": number, **greeting})
