@@ -1,58 +1,110 @@
-"""The doctor names the fault that was set up in a network, or says that all is well."""
+"""The doctor names the fault that was set up in a network, or says that all is well.
+
+A case takes seconds in which hardly anything happens, so that several run at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
-from tests.end_to_end.clinic import Clinic, needs_nftables, rules
+from tests.end_to_end.clinic import Clinic, Fault, needs_nftables
+from tests.end_to_end.faults import FAULTS
 from tests.end_to_end.lab import Lab, needs_namespaces
 
 pytestmark = [*needs_namespaces(), needs_nftables()]
 
-Fault = Callable[[Clinic], None]
+AT_A_TIME: Final = 5
+
+HEALTHY: Final = ("healthy",)
+PAIRS: Final = (
+    "broadcasts_lost + pairing_paused",
+    "udp_in_blocked + pairing_stopped",
+    "port_taken + peer_sync_off",
+    "route_into_tunnel + clock_wrong",
+    "mtu_black_hole + broadcasts_lost",
+    "peer_tcp_blocked + netmask_mismatch",
+    "tcp_in_blocked + broadcasts_lost",
+    "no_carrier + disk_full",
+    "interface_down + file_of_other_app",
+    "broadcast_blocked + peer_tcp_refused",
+    "clone + pairing_paused",
+    "packet_loss + clock_wrong",
+)
+# Those that most people meet, and that take few seconds.
+QUICK: Final = (
+    *HEALTHY,
+    "no_carrier",
+    "route_into_tunnel",
+    "port_taken",
+    "udp_in_blocked",
+    "not_paired",
+    "peer_sync_off",
+    "netmask_mismatch",
+    "peer_tcp_refused",
+    "mtu_black_hole",
+    "file_in_use",
+    "broadcasts_lost + pairing_paused",
+    "interface_down + file_of_other_app",
+)
 
 
-@pytest.fixture
-def clinic(lab: Lab, tmp_path: Path) -> Iterator[Clinic]:
-    clinic = Clinic(lab, tmp_path)
+def examine(lab: Lab, directory: Path, faults: Sequence[Fault]) -> dict[str, Any]:
+    """Return what the doctor reports of a fresh clinic with some faults."""
+    directory.mkdir()
+    clinic = Clinic(lab, directory)
     try:
-        yield clinic
+        return clinic.examine(faults)
     finally:
         clinic.stop()
 
 
-def healthy(clinic: Clinic) -> None:
-    """Nothing is wrong: paired, running, one network."""
-    clinic.pair()
-    clinic.start_phone()
+def reports(directory: Path, cases: Sequence[str]) -> Mapping[str, dict[str, Any]]:
+    """Return the doctor's reports for cases such as `healthy` or `clone + no_carrier`."""
+
+    def run(case: str) -> dict[str, Any]:
+        faults = [FAULTS[name] for name in causes(case)]
+        with Lab() as lab:
+            return examine(lab, directory / case.replace(" ", ""), faults)
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        return dict(zip(cases, pool.map(run, cases), strict=True))
 
 
-def broadcasts_lost(clinic: Clinic) -> None:
-    """The switch drops broadcasts, as guest networks do."""
-    healthy(clinic)
-    clinic.cables["laptop"].block_broadcasts(clinic.cables["phone"])
-    clinic.cables["phone"].block_broadcasts(clinic.cables["laptop"])
+def causes(case: str) -> list[str]:
+    """Return the names of the causes that have to be named in a case."""
+    return [] if case in HEALTHY else case.split(" + ")
 
 
-def udp_in_blocked(clinic: Clinic) -> None:
-    """The laptop's firewall lets in only what it asked for itself."""
-    healthy(clinic)
-    rules(clinic.laptop, "inet", "input", "iif lo accept", "meta l4proto udp drop")
+def assert_named(directory: Path, cases: Sequence[str]) -> None:
+    """Exactly what is wrong is named in each case, and nothing else."""
+    wrong = {
+        case: report
+        for case, report in reports(directory, cases).items()
+        if set(causes(case)) != set(report["codes"])
+    }
+    told = [f"{case}: {report['codes']}, {report}" for case, report in wrong.items()]
+    assert not wrong, "\n".join(told)
 
 
-CASES: list[tuple[Fault, set[str]]] = [
-    (healthy, set()),
-    (broadcasts_lost, {"broadcasts_lost"}),
-    (udp_in_blocked, {"udp_in_blocked"}),
-]
+def test_common_faults_are_named(lab: Lab, tmp_path: Path) -> None:
+    """A healthy network is called healthy, the usual faults by their names."""
+    assert_named(tmp_path, QUICK)
 
 
-@pytest.mark.parametrize(("fault", "codes"), CASES, ids=[fault.__name__ for fault, _ in CASES])
-def test_the_fault_is_named(clinic: Clinic, fault: Fault, codes: set[str]) -> None:
-    """And nothing else is."""
-    fault(clinic)
-    report = clinic.doctor(str(clinic.file))
-    assert codes == set(report["codes"]), report
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(4))
+def test_every_fault_is_named(lab: Lab, tmp_path: Path, part: int) -> None:
+    """One at a time, each of those that a lab can have."""
+    assert len(FAULTS) >= 40
+    assert_named(tmp_path, [*HEALTHY, *FAULTS][part::4])
+
+
+@pytest.mark.long
+def test_pairs_of_faults_are_named(lab: Lab, tmp_path: Path) -> None:
+    """Neither of two faults hides the other."""
+    assert_named(tmp_path, PAIRS)

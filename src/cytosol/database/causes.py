@@ -223,7 +223,7 @@ WORDS: Final[dict[Cause, tuple[str, str]]] = {
     Cause.NOBODY_HEARD: (
         "no device of this app answered or was heard",
         "start the app on another device of this network, visible to others; if it runs, "
-        "name its address: cytosol doctor --peer ADDRESS",
+        "name its address (--peer ADDRESS), or listen for longer (--wait 80)",
     ),
     Cause.NOT_PAIRED: (
         "{peer} is here, and is not paired with this device",

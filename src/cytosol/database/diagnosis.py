@@ -267,7 +267,8 @@ def _judge_peer(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
     _judge_reply(case, peer)
     if case.causes & {Cause.ROUTE_INTO_TUNNEL, Cause.NO_ROUTE, Cause.SENDING_BLOCKED}:
         return
-    if peer.dials and peer.slow_dials / peer.dials >= SLOW_DIALS_MAX:
+    # Where every dial is lost, it is no matter of chance.
+    if SLOW_DIALS_MAX * peer.dials <= peer.slow_dials < peer.dials:
         case.find(Cause.PACKET_LOSS, f"{peer.slow_dials} of {peer.dials} dials needed more", peer)
         return
     if not peer.noticed:
@@ -275,7 +276,7 @@ def _judge_peer(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
             _judge_deaf(case, network, peer)
         return
     _judge_broadcasts(case, network, peer)
-    _judge_streams(case, peer)
+    _judge_streams(case, network, peer)
 
 
 def _judge_stranger(case: _Case, peer: PeerSeen) -> None:
@@ -308,7 +309,7 @@ def _judge_broadcasts(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None
         case.find(Cause.BROADCASTS_LOST, peer=peer)
 
 
-def _judge_streams(case: _Case, peer: PeerSeen) -> None:
+def _judge_streams(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
     """Name what is wrong with TCP between us and a peer that heard our heartbeats."""
     match peer.reach:
         case Reach.REFUSED:
@@ -318,7 +319,9 @@ def _judge_streams(case: _Case, peer: PeerSeen) -> None:
         case Reach.OPEN:
             if peer.is_greeted and peer.takes_large is False:
                 case.find(Cause.MTU_BLACK_HOLE, peer=peer)
-            if not peer.has_dialled and peer.reply is Reply.WELCOME:
+            # With a clone about, it may have dialled that one.
+            is_awaited = peer.reply is Reply.WELCOME and not network.clones
+            if is_awaited and not peer.has_dialled:
                 case.find(Cause.TCP_IN_BLOCKED, peer=peer)
         case Reach.SILENT | Reach.NO_HOST | Reach.NO_ROUTE:
             case.find(Cause.PEER_TCP_BLOCKED, peer=peer)
@@ -328,6 +331,8 @@ def _judge_deaf(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
     """Name why a paired peer notices nothing of us."""
     if case.causes & {Cause.UDP_IN_BLOCKED, Cause.ANSWERS_BLOCKED}:
         return  # it may well have answered
+    if Cause.SELF_ASSIGNED_ADDRESS in case.causes:
+        return
     is_elsewhere = peer.addresses and not peer.is_near
     networks = ", ".join(net for each in _usable(network) for net in each.networks)
     if _is_of_other_app(network, peer):
@@ -343,7 +348,7 @@ def _judge_deaf(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
         case.find(Cause.NO_ROUTE, peer.addresses[0][0], peer)
     elif is_elsewhere:
         case.find(Cause.OTHER_SUBNET, networks, peer)
-    elif Cause.SELF_ASSIGNED_ADDRESS not in case.causes:
+    else:
         case.find(Cause.PEER_GONE if peer.reach is Reach.NO_HOST else Cause.PEER_SILENT, peer=peer)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
-import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,7 +109,8 @@ def examine_without_file(
         app_id=os.urandom(16) if app_id is None else app_id,
         peer_id=peer_id_for_key(keys.public),
         keys=keys,
-        name=f"doctor of {socket.gethostname()}",
+        name="Cytosol doctor",
+        has_identity=False,
         named=named,
         is_loopback_enough=loopback,
     )

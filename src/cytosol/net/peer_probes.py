@@ -80,10 +80,14 @@ class Visit:
         self._pump()
         return reach
 
-    async def claimed_id(self) -> bytes:
-        """Return whom the other side claims to be: what it sends first, up to 16 bytes."""
+    async def is_strange(self) -> bool:
+        """Tell whether the other side is no Cytosol peer, or another one: its id comes first.
+
+        Who hangs up without a word may just be busy.
+        """
         await self._read_until(lambda: len(self._first) >= 16)
-        return self._first[:16]
+        has_hung_up = not self._first and self._session.is_closed
+        return self._first[:16] != self._peer_id and not has_hung_up
 
     async def greeted(self) -> bool:
         """Tell whether the gateway knows us, and proves to be the one we dialled."""
@@ -149,8 +153,9 @@ async def visit(caller: Caller, seen: PeerSeen, key: bytes) -> None:
         reach = await _visit_address(caller, seen, key, address)
         if seen.reach is None or ranks.index(reach) > ranks.index(seen.reach):
             seen.reach = reach
-        if reach is Reach.OPEN:
+        if reach in (Reach.OPEN, Reach.STRANGE) or (reach is Reach.SILENT and seen.is_heard):
             await _measure_loss(seen, address)
+        if reach is Reach.OPEN:
             return
 
 
@@ -162,8 +167,7 @@ async def _visit_address(
     if reach is not Reach.OPEN:
         return reach
     try:
-        claimed = await trip.claimed_id()
-        if claimed and claimed != seen.peer_id:  # who says nothing may just be busy
+        if await trip.is_strange():
             return Reach.STRANGE
         seen.is_greeted = await trip.greeted()
         if seen.is_greeted:
@@ -200,7 +204,7 @@ async def ask_to_connect(caller: Caller, seen: PeerSeen, key: bytes) -> None:
         if await trip.open(address) is not Reach.OPEN:
             continue
         try:
-            if await trip.claimed_id() != seen.peer_id or not await trip.greeted():
+            if await trip.is_strange() or not await trip.greeted():
                 continue
             fresh = make_key_pair(os.urandom(32)).public
             params: dict[str, JsonValue] = {"publicKey": encode_base64(fresh)}

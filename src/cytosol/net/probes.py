@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import sys
 import time
@@ -21,9 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from cytosol.crypto.keys import KeyPair
+from cytosol.crypto.keys import KeyPair, make_key_pair, peer_id_for_key
 from cytosol.errors import RemoteProtocolError
-from cytosol.limits import VISIBLE_PEERS_MAX
+from cytosol.limits import CANDIDATES_MAX, VISIBLE_PEERS_MAX
 from cytosol.model.ids import PeerId, format_id
 from cytosol.net.background import BackgroundLoop
 from cytosol.net.evidence import Knock, NetworkSeen, PeerSeen
@@ -36,8 +37,7 @@ from cytosol.wire.heartbeat import Heartbeat, encode_heartbeat, heartbeat_port, 
 __all__ = ["Subject", "examine_network"]
 
 ANSWER_S: Final = 1.3  # a peer answers once a second, whoever asks
-DIAL_IN_S: Final = 3.0  # for a paired peer to dial us; the greater id waits a moment
-LISTEN_S: Final = 3.5  # at least: clones and other apps do not answer
+DIAL_IN_S: Final = 5.0  # for a paired peer to dial us; it may be in a pause between dials
 KNOCKS_MAX: Final = 2  # rounds, unless a peer appears late
 LIMITED: Final = "255.255.255.255"
 _IP_PKTINFO: Final = 8 if sys.platform == "linux" else None  # from <linux/in.h>
@@ -51,6 +51,7 @@ class Subject:
     peer_id: PeerId
     keys: KeyPair
     name: str
+    has_identity: bool = True  # False if the id was made for this examination
     paired: Mapping[PeerId, PairedPeer] = field(default_factory=dict)
     refused: Mapping[PeerId, bytes] = field(default_factory=dict)
     addresses: Mapping[PeerId, Sequence[tuple[str, int]]] = field(default_factory=dict)
@@ -83,6 +84,7 @@ class _Examination:
         self._usable: list[Interface] = []
         self._own: set[str] = set()
         self._knock_ports: dict[int, Knock] = {}
+        self._stranger: PeerId | None = None
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._endpoints: list[asyncio.Task[tuple[asyncio.DatagramTransport, _Plain]]] = []
@@ -127,7 +129,6 @@ class _Examination:
             await self._knock_everywhere()
             if self._is_all_noticed() or not self._paired():
                 break
-        await self._until(lambda: False, LISTEN_S - (time.monotonic() - began))
         if not self._is_all_heard():
             heard = sum(peer.is_heard for peer in self.seen.peers.values())
             await self._until(self._is_all_heard, self._wait_s - (time.monotonic() - began))
@@ -136,6 +137,7 @@ class _Examination:
         self._visit_all()
         await asyncio.gather(*self._visits.values())
         await self._await_dials()
+        await self._look_for_clones()
         for peer in self._paired():
             if not peer.is_connected and (peer.is_greeted or peer.noticed):
                 await ask_to_connect(self._caller, peer, self._keys[peer.peer_id])
@@ -154,7 +156,9 @@ class _Examination:
 
     def _is_all_heard(self) -> bool:
         peers = self._paired() or list(self.seen.peers.values())
-        return bool(peers) and all(peer.is_heard for peer in peers)
+        if not peers:
+            return bool(self.seen.other_apps)
+        return all(peer.is_heard for peer in peers)
 
     async def _await_dials(self) -> None:
         """Give paired peers that noticed us the time to dial us."""
@@ -168,6 +172,33 @@ class _Examination:
                 while not is_done():
                     self._changed.clear()
                     await self._changed.wait()
+
+    async def _look_for_clones(self) -> None:
+        """Show ourselves as a stranger: who runs a copy of our file answers no heartbeat of ours.
+
+        Other devices list the stranger until they have not heard it for three minutes.
+        """
+        subject = self._subject
+        if not subject.has_identity:
+            return
+        keys = make_key_pair(os.urandom(32))
+        port = next(iter(self._knock_ports), 1025)
+        self._stranger = peer_id_for_key(keys.public)
+        stranger = encode_heartbeat(
+            Heartbeat(subject.app_id, self._stranger, keys.public, port, "Cytosol doctor")
+        )
+
+        def answered(data: bytes, ip_address: str, _: str | None) -> None:
+            heartbeat = self._parsed(data, ip_address)
+            if heartbeat is not None and heartbeat.peer_id == subject.peer_id:
+                self._note_clone(ip_address)
+
+        for interface in self._usable:
+            with suppress(OSError):
+                sender = self._socket(interface.address)
+                self._listen_on(sender, answered)
+                sender.sendto(stranger, (interface.broadcast, self._port))
+        await self._until(lambda: bool(self.seen.clones), ANSWER_S)
 
     # --- Knocking ----------------------------------------------------------------------
 
@@ -340,8 +371,9 @@ class _Examination:
         if heartbeat.peer_id == self._subject.peer_id:
             if heartbeat.port in self._knock_ports and ip_address in self._own:
                 self.seen.unheard_broadcasts.discard(ip_address)
-            elif ip_address not in self._own:
-                self.seen.clones.add(ip_address)
+            self._note_clone(ip_address)
+            return
+        if heartbeat.peer_id == self._stranger:
             return
         peer = self._peer(heartbeat, ip_address)
         if peer is None:
@@ -350,6 +382,10 @@ class _Examination:
             peer.heard_direct = True
         else:
             peer.heard_broadcast = True
+
+    def _note_clone(self, ip_address: str) -> None:
+        if ip_address not in self._own and len(self.seen.clones) < CANDIDATES_MAX:
+            self.seen.clones.add(ip_address)
 
     def _answered(self, kind: Knock, data: bytes, ip_address: str) -> None:
         """Take an answer to one of our heartbeats."""
