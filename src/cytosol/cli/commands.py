@@ -16,6 +16,7 @@ from cytosol.cli.exits import NETWORK, OK, REFUSED, CommandError, Program
 from cytosol.cli.files import find_app_id, open_offline, save_state_for
 from cytosol.cli.prompt import Prompt
 from cytosol.cli.screen import JsonScreen, PlainScreen, Screen, TerminalScreen
+from cytosol.cli.secrets import Given
 from cytosol.cli.stops import stop_on_signals
 from cytosol.cli.text import json_text, parse_json
 from cytosol.database.network_actions import NETWORK_ACTIONS
@@ -42,12 +43,26 @@ FILE = click.argument("file", type=FILE_NAME)
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(cytosol.__version__, prog_name="cytosol")
-def program() -> None:
+@click.option(
+    "--passphrase-file",
+    type=FILE_NAME,
+    help="A file whose first line is the passphrase of the sealed FILE.",
+)
+@click.option("--keyring", metavar="NAME", help="The key of the sealed FILE in the keyring.")
+@click.pass_context
+def program(context: click.Context, passphrase_file: Path | None, keyring: str | None) -> None:
     """One JSON document on several devices, without a server.
 
+    A sealed FILE is opened with the secret of the two options; without them its passphrase is
+    asked for. They also seal the file that `run` begins.
+
     Exit codes: 0 done, 1 refused, 2 damaged file, 3 file in use, 4 no such file or the disk
-    refuses, 5 network, 6 the doctor found something, 64 wrong usage.
+    refuses, 5 network, 6 the doctor found something, 7 a sealed file and no right passphrase, 64
+    wrong usage.
     """
+    if passphrase_file is not None and keyring is not None:
+        raise click.UsageError("--passphrase-file and --keyring exclude each other")
+    context.obj = Given(passphrase_file, keyring)
 
 
 @program.command()
@@ -108,9 +123,7 @@ def run(
         screen = TerminalScreen()
     else:
         screen = PlainScreen()
-    state = save_state_for(file)
-    if relaxed and isinstance(state, cytosol.SqliteSaveState):
-        state = cytosol.SqliteSaveState(file, durability="relaxed")
+    state = save_state_for(file, "relaxed" if relaxed else "full")
     with (
         stop_on_signals(),
         cytosol.open(
@@ -244,3 +257,41 @@ def doctor(
     from cytosol.cli.doctor import see_doctor
 
     return see_doctor(file, app_id, peers, wait_s, loopback, as_json)
+
+
+@program.command()
+@FILE
+def seal(file: Path) -> int:
+    """Encrypt the database FILE, so that nobody reads it without the passphrase or key.
+
+    The secret is that of --passphrase-file or --keyring, or is asked for. There is no way back
+    into the file without it.
+    """
+    from cytosol.cli.sealing import seal_file
+
+    return seal_file(file)
+
+
+@program.command()
+@FILE
+def unseal(file: Path) -> int:
+    """Write the sealed database FILE in the clear."""
+    from cytosol.cli.sealing import unseal_file
+
+    return unseal_file(file)
+
+
+@program.command()
+@FILE
+@click.option("--new-passphrase-file", type=FILE_NAME, help="Its first line is the new one.")
+@click.option("--new-keyring", metavar="NAME", help="The new key in the keyring.")
+@click.option("--keep-data-key", is_flag=True, help="Quick, but old copies stay dangerous.")
+def rekey(
+    file: Path, new_passphrase_file: Path | None, new_keyring: str | None, keep_data_key: bool
+) -> int:
+    """Seal the database FILE with another passphrase or key, everything encrypted anew."""
+    from cytosol.cli.sealing import rekey_file
+
+    if new_passphrase_file is not None and new_keyring is not None:
+        raise click.UsageError("--new-passphrase-file and --new-keyring exclude each other")
+    return rekey_file(file, new_passphrase_file, new_keyring, keep_data_key)

@@ -20,6 +20,7 @@ from cytosol.errors import (
     NetworkError,
     PathLimitError,
     SaveError,
+    SealError,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "NO_FILE",
     "OK",
     "REFUSED",
+    "SEALED",
     "USAGE",
     "CommandError",
     "Program",
@@ -45,6 +47,7 @@ LOCKED: Final = 3  # another program has the file open
 NO_FILE: Final = 4  # the file is not there, or the disk refuses; or the output does
 NETWORK: Final = 5  # no socket, or pairing was refused
 FOUND: Final = 6  # the doctor found why devices do not see each other
+SEALED: Final = 7  # a sealed file, and no passphrase or key, or a wrong one; or it is not sealed
 USAGE: Final = 64  # the command line itself is wrong (2 would be usual, and means damage here)
 INTERRUPTED: Final = 130  # as shells do for Ctrl-C
 
@@ -66,6 +69,8 @@ def exit_code(error: Exception) -> int:
             return LOCKED
         case DatabaseCorruptError():
             return DAMAGED
+        case SealError():
+            return SEALED
         case SaveError():
             return NO_FILE
         case NetworkError():

@@ -10,31 +10,44 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import cytosol
 from cytosol.cli.exits import NO_FILE, CommandError
+from cytosol.cli.secrets import given, secret_for
 from cytosol.database.report import stored_app_id
 from cytosol.errors import SaveError
-from cytosol.savestates import JsonFileSaveState, SaveState, SqliteSaveState
+from cytosol.savestates import SaveState
+from cytosol.savestates.files import file_size
+from cytosol.savestates.kinds import save_state_at
+from cytosol.savestates.sealed import is_sealed
 
 __all__ = ["advising", "existing_save_state", "find_app_id", "open_offline", "save_state_for"]
 
-_SQLITE_HEAD = b"SQLite format 3\0"
+
+def save_state_for(file: Path, durability: Literal["full", "relaxed"] = "full") -> SaveState:
+    """Return a closed save state: readable JSON for a name in .json, else SQLite.
+
+    A file that is sealed, or is new while the command line has a passphrase or key, gets a
+    SealedSaveState, always the same one: its passphrase is asked for once. Raises CommandError,
+    and what opening raises: whether a file is sealed stands in it.
+    """
+    options = given()
+    if (file, durability) not in options.states:
+        plain = save_state_at(file, durability)
+        if options.is_any or (file_size(file) > 0 and _holds_seal(plain)):
+            options.states[file, durability] = cytosol.SealedSaveState(plain, **secret_for(file))
+        else:
+            options.states[file, durability] = plain
+    return options.states[file, durability]
 
 
-def save_state_for(file: Path) -> SaveState:
-    """Return a closed save state: readable JSON for a name in .json, else SQLite."""
-    return JsonFileSaveState(file) if _is_json(file) else SqliteSaveState(file)
-
-
-def _is_json(file: Path) -> bool:
-    if file.suffix.lower() != ".json":
-        return False
+def _holds_seal(plain: SaveState) -> bool:
+    plain.open()
     try:
-        with file.open("rb") as stream:
-            return stream.read(len(_SQLITE_HEAD)) != _SQLITE_HEAD
-    except OSError:
-        return True  # opening it says what is wrong
+        return is_sealed(plain)
+    finally:
+        plain.close()
 
 
 def existing_save_state(file: Path) -> SaveState:
@@ -78,12 +91,11 @@ def open_offline(file: Path) -> cytosol.Database:
     Raises CommandError if it is not there or empty, and what `cytosol.open` raises.
     """
     with advising(file):
-        app_id = stored_app_id(existing_save_state(file))
+        state = existing_save_state(file)
+        app_id = stored_app_id(state)
     if app_id is None:
         raise CommandError(
             f"'{file}' holds no document yet; an app, or `cytosol run`, has to begin it"
         )
     # How much history to keep is for the app to say: a tool keeps all.
-    return cytosol.open(
-        save_state_for(file), app_id=app_id, network=False, min_history=-1, max_history=-1
-    )
+    return cytosol.open(state, app_id=app_id, network=False, min_history=-1, max_history=-1)

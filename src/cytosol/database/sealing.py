@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 
-from cytosol.errors import ActionError
+from cytosol.errors import ActionError, SealError
 from cytosol.savestates import SaveState
 from cytosol.savestates.conversion import convert_file
 from cytosol.savestates.kinds import save_state_at
 from cytosol.savestates.oskeyring import KeyringKey
-from cytosol.savestates.sealed import SealedRecords, check_unsealed
+from cytosol.savestates.sealed import SealedRecords, is_sealed
 from cytosol.savestates.sealkeys import SealCost, Secret, key_secret, passphrase_secret
 
 __all__ = ["SealedSaveState", "rekey", "seal", "unseal"]
@@ -64,12 +64,11 @@ def seal(
     ask = _secret(passphrase, key)
     plain = _existing(file)
 
-    def corrections(source: SaveState, fresh: Path) -> list[tuple[str, Any]]:
-        check_unsealed(source)
-        return _moved_home(source, fresh)
+    def check(source: SaveState) -> None:
+        if is_sealed(source):
+            raise SealError(f"'{source.path}' is sealed already; to change the secret, rekey it")
 
-    _check_plain(plain)
-    return convert_file(plain, lambda path: _sealed(plain, path, ask, cost), corrections)
+    return _convert(plain, lambda path: _sealed(plain, path, ask, cost), check)
 
 
 def unseal(
@@ -81,7 +80,7 @@ def unseal(
     """Turn a sealed file into one that everybody can read who gets it; the reverse of `seal`."""
     inner = _existing(file)
     sealed = SealedRecords(inner, _secret(passphrase, key), os.urandom)
-    return convert_file(sealed, lambda path: _like(inner, path), _moved_home)
+    return _convert(sealed, lambda path: _like(inner, path))
 
 
 def rekey(
@@ -104,7 +103,7 @@ def rekey(
     inner = _existing(file)
     sealed = SealedRecords(inner, _secret(passphrase, key), os.urandom)
     if not keep_data_key:
-        return convert_file(sealed, lambda path: _sealed(inner, path, new_ask, cost), _moved_home)
+        return _convert(sealed, lambda path: _sealed(inner, path, new_ask, cost))
     sealed.open()
     try:
         sealed.change_secret(new_ask(True), cost)
@@ -130,12 +129,12 @@ def _existing(file: str | os.PathLike[str]) -> SaveState:
     return save_state_at(path)
 
 
-def _check_plain(state: SaveState) -> None:
-    state.open()
-    try:
-        check_unsealed(state)
-    finally:
-        state.close()
+def _convert(
+    source: SaveState,
+    target_at: Callable[[Path], SaveState],
+    check: Callable[[SaveState], None] = lambda source: None,
+) -> bool:
+    return convert_file(source, target_at, _moved_home, check)
 
 
 def _like(state: SaveState, path: Path) -> SaveState:

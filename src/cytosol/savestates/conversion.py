@@ -8,6 +8,7 @@ model on disks that keep what was overwritten.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -36,19 +37,21 @@ def convert_file(
     source: SaveState,
     target_at: Callable[[Path], SaveState],
     corrections: Callable[[SaveState, Path], Records],
+    check_source: Callable[[SaveState], None],
 ) -> bool:
     """Let the records of `source` lie in a file of another kind under the same name.
 
     `target_at` makes the save state for the new file; `corrections` returns what stands in it
-    otherwise, given the open source and the new file. Returns whether the old bytes could be
-    written over. Raises what opening raises, and SaveError; the old file is left as it is then.
+    otherwise, given the open source and the new file; `check_source` refuses a source. Returns
+    whether the old bytes could be written over. Raises what opening raises, and SaveError; the
+    old file is left as it is then.
     """
     path = source.path
     assert path is not None, "only files are converted"
     fresh = beside(path, FRESH_SUFFIX)
     half_written = _opened(beside(path, "-new"))  # a crash may have left plain records in it
     try:
-        marks = _build(source, path, fresh, target_at, corrections)
+        marks = _build(source, path, fresh, target_at, corrections, check_source)
         if half_written is not None:
             _write_over(half_written)
         return _swap(path, fresh, marks)
@@ -66,10 +69,12 @@ def _build(
     fresh: Path,
     target_at: Callable[[Path], SaveState],
     corrections: Callable[[SaveState, Path], Records],
+    check_source: Callable[[SaveState], None],
 ) -> tuple[int, ...]:
     """Make the new file and compare it; returns the marks of the old one as it was copied."""
     source.open()
     try:
+        check_source(source)
         _check_only_name(path)
         source.check()
         _remove(fresh)
@@ -107,8 +112,8 @@ def _batches(source: SaveState) -> Iterator[Records]:
 def _compare(source: SaveState, target: SaveState, changed: dict[str, Any]) -> None:
     expected = iter(source.scan(""))
     for key, value in target.scan(""):
-        wanted = next(expected, None)
-        if wanted is None or (key, value) != (key, changed.get(key, wanted[1])) or key != wanted[0]:
+        name, wanted = next(expected, ("", None))
+        if key != name or not _is_same(value, changed.get(key, wanted)):
             break
     else:
         if next(expected, None) is None:
@@ -117,6 +122,12 @@ def _compare(source: SaveState, target: SaveState, changed: dict[str, Any]) -> N
         f"'{source.path}' was left as it is: the new file does not hold what was written into it; "
         "check the disk"
     )
+
+
+def _is_same(value: Any, other: Any) -> bool:
+    if type(value) is bytes:
+        return bool(value == other)
+    return json.dumps(value, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _swap(path: Path, fresh: Path, marks: tuple[int, ...]) -> bool:

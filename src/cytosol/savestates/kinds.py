@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from cytosol.savestates.base import SaveState
 from cytosol.savestates.jsonfile import JsonFileSaveState
@@ -14,12 +14,12 @@ __all__ = ["save_state_at"]
 _SQLITE_HEAD: Final = b"SQLite format 3\0"
 
 
-def save_state_at(path: Path) -> SaveState:
+def save_state_at(path: Path, durability: Literal["full", "relaxed"] = "full") -> SaveState:
     """Return a closed save state for a file: readable JSON or SQLite; touches nothing.
 
     What cannot be read counts by its name, and opening it says what is wrong.
     """
-    return JsonFileSaveState(path) if _is_json(path) else SqliteSaveState(path)
+    return JsonFileSaveState(path) if _is_json(path) else SqliteSaveState(path, durability)
 
 
 def _is_json(path: Path) -> bool:

@@ -218,14 +218,8 @@ class SealedRecords(SaveState):
 
     def get(self, key: str) -> Value | None:
         """Return the value under `key`, None if there is no such record."""
-        opened = self._opened()
-        if key not in opened.shares:
-            return None
-        slot = _slot(key, opened.keys)
-        value = self._inner.get(slot)
-        return (
-            None if value is None else self._parse(slot, self._bytes(slot, value), opened.keys)[1]
-        )
+        plain = self._plain(key)
+        return None if plain is None else self._decoded(plain)
 
     def scan(self, prefix: str) -> Iterator[tuple[str, Value]]:
         """Yield the records whose keys begin with `prefix`, in code point order."""
@@ -235,9 +229,22 @@ class SealedRecords(SaveState):
 
     def _each(self, names: Iterable[str]) -> Iterator[tuple[str, Value]]:
         for name in names:
-            value = self.get(name)
-            if value is not None:
-                yield name, value
+            plain = self._plain(name)
+            if plain is not None:
+                yield name, self._decoded(plain)
+
+    def _plain(self, name: str) -> bytes | None:
+        opened = self._opened()
+        if name not in opened.shares:
+            return None
+        slot = _slot(name, opened.keys)
+        value = self._inner.get(slot)
+        if value is None:
+            return None
+        return self._parse(slot, self._bytes(slot, value), opened.keys)[1]
+
+    def _decoded(self, plain: bytes) -> Value:
+        return json.loads(plain) if self.text else plain
 
     def check(self) -> None:
         """Check the save state inside, then decrypt every record and compare the sum."""
