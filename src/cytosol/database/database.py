@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from cytosol.crdt.actions import DataAction
+from cytosol.database.connections import DeviceGroup
 from cytosol.database.diagnosis import Diagnosis
 from cytosol.database.doctor import DOCTOR_WAIT_S, examine
 from cytosol.database.graphs import graph_in
@@ -29,11 +30,12 @@ from cytosol.document.document import Document
 from cytosol.document.events import CallbackError, IdentityRenewed
 from cytosol.document.subscriptions import Subscription
 from cytosol.errors import ActionError, FailureError, NetworkError
+from cytosol.graph.connection import ConnectionGroup
 from cytosol.graph.graph import Graph
 from cytosol.model.ids import PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
 from cytosol.path import Variables, parse_path
-from cytosol.protocol.events import PeerConnected, PeerDisconnected, PeersChanged
+from cytosol.protocol.events import GraphEvent, PeerConnected, PeerDisconnected, PeersChanged
 from cytosol.protocol.seams import ReplicaSeam
 from cytosol.protocol.sync import SyncMachine
 from cytosol.savestates import SaveState
@@ -78,6 +80,9 @@ class Database:
         self._options = options
         self._history_limits = min_history, max_history
         self._app = app
+        self._connections = DeviceGroup(
+            self._paired_ids, self._tell_graph, surroundings.random_bytes
+        )
         self._document = Document(
             save_state,
             now_ms=surroundings.now_ms,
@@ -155,6 +160,9 @@ class Database:
 
     def _emit(self, event: object) -> None:
         """Have the listeners of an event of the network called."""
+        if isinstance(event, GraphEvent):
+            self._connections.receive(event)
+            return
         self._post(lambda: self._announce(event))
 
     def _post(self, call: Callable[[], None]) -> None:
@@ -173,6 +181,7 @@ class Database:
     def _pairings_changed(self) -> None:
         with self._document.lock:
             self._document.history.set_paired(set(self._pairings.paired()))
+        self._connections.pairings_changed()
         self._post(lambda: self._touch("pairings", "peers"))
 
     def _touch(self, *names: str) -> None:
@@ -325,6 +334,27 @@ class Database:
         """
         return graph_in(self._document, path, configs)
 
+    @property
+    def connections(self) -> ConnectionGroup:
+        """The paired devices as connections of the type "cytosol", for the router of a graph.
+
+        `Graph({"network": db.connections, "router": Router()})` talks with the graphs of other
+        devices that do the same, over the connections that sync the document; nothing of it is
+        stored here. `id` and `identity` of a connection are the device's peer id. Use it in one
+        event loop. Raises DatabaseClosedError.
+        """
+        self._document.check_open()
+        self._connections.visit()
+        return self._connections
+
+    def _paired_ids(self) -> list[str]:
+        return [format_id(peer_id) for peer_id in self._pairings.paired()]
+
+    def _tell_graph(self, name: str, *args: Any) -> None:
+        network = self._network
+        if network is not None:
+            network.graph_command(name, *args)
+
     # --- metadata -----------------------------------------------------------------------
 
     def _config(self) -> JsonValue:
@@ -391,6 +421,7 @@ class Database:
         is closed, if the file was moved meanwhile and some changes could not be brought into it.
         """
         self._closing.close()
+        self._connections.close()
         network, self._network = self._network, None
         worker, self._worker = self._worker, None
         try:

@@ -30,6 +30,9 @@ class Network(Protocol):
     def command(self, name: str, *args: Any) -> None:
         """Give a command of the app."""
 
+    def graph_command(self, name: str, *args: Any) -> None:
+        """Have one of the machine's `graph_...` methods called soon."""
+
     def local_changes(self) -> None:
         """Have new ops sent to all connected peers soon."""
 

@@ -24,6 +24,7 @@ from cytosol.protocol.effects import (
     SendDatagram,
     StopListening,
 )
+from cytosol.protocol.events import GraphEvent
 from cytosol.protocol.inputs import Input
 from cytosol.protocol.parts import Identity, PeerOptions, SyncFactory
 from cytosol.protocol.peer import PeerMachine
@@ -114,6 +115,10 @@ class MachineRunner(ABC):
         """Send on what is new in the replica."""
         self._guard(self._machine.local_changes, None)
 
+    def graph_command(self, name: str, *args: Any) -> None:
+        """Call one of the machine's methods about messages of graphs; nothing is raised."""
+        self._guard(lambda now: getattr(self._machine, name)(*args, now), None)
+
     def _due(self) -> None:
         """Let the machine do what has become due."""
         self._guard(self._machine.handle_timer, None)
@@ -171,7 +176,8 @@ class MachineRunner(ABC):
 
     def _announce(self, event: object) -> None:
         """Hand an event to the app; what the app does wrong there is not our end."""
-        self.peers = self._machine.peers()  # whoever looks on hearing this sees it there
+        if not isinstance(event, GraphEvent):  # of these there are many, and they change nothing
+            self.peers = self._machine.peers()  # whoever looks on hearing this sees it there
         try:
             self._emit(event)
         except Exception as error:

@@ -128,6 +128,15 @@ class NetworkService:
             raise NetworkError("the network is not running; open the database with it first")
         loop.call(lambda: driver.command(name, *args))
 
+    def graph_command(self, name: str, *args: Any) -> None:
+        """Have one of the machine's `graph_...` methods called soon; nothing is raised.
+
+        Nothing happens while the network is not running.
+        """
+        loop, driver = self._loop, self._driver
+        if loop is not None and driver is not None:
+            loop.post(lambda: driver.graph_command(name, *args))
+
     def local_changes(self) -> None:
         """Have new ops sent to all connected peers soon; many calls become one."""
         loop = self._loop

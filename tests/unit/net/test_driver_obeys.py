@@ -21,6 +21,7 @@ from cytosol.protocol.effects import (
     SendDatagram,
     StopListening,
 )
+from cytosol.protocol.events import GraphTaken
 from cytosol.protocol.inputs import (
     ListenFailed,
     Started,
@@ -333,6 +334,31 @@ def test_commands_from_inside_events_wait_their_turn() -> None:
         assert ["first", "second", "third"] == told
         stage.driver.local_changes()
         assert "changes" == await asyncio.wait_for(stage.machine.inputs.get(), PATIENCE_S)
+
+    play(scene)
+
+
+def test_messages_of_graphs_are_no_reason_to_list_the_peers() -> None:
+    """There are many of them, and they change nothing there; commands about them never raise."""
+
+    async def scene(stage: Stage) -> None:
+        told: list[object] = []
+        looks: list[int] = []
+
+        def peers() -> list[Any]:
+            looks.append(1)
+            return []
+
+        stage.emit = told.append
+        stage.machine.peers = peers  # type: ignore[method-assign]  # counts
+        taken = GraphTaken("a peer", (1, 1, 1))
+        stage.want(Emit(taken))
+        assert ([taken], []) == (told, looks)
+        stage.want(Emit("another event"))
+        assert [1] == looks
+        stage.driver.graph_command("want", Emit(taken))
+        stage.driver.graph_command("no such method")
+        assert "no such method" in stage.driver.problems[-1]
 
     play(scene)
 

@@ -159,6 +159,7 @@ def test_a_service_starts_once() -> None:
     assert [] == device.service.peers()
     assert [] == device.service.problems()
     device.service.local_changes()
+    device.service.graph_command("graph_listen", True)
     device.service.stop()
     device.service.start()
     try:
