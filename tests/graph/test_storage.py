@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from cytosol import (
 from cytosol.graph import MemoryStorage, Node, NodeMap, ReadNodes, SaveStateStorage, Write
 from cytosol.model.ids import OpId
 from tests.graph.case_names import case_name
-from tests.graph.running import run
+from tests.graph.running import PATIENCE_S, run
 from tests.graph.suite import ODD_NAMES, Heard
 
 MakeStorage = Callable[[], Any]
@@ -117,6 +118,11 @@ def test_a_graph_streams_what_its_storage_has(make_storage: MakeStorage) -> None
     run(story())
 
 
+async def outcome_of(value: Any) -> Any:
+    """Await what can be awaited: a storage may be plain or async."""
+    return await value if hasattr(type(value), "__await__") else value
+
+
 def test_notes_lie_beside_the_nodes(make_storage: MakeStorage) -> None:
     """Neither reads nor streams see them."""
 
@@ -124,13 +130,13 @@ def test_notes_lie_beside_the_nodes(make_storage: MakeStorage) -> None:
         storage = make_storage()
         async with Graph({"storage": storage}) as graph:
             await graph.write("n", {})
-            storage.notes.put("peer/ö", {"seen": [1, 2]})
-            storage.notes.put("other", 1)
-            storage.notes.put("other", None)
+            await outcome_of(storage.notes.put("peer/ö", {"seen": [1, 2]}))
+            await outcome_of(storage.notes.put("other", 1))
+            await outcome_of(storage.notes.put("other", None))
             assert ["n"] == [node.key async for node in graph]
         storage = make_storage()
-        assert {"seen": [1, 2]} == storage.notes.get("peer/ö")
-        assert storage.notes.get("other") is None
+        assert {"seen": [1, 2]} == await outcome_of(storage.notes.get("peer/ö"))
+        assert await outcome_of(storage.notes.get("other")) is None
         await Graph({"storage": storage}).close()
 
     run(story())
@@ -536,5 +542,139 @@ def test_the_action_after_a_write_says_what_is_in_memory() -> None:
         done = await graph.commit({"n": {"a": "new"}})
         assert [({"a": "new"}, {"n": {"a": "new", "b": "old"}})] == seen
         assert {"changed": True} == done.options
+
+    run(story())
+
+
+# --- Beside the event loop ----------------------------------------------------------------------
+
+
+class Held(SqliteSaveState):
+    """A file on a disk that does nothing until it is let go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.go = threading.Event()
+        self.commits: list[list[str]] = []
+
+    def commit(self, puts: Any = (), deletes: Any = (), delete_prefixes: Any = ()) -> None:
+        """Wait, then commit."""
+        puts = list(puts)
+        assert self.go.wait(PATIENCE_S)
+        self.commits.append([key for key, _ in puts])
+        super().commit(puts, deletes, delete_prefixes)
+
+
+def test_the_event_loop_goes_on_while_a_file_is_written(tmp_path: Path) -> None:
+    """A write is there when it is awaited, not before; what was asked later comes later."""
+
+    async def story() -> None:
+        state = Held(tmp_path / "graph.cytosol")
+        graph = Graph({"storage": SaveStateStorage(state)})
+        heard = []
+        graph.on("update", lambda nodes: heard.append(nodes.snapshot()))
+        first, second = graph.write("k", {"x": 1}), graph.write("m", {"y": 2})
+        reading = graph.read("k")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert {} == graph.snapshot()
+        assert [] == heard == state.commits
+        state.go.set()
+        await first
+        assert {"x": 1} == graph.value("k").snapshot()
+        await second
+        await reading
+        assert [["node/k"], ["node/m"]] == state.commits
+        assert [{"k": {"x": 1}}, {"m": {"y": 2}}] == heard
+        await graph.close()
+
+    run(story())
+
+
+def test_a_storage_is_closed_after_what_has_begun(tmp_path: Path) -> None:
+    """Also what nobody awaits; the file is free then."""
+
+    async def story() -> None:
+        state = Held(tmp_path / "graph.cytosol")
+        storage = SaveStateStorage(state)
+        saving = storage.notes.put("n", 1)
+        closing = storage.close()
+        state.go.set()
+        await saving
+        await closing
+        storage = SaveStateStorage(SqliteSaveState(tmp_path / "graph.cytosol"))
+        assert 1 == await storage.notes.get("n")
+        await storage.close()
+
+    run(story())
+
+
+def test_a_file_can_be_written_without_an_event_loop(tmp_path: Path) -> None:
+    """There is nothing to hold up."""
+    graph = Graph({"storage": SaveStateStorage(JsonFileSaveState(tmp_path / "graph.json"))})
+    graph.write("k", {"x": 1})
+    assert {"k": {"x": 1}} == graph.snapshot()
+    run(graph.close())
+
+
+class Halfway(MemoryStorage):
+    """A storage that says that it has written a good while after it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def write(self, action: Write) -> None:
+        """Write, then wait."""
+        await super().write(action)
+        await self.go.wait()
+
+
+@pytest.mark.parametrize("change", ["write", "delete", "make"])
+def test_a_read_waits_for_what_is_being_stored(change: str) -> None:
+    """Loaded before its time it would be no news: no event would tell it, no router push it."""
+
+    async def story() -> None:
+        storage = Halfway()
+        storage.go.set()
+        if change != "make":
+            await Graph({"storage": storage}).write("k", {"x": 0, "y": 0})
+        storage.go.clear()
+        graph = Graph({"storage": storage})
+        heard = []
+        graph.on("update", lambda nodes: heard.append(list(nodes.keys())))
+        begun = graph.delete("k") if change == "delete" else graph.write("k", {"x": 1})
+        await asyncio.sleep(0)
+        reading = graph.read("k", force=True)
+        assert await graph.read("another") is None
+        assert [] == heard
+        storage.go.set()
+        node = await reading
+        shown = {"write": {"x": 1, "y": 0}, "make": {"x": 1}, "delete": None}[change]
+        assert shown == (node and node.snapshot())
+        await begun
+        assert [["k"]] == heard
+
+    run(story())
+
+
+def test_a_hook_may_read_what_it_is_writing() -> None:
+    """It does not wait for the write that waits for it."""
+
+    async def hook(action: Write) -> Write:
+        if "k" in action.update:
+            await asyncio.gather(graph.write("log", {"x": 1}), graph.read("log"))
+        return action
+
+    storage = Halfway()
+    graph = Graph({"storage": storage, "hooks": {"before": {"write": hook}}})
+
+    async def story() -> None:
+        begun = graph.write("k", {"x": 1})
+        for _ in range(20):
+            await asyncio.sleep(0)
+        storage.go.set()
+        await begun
+        assert {"k": {"x": 1}, "log": {"x": 1}} == graph.snapshot()
 
     run(story())

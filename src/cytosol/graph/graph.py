@@ -79,6 +79,8 @@ class Graph:
         self._listeners = Listeners("history", "update")
         self._node_extensions = dict(config.node_extensions)
         self._turns = Turns()
+        self._storing: frozenset[str] = frozenset()
+        """The nodes that a write is putting into a storage, and memory does not show yet."""
         self._running: set[asyncio.Task[Any]] = set()
         self._announce = Announcer(backing.node, self._listeners)
         """Tell the listeners what has changed."""

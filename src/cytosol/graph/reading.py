@@ -13,7 +13,7 @@ from cytosol.graph.awaiting import Done, become_task, is_awaitable
 from cytosol.graph.collection import NodeMap
 from cytosol.graph.config import checked_network, checked_storage
 from cytosol.graph.connection import ConnectionGroup
-from cytosol.graph.hooks import run_hooks
+from cytosol.graph.hooks import run_hooks, turns_of_hook
 from cytosol.graph.node import Node
 from cytosol.graph.pointer import Pointer, checked_field, checked_key
 
@@ -101,6 +101,12 @@ async def fetch(graph: Graph, action: ReadNodes) -> None:
     keys = action.keys
     from_storage = found_nodes(stored, keys, "the storage's read()")
     from_network = found_nodes(pulled, keys, "the router's pull()")
+    if not graph._storing.isdisjoint(keys):
+        # It is in the storage and not in memory yet: loaded now, it would be no news any more
+        # when the write comes to change memory; no event would tell it, no router push it.
+        turns = turns_of_hook(graph) or graph._turns
+        await turns.take()
+        turns.give_back()
     clock = graph.clock
     clock.raise_to(from_storage.latest().index)
     clock.observe(from_network.latest())

@@ -98,6 +98,7 @@ async def commit_steps(
             graph._loaded.update(changes.nodes)
         delta = graph._take_over(changes, settle)
     finally:
+        graph._storing = frozenset()
         turns.give_back()
     if action.graph is None:
         action = replace(action, graph=graph._live(changes.nodes))
@@ -200,6 +201,7 @@ async def _store(graph: Graph, action: Write, loaded: NodeMap, changes: NodeMap)
     if prepare is not None and action.network is not None and delta.update.nodes:
         await outcome(prepare(action))  # what it must note, it notes before the data is there
     storage = action.storage
+    graph._storing = frozenset(full.nodes)
     await outcome(storage.write(action))
     gone = NodeMap()
     gone.nodes = {key: node for key, node in full.nodes.items() if not node.exists}
