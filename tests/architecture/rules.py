@@ -60,7 +60,7 @@ OPTIONAL_IMPORTS = {
     "httpx": ("httpx", "graph.transports.http"),
     "starlette": ("starlette", "graph.transports.http"),
     "uvicorn": ("uvicorn", "graph.transports.http"),
-    "aiortc": ("aiortc", "graph.transports.webrtc"),
+    "aiortc": ("aiortc", "graph.transports.channel_peer"),
     "hypothesis": ("hypothesis", "testing"),
     "pytest": ("pytest", "testing"),
 }

@@ -17,7 +17,7 @@ from cytosol.graph.transports.pieces import Assembler, pieces
 if TYPE_CHECKING:
     from aiortc import RTCPeerConnection, RTCSessionDescription
 
-__all__ = ["IceServer", "Owner", "Peer"]
+__all__ = ["IceServer", "Owner", "Peer", "check_installed"]
 
 TASKS_TIMEOUT: Final = 1.0  # seconds for the library's tasks to notice that all is closed
 BUFFERED_BYTES_MAX: Final = 1024 * 1024  # in the library; the rest waits in the link
@@ -187,6 +187,14 @@ async def _wait_for_tasks_of(parts: tuple[Any, ...]) -> None:
         for task in stuck:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def check_installed() -> None:
+    """Raise GraphError if the library is not there."""
+    try:
+        import aiortc  # noqa: F401 - only whether it is there
+    except ImportError as error:
+        raise GraphError("WebRTC needs the package aiortc: install cytosol[webrtc]") from error
 
 
 def _peer_connection(ice_servers: Sequence[IceServer]) -> RTCPeerConnection:

@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 
 from cytosol.errors import GraphError
 from cytosol.graph.connection import Connection, ConnectionGroup, report
-from cytosol.graph.transports.channel_peer import IceServer, Peer
+from cytosol.graph.transports.channel_peer import IceServer, Peer, check_installed
 from cytosol.graph.transports.link import Link
 from cytosol.graph.transports.linked import Attachment, LinkedConnection
 from cytosol.graph.transports.reconnecting import Delays, jittered
@@ -77,7 +77,7 @@ class WebRtcConnection(LinkedConnection):
         addresses: Sequence[str] | None = None,
         delays: Delays = jittered,
     ) -> None:
-        _library()
+        check_installed()
         if isinstance(over, ConnectionGroup):
             if to is None:
                 raise GraphError("name the member of the group to connect with: to=...")
@@ -377,10 +377,3 @@ class WebRtcConnection(LinkedConnection):
                     await self._signal("bye", self._negotiation.farewell())
         super().close(reason)
         self._tell_openers(GraphError(f"the connection {self.id!r} was closed"))
-
-
-def _library() -> None:
-    try:
-        import aiortc  # noqa: F401 - only whether it is there
-    except ImportError as error:
-        raise GraphError("WebRTC needs the package aiortc: install cytosol[webrtc]") from error
