@@ -81,6 +81,7 @@ PUBLIC_NAMES = [
 DATABASE_NAMES = [
     "check",
     "close",
+    "connections",
     "dismiss_failures",
     "dispatch",
     "doctor",

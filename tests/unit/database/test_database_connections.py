@@ -155,6 +155,32 @@ def test_nothing_is_lost_or_doubled_over_reconnects(two: tuple[Device, Device]) 
     b.until("$.n", [29])
 
 
+def test_the_document_syncs_past_programs_that_are_busy(two: tuple[Device, Device]) -> None:
+    """Twenty megabytes wait, nobody takes any, and a write in the document arrives all the same."""
+    a, b = two
+
+    async def main() -> None:
+        to_b, to_a = connection_of(a, b), connection_of(b, a)
+        got: list[Any] = []
+        came = asyncio.Event()
+        to_a.messages.listen(lambda message: (got.append(message[0]), came.set()))  # type: ignore[func-returns-value]  # two calls in one
+        await online(to_b, to_a)
+        for number in range(200):
+            to_b.send([number, "x" * 100_000])
+        await asyncio.sleep(0)  # the first pieces leave; then this loop, that of both, is busy
+        a.db.dispatch(cytosol.Set("$.from_a", 1))
+        b.until("$.from_a", [1])
+        b.db.dispatch(cytosol.Set("$.from_b", 1))
+        a.until("$.from_b", [1])
+        assert [] == got
+        while len(got) < 200:
+            await came.wait()
+            came.clear()
+        assert [*range(200)] == got
+
+    run(main(), PATIENCE_S)
+
+
 def test_rules_see_which_device_it_is(two: tuple[Device, Device]) -> None:
     """A refused write raises where it was made."""
     a, b = two
