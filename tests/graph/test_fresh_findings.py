@@ -20,7 +20,7 @@ from cytosol.graph.storage import MemoryStorage, SaveStateStorage
 from cytosol.graph.transports.memory import pair
 from cytosol.graph.transports.serving import Request
 from cytosol.savestates import SaveState
-from tests.graph.routing import Stranger, routed, settle, stranger_of, until
+from tests.graph.routing import Stranger, Timer, routed, settle, stranger_of, until
 from tests.graph.running import run
 from tests.graph.served import KINDS, Kind, run_clean
 from tests.graph.test_router import AUTHOR, node_json
@@ -123,6 +123,38 @@ def test_what_was_written_under_our_author_comes_back_to_us() -> None:
         await settle()
         assert server.to_json() == again.to_json()
         assert 5 == server.value("book").value("pages")
+
+    run(main())
+
+
+def test_who_does_not_acknowledge_is_waited_for_once() -> None:
+    """Not by each write anew, as long as it says nothing; what was written reaches it anyhow."""
+
+    async def main() -> None:
+        timer = Timer()
+        graph, stranger, _ = stranger_of(Router(timer=timer))
+        greeting = {"graph": str(uuid4()), "session": str(uuid4()), "reply": True}
+        stranger.say({"type": "hello", "id": 1, **greeting})
+        await settle()
+        first = asyncio.ensure_future(written(graph, 1))
+        await settle()
+        assert not first.done()
+        timer.ring()
+        await first
+        await written(graph, 2)
+        await settle()
+        assert [1, 2] == [push["nodes"]["n"]["fields"]["x"][0] for push in stranger.of("push")]
+        assert 1 == graph.router.counts["timeouts"]
+        stranger.say({"type": "done", "id": stranger.of("push")[0]["id"]})
+        await settle()
+        third = asyncio.ensure_future(written(graph, 3))
+        await settle()
+        assert not third.done()
+        stranger.say({"type": "done", "id": stranger.of("push")[2]["id"]})
+        await third
+
+    async def written(graph: Graph, value: int) -> None:
+        await graph.write("n", {"x": value})
 
     run(main())
 

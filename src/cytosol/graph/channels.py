@@ -51,7 +51,7 @@ class Channel:
     session: bytes | None = None  # of the peer, from its last hello that was worked on
     heard: bytes | None = None  # the same, from its last hello that has come
     seen: int = -1  # id of the last push that came in that session
-    is_silent: bool = False  # a pull was not answered in time; nobody waits until it speaks
+    is_silent: bool = False  # it did not answer in time; nobody waits until it speaks
     is_held: bool = False  # what waits is not sent until the timer says so
     was_online: bool = False  # else it may only be about to connect for the first time
     has_events: bool = False  # it tells when it goes offline, and when it is back

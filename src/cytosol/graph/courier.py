@@ -228,7 +228,8 @@ class Courier:
         if is_away or channel.is_held or len(channel.units) >= REQUESTS_WAITING_MAX:
             outbox.add(nodes)
             return []
-        waits = waits and channel.session is not None and not channel.is_offline
+        waits = waits and channel.session is not None
+        waits = waits and not (channel.is_offline or channel.is_silent)
         outbox.send(nodes)
         replies = []
         for part in parts_of(nodes.nodes.values()):

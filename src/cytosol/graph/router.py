@@ -123,28 +123,32 @@ class Router:
     def push(self, action: Write) -> Awaitable[None] | None:
         """Send what a write has changed; the awaitable ends when all peers online have it.
 
-        It raises PermissionDeniedError if one of them refuses, GraphError if one cannot take
-        it; the write stands here all the same.
+        Who does not acknowledge in time is not waited for, until it speaks again. It raises
+        PermissionDeniedError if one of them refuses, GraphError if one cannot take it; the write
+        stands here all the same.
         """
         nodes, origin = action.update, action.options.get("origin")
         assert isinstance(nodes, NodeMap)
         origin = origin if isinstance(origin, Channel) else None
         targets = self._courier.targets(action.network or ())
-        replies: list[asyncio.Future[None]] = []
+        replies: dict[asyncio.Future[None], Channel] = {}
         for peer in {**dict.fromkeys(self._courier.notes.peers.values()), **targets}:
             channel = targets.get(peer)
             if origin is not None and origin.peer is peer:
                 peer.outbox.pass_over(nodes)
             elif channel is not None:
-                replies += self._courier.send_unit(channel, nodes, waits=origin is None)
+                unit = self._courier.send_unit(channel, nodes, waits=origin is None)
+                replies |= dict.fromkeys(unit, channel)
             elif not peer.channels and peer.outbox.remember_late(nodes):
                 self._courier.save(peer)
         return self._acknowledged(replies) if replies else None
 
-    async def _acknowledged(self, replies: list[asyncio.Future[None]]) -> None:
+    async def _acknowledged(self, replies: dict[asyncio.Future[None], Channel]) -> None:
         def give_up() -> None:
-            for reply in replies:
+            for reply, channel in replies.items():
                 if not reply.done():
+                    channel.is_silent = True  # else each of the next writes would wait as long
+                    self.counts["timeouts"] += 1
                     reply.set_result(None)
 
         handle = self._timer(self._timeout, give_up)
