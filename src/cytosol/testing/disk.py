@@ -69,6 +69,10 @@ class VirtualDisk:
         """Fail the power in the middle of the n-th write, flush or rename from now on."""
         self._cut_at = self.writes + writes
 
+    def stay_powered(self) -> None:
+        """Take back `cut_power_after`."""
+        self._cut_at = None
+
     def used_bytes(self) -> int:
         """Return the size of all files."""
         return sum(file.size() for file in self._files.values())
