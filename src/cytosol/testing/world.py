@@ -122,6 +122,11 @@ class World:
         self.all.append(twin)
         return twin.start()
 
+    def remove(self, device: Device) -> None:
+        """Take a device out of the world, for good."""
+        device._abandon()
+        self.all.remove(device)
+
     def pair(self, one: Device, other: Device) -> None:
         """Pair two devices that see each other, as their users would with a code."""
         code = str(next(self._codes))
