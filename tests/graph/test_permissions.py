@@ -319,11 +319,11 @@ def test_a_lie_about_the_graph_does_not_spoil_what_waits_for_another() -> None:
             }
         )
         await settle()
-        await server.write("k", {"x": 1})
+        writing = server.write("k", {"x": 1})
         await settle()
         for push in eve.of("push"):
             eve.say({"type": "done", "id": push["id"]})
-        await settle()
+        await writing
         at_ann.reconnect()
         await settle()
         assert {"k": {"x": 1}} == ann.snapshot()
