@@ -15,6 +15,8 @@ import pytest
 from tests.end_to_end.clinic import Clinic, Fault, needs_nftables
 from tests.end_to_end.faults import FAULTS
 from tests.end_to_end.lab import Lab, needs_namespaces
+from tests.end_to_end.network import Network
+from tests.end_to_end.remote import pair
 
 pytestmark = [*needs_namespaces(), needs_nftables()]
 
@@ -94,6 +96,29 @@ def assert_named(directory: Path, cases: Sequence[str]) -> None:
 def test_common_faults_are_named(lab: Lab, tmp_path: Path) -> None:
     """A healthy network is called healthy, the usual faults by their names."""
     assert_named(tmp_path, QUICK)
+
+
+def test_a_running_app_asks_its_own_doctor(network: Network) -> None:
+    """Connected all is well, and stays so; what the app switches off itself is named."""
+    laptop, phone = network.device("laptop"), network.device("phone")
+    pair(laptop, phone)
+    assert [] == laptop.call("doctor")["codes"]
+    assert [] == phone.call("doctor")["codes"]
+    assert [] == [each for each in laptop.events if each["event"] == "peer_disconnected"]
+    laptop.dispatch("Set", "$.still", "in sync")
+    phone.wait("$.still", "in sync")
+    laptop.dispatch("SetVisibleToPeers", False)
+    assert ["hidden"] == laptop.call("doctor")["codes"]
+    laptop.dispatch("SetSyncEnabled", False)
+    assert ["hidden", "sync_off"] == laptop.call("doctor")["codes"]
+    assert ["peer_sync_off"] == phone.call("doctor")["codes"]
+
+
+def test_an_app_without_the_network_is_told_so(network: Network) -> None:
+    """It finds the others all the same, and is not paired with any."""
+    laptop = network.device("laptop", network=False)
+    network.device("phone")
+    assert ["network_off", "not_paired"] == laptop.call("doctor")["codes"]
 
 
 @pytest.mark.long

@@ -217,7 +217,7 @@ WORDS: Final[dict[Cause, tuple[str, str]]] = {
         "keep one of the files, and let the other device start with a new one and pair",
     ),
     Cause.OTHER_APP_ID: (
-        "devices of another app are here, and none of this one ({detail})",
+        "a device with another app id is here, where one of this app was expected ({detail})",
         "use the same app id on all devices",
     ),
     Cause.NOBODY_HEARD: (

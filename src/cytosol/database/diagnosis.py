@@ -335,9 +335,10 @@ def _judge_deaf(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
         return
     is_elsewhere = peer.addresses and not peer.is_near
     networks = ", ".join(net for each in _usable(network) for net in each.networks)
-    if _is_of_other_app(network, peer):
-        return  # named for the whole neighbourhood
-    if peer.reach is Reach.OPEN:
+    others = [network.other_apps[ip] for ip, _ in peer.addresses if ip in network.other_apps]
+    if others:
+        case.find(Cause.OTHER_APP_ID, f"{peer.addresses[0][0]}: {others[0]}", peer)
+    elif peer.reach is Reach.OPEN:
         case.find(Cause.PEER_UDP_BLOCKED, peer=peer)
     elif peer.is_heard:
         isolated = not peer.heard_direct
@@ -352,16 +353,12 @@ def _judge_deaf(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
         case.find(Cause.PEER_GONE if peer.reach is Reach.NO_HOST else Cause.PEER_SILENT, peer=peer)
 
 
-def _is_of_other_app(network: NetworkSeen, peer: PeerSeen) -> bool:
-    return any(ip in network.other_apps for ip, _ in peer.addresses)
-
-
 def _judge_neighbourhood(case: _Case, network: NetworkSeen) -> None:
     device = case.device
     if network.clones:
         case.find(Cause.CLONE, ", ".join(sorted(network.clones)))
     is_alone = not any(peer.is_heard for peer in network.peers.values())
-    if is_alone and network.other_apps:
+    if is_alone and network.other_apps and Cause.OTHER_APP_ID not in case.causes:
         others = (f"{ip}: {app}" for ip, app in sorted(network.other_apps.items()))
         case.find(Cause.OTHER_APP_ID, ", ".join(others))
     elif is_alone and not network.peers and not case.causes & _SILENCING and device.is_app_known:

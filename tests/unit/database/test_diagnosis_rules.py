@@ -274,6 +274,7 @@ def test_devices_of_another_app() -> None:
     others = {"10.0.0.2": "another-app"}
     assert {"other_app_id"} == codes(network(other_apps=others), paired=0)
     assert {"other_app_id"} == codes(network(deaf(), other_apps=others))
+    assert {"other_app_id"} == codes(network(friend(addresses=[]), deaf(), other_apps=others))
     assert set() == codes(network(friend(), other_apps=others))
 
 

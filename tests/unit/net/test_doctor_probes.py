@@ -1,0 +1,237 @@
+"""The doctor's probes on real sockets over loopback, with real network services as peers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from cytosol.crypto.keys import KeyPair, make_key_pair, peer_id_for_key
+from cytosol.model.ids import PeerId
+from cytosol.net import peer_probes, probes
+from cytosol.net.evidence import Knock, NetworkSeen, PeerSeen, Reach, Reply
+from cytosol.net.interfaces import Interface
+from cytosol.net.probes import Subject, examine_network
+from cytosol.protocol.seams import PairedPeer
+from cytosol.wire.heartbeat import heartbeat_port
+from tests.unit.net.services import TestDevice, devices
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing leaves this machine."""
+    monkeypatch.setattr(
+        probes,
+        "broadcast_interfaces",
+        lambda **_: [Interface("lo", "127.0.0.1", "127.255.255.255")],
+    )
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for nothing that does not come anyway."""
+    monkeypatch.setattr(probes, "DIAL_IN_S", 0.0)
+    monkeypatch.setattr(probes, "ANSWER_S", 0.3)
+    monkeypatch.setattr(peer_probes, "ICMP_S", 0.01)
+
+
+class Examined:
+    """The device that is examined: an identity without a network of its own."""
+
+    def __init__(self, app_id: bytes) -> None:
+        self.app_id = app_id
+        self.keys: KeyPair = make_key_pair(os.urandom(32))
+        self.peer_id: PeerId = peer_id_for_key(self.keys.public)
+
+    def pair_with(self, device: TestDevice) -> PairedPeer:
+        """Have the device know us, and return what we know of it."""
+        device.pairings.add(PairedPeer(self.peer_id, "examined", self.keys.public), True)
+        return PairedPeer(device.peer_id, device.name, device.keys.public)
+
+    def examine(self, *paired: PairedPeer, wait_s: float = 0.0, **options: Any) -> NetworkSeen:
+        """Run the probes."""
+        subject = Subject(
+            self.app_id,
+            self.peer_id,
+            self.keys,
+            "examined",
+            paired={peer.peer_id: peer for peer in paired},
+            is_loopback_enough=True,
+            **options,
+        )
+        return examine_network(subject, wait_s)
+
+
+def only_peer(seen: NetworkSeen) -> PeerSeen:
+    (peer,) = seen.peers.values()
+    return peer
+
+
+def test_a_paired_peer_with_which_all_is_well() -> None:
+    """It notices a broadcast, dials, greets, takes a large message, and welcomes us."""
+    with devices("phone") as (phone,):
+        examined = Examined(phone.app_id)
+        seen = examined.examine(examined.pair_with(phone))
+        peer = only_peer(seen)
+        assert Knock.BROADCAST in peer.noticed
+        assert peer.has_dialled
+        assert peer.is_greeted
+        assert peer.is_near
+        assert peer.takes_large is True
+        assert (Reach.OPEN, Reply.WELCOME) == (peer.reach, peer.reply)
+        assert (16, 0) == (peer.dials, peer.slow_dials)
+        assert (None, set(), set()) == (
+            seen.port_error,
+            seen.unheard_broadcasts,
+            seen.unheard_answers,
+        )
+        assert [] == phone.service.problems()
+
+
+def test_a_peer_tells_that_it_does_not_sync(hasty: None) -> None:
+    """It notices us, and does not dial."""
+    with devices("phone", sync_enabled=False) as (phone,):
+        examined = Examined(phone.app_id)
+        peer = only_peer(examined.examine(examined.pair_with(phone)))
+        assert (False, Reply.SYNC_OFF) == (peer.has_dialled, peer.reply)
+
+
+def test_a_peer_tells_that_it_does_not_know_us(hasty: None) -> None:
+    """We believe to be paired, it does not."""
+    with devices("phone") as (phone,):
+        known = PairedPeer(phone.peer_id, "phone", phone.keys.public)
+        peer = only_peer(Examined(phone.app_id).examine(known))
+        assert (Reach.OPEN, Reply.NOT_PAIRED) == (peer.reach, peer.reply)
+
+
+def test_a_peer_tells_that_it_has_unpaired_us(hasty: None) -> None:
+    """By hand."""
+    with devices("phone") as (phone,):
+        examined = Examined(phone.app_id)
+        known = examined.pair_with(phone)
+        phone.pairings.remove(examined.peer_id)
+        assert Reply.UNPAIRED is only_peer(examined.examine(known)).reply
+
+
+def test_a_hidden_peer_is_found_by_its_pairing() -> None:
+    """It answers the heartbeats of paired devices."""
+    with devices("phone", visible_to_peers=False) as (phone,):
+        examined = Examined(phone.app_id)
+        assert Knock.BROADCAST in only_peer(examined.examine(examined.pair_with(phone))).noticed
+
+
+def test_a_stranger_is_seen_and_left_alone() -> None:
+    """It is not visited: whether it is to be paired is for the user to say."""
+    with devices("stranger") as (stranger,):
+        seen = Examined(stranger.app_id).examine(refused={stranger.peer_id: b""})
+        peer = only_peer(seen)
+        assert peer.is_heard
+        assert peer.is_refused
+        assert (None, None, 0) == (peer.reach, peer.reply, peer.dials)
+
+
+def test_a_peer_with_another_key_is_not_believed(hasty: None) -> None:
+    """Nothing but this is noted of it."""
+    with devices("phone") as (phone,):
+        examined = Examined(phone.app_id)
+        other_key = make_key_pair(os.urandom(32)).public
+        peer = only_peer(examined.examine(PairedPeer(phone.peer_id, "phone", other_key)))
+        assert peer.has_other_key
+        assert not peer.is_heard
+
+
+def test_a_peer_that_is_named_is_knocked_at() -> None:
+    """And visited, although it is not paired."""
+    with devices("stranger") as (stranger,):
+        peer = only_peer(Examined(stranger.app_id).examine(named=("127.0.0.1",)))
+        assert peer.is_named
+        assert Reach.OPEN is peer.reach
+
+
+def test_a_host_where_nobody_listens_says_so(hasty: None) -> None:
+    """No heartbeat, no gateway; the port of heartbeats is closed once we listen no more."""
+    examined = Examined(os.urandom(16))
+    gone = PairedPeer(bytes(16), "gone", make_key_pair(os.urandom(32)).public)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    seen = examined.examine(gone, addresses={gone.peer_id: [("127.0.0.1", port)]})
+    peer = only_peer(seen)
+    assert not peer.is_heard
+    assert Reach.REFUSED is peer.reach
+    assert not peer.port_is_closed  # our own receiver listens there
+
+
+def test_something_else_at_a_gateway_is_strange(hasty: None) -> None:
+    """A banner is no peer id."""
+    examined = Examined(os.urandom(16))
+    gone = PairedPeer(bytes(16), "gone", make_key_pair(os.urandom(32)).public)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            stream, _ = server.accept()
+            stream.sendall(b"220 mail.example.org ESMTP\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        address = ("127.0.0.1", server.getsockname()[1])
+        peer = only_peer(examined.examine(gone, addresses={gone.peer_id: [address]}))
+        thread.join()
+        assert Reach.STRANGE is peer.reach
+
+
+def test_a_port_that_is_taken_is_noticed_and_given_free(hasty: None) -> None:
+    """By a program that does not share; peers are found all the same."""
+    app_id = os.urandom(16)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taker:
+        taker.bind(("0.0.0.0", heartbeat_port(app_id)))
+        seen = Examined(app_id).examine()
+        assert "EADDRINUSE" == seen.port_error
+        assert set() == seen.unheard_broadcasts
+    assert Examined(app_id).examine().port_error is None
+
+
+def test_other_apps_on_the_same_port_are_noted() -> None:
+    """Their heartbeats come to us, because the port is made of two bytes of the id only."""
+    with devices("other") as (other,):
+        app_id = other.app_id[:2] + os.urandom(14)
+        other.service.command("set_visible", False)
+        waiting = Examined(app_id)
+        other.service.command("set_visible", True)  # says so at once, and again after a second
+        seen = waiting.examine(wait_s=10.0)
+        assert "127.0.0.1" in seen.other_apps
+        assert {} == seen.peers
+
+
+def test_without_a_usable_interface_only_this_device_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At once."""
+    monkeypatch.setattr(probes, "broadcast_interfaces", lambda **_: [])
+    with devices("phone") as (phone,):
+        examined = Examined(phone.app_id)
+        seen = examined.examine(examined.pair_with(phone), wait_s=60.0)
+        assert not only_peer(seen).is_heard
+        assert seen.interfaces
+
+
+def test_a_broadcast_that_is_refused_is_noted(monkeypatch: pytest.MonkeyPatch, hasty: None) -> None:
+    """By the address that it was to leave from: one that is not ours cannot be bound."""
+    monkeypatch.setattr(
+        probes,
+        "broadcast_interfaces",
+        lambda **_: [Interface("eth9", "192.0.2.99", "192.0.2.255")],
+    )
+    seen = Examined(os.urandom(16)).examine()
+    assert {"192.0.2.99": "EADDRNOTAVAIL"} == seen.broadcast_errors
+
+
+def test_slow_dials_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dial that takes longer than a packet needs to be sent again."""
+    monkeypatch.setattr(peer_probes, "SLOW_S", 0.0)
+    with devices("phone") as (phone,):
+        examined = Examined(phone.app_id)
+        peer = only_peer(examined.examine(examined.pair_with(phone)))
+        assert peer.dials == peer.slow_dials == 16
