@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -302,3 +303,9 @@ def test_a_token_in_the_address_is_in_no_error() -> None:
             await client.close()
 
     run_clean(talk())
+
+
+def test_ssl_is_for_https_addresses() -> None:
+    """Elsewhere it would be a mistake that nobody notices."""
+    with pytest.raises(GraphError, match="such an address begins with https"):
+        HTTP.client(1, ssl=ssl.create_default_context())

@@ -37,11 +37,8 @@ from cytosol.errors import GraphError
 from cytosol.graph.transports.link import FRAME_BYTES_MAX, read_hello
 from cytosol.graph.transports.linked import Attachment
 from cytosol.graph.transports.reconnecting import (
-    Delays,
-    Headers,
     ReconnectingConnection,
     Unreachable,
-    jittered,
     refusal,
 )
 from cytosol.graph.transports.serving import (
@@ -90,25 +87,18 @@ class HttpClient(ReconnectingConnection):
     Raises GraphError for an address that is none, and if `httpx` is not installed.
     """
 
-    def __init__(
-        self,
-        url: str,
-        id: str | None = None,
-        *,
-        name: str = "",
-        headers: Headers | None = None,
-        ssl: tls.SSLContext | None = None,
-        delays: Delays = jittered,
-    ) -> None:
+    TYPE = TYPE
+    SCHEMES = ("http", "https")
+
+    @staticmethod
+    def _check_installed() -> None:
         _check_installed("httpx")
-        super().__init__(
-            url, id, TYPE, schemes=("http", "https"), name=name, headers=headers, delays=delays
-        )
-        parts = urlsplit(url)
-        self._messages_url = urlunsplit(
-            (parts.scheme, parts.netloc, parts.path.rstrip("/") + "/messages", parts.query, "")
-        )
-        self._ssl = ssl
+
+    @property
+    def _messages_url(self) -> str:
+        parts = urlsplit(self._url)
+        path = parts.path.rstrip("/") + "/messages"
+        return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
     async def _carry(self) -> str:
         import httpx

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl as tls
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 from cytosol.errors import GraphError
@@ -48,23 +48,31 @@ def jittered() -> Iterator[float]:
 class ReconnectingConnection(LinkedConnection):
     """The client's side of a transport; subclasses say how one connection is made and used.
 
+    `url` begins with one of `SCHEMES`, the second of which is the encrypted one. `id` is what this
+    side calls the connection (by default the address without the query), `name` what the server
+    calls this client. `headers` go with each attempt, `ssl` is for certificates that the system
+    does not know. Raises GraphError for what cannot be, and if a library is not installed.
+
     `send` and `messages` may be used before `open`. `problem` is why it is offline, None while
     it is online or was never opened. `delays()` gives the seconds to wait before each next
     attempt; when they end, no further attempt is made.
     """
 
+    TYPE: ClassVar[str]
+    SCHEMES: ClassVar[tuple[str, str]]
+
     def __init__(
         self,
         url: str,
-        connection_id: str | None,
-        type_name: str,
+        id: str | None = None,
         *,
-        schemes: tuple[str, str],
-        name: str,
-        headers: Headers | None,
-        delays: Delays,
+        name: str = "",
+        headers: Headers | None = None,
+        ssl: tls.SSLContext | None = None,
+        delays: Delays = jittered,
     ) -> None:
-        check_url(url, schemes, type_name)
+        self._check_installed()
+        check_url(url, self.SCHEMES, self.TYPE)
         if not (headers is None or callable(headers) or isinstance(headers, Mapping)):
             raise GraphError(
                 f"`headers` must be a mapping of names to texts or a function, not {headers!r}"
@@ -73,7 +81,12 @@ class ReconnectingConnection(LinkedConnection):
         self._url = url
         # What a query holds may be secret, an id and an error text are shown to everybody.
         self._place = f"{shown.scheme}://{shown.hostname}:{shown.port or 'default'}{shown.path}"
+        if ssl is not None and shown.scheme != self.SCHEMES[1]:
+            raise GraphError(
+                f"`ssl` was given for {self._place}: such an address begins with {self.SCHEMES[1]}"
+            )
         self._headers = headers
+        self._ssl = ssl
         self._delays = delays
         self._calling: asyncio.Task[None] | None = None
         self._opening: asyncio.Future[None] | None = None
@@ -81,7 +94,7 @@ class ReconnectingConnection(LinkedConnection):
         self.problem: GraphError | None = None
         self.times_online = 0
         # 256 bits: who knows a link id can take the link over.
-        super().__init__(connection_id or self._place, type_name, Link(secrets.token_hex(32), name))
+        super().__init__(id or self._place, self.TYPE, Link(secrets.token_hex(32), name))
         self.on("online", lambda _: self._came_online())
 
     async def open(self) -> Self:
@@ -130,13 +143,13 @@ class ReconnectingConnection(LinkedConnection):
             await self.close()
             raise
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
+
+    @staticmethod
+    def _check_installed() -> None:
+        """Raise GraphError with the extra to install if a library is not there."""
+        raise NotImplementedError
 
     async def _carry(self) -> str:
         """Make one connection, carry the link over it, and return why it ended.

@@ -16,11 +16,8 @@ from weakref import WeakKeyDictionary
 from cytosol.errors import GraphError
 from cytosol.graph.transports.link import FRAME_BYTES_MAX, read_hello
 from cytosol.graph.transports.reconnecting import (
-    Delays,
-    Headers,
     ReconnectingConnection,
     Unreachable,
-    jittered,
     refusal,
 )
 from cytosol.graph.transports.serving import (
@@ -71,23 +68,12 @@ class WebSocketClient(ReconnectingConnection):
     Raises GraphError for an address that is none, and if `websockets` is not installed.
     """
 
-    def __init__(
-        self,
-        url: str,
-        id: str | None = None,
-        *,
-        name: str = "",
-        headers: Headers | None = None,
-        ssl: tls.SSLContext | None = None,
-        delays: Delays = jittered,
-    ) -> None:
+    TYPE = TYPE
+    SCHEMES = ("ws", "wss")
+
+    @staticmethod
+    def _check_installed() -> None:
         _check_installed()
-        super().__init__(
-            url, id, TYPE, schemes=("ws", "wss"), name=name, headers=headers, delays=delays
-        )
-        if ssl is not None and not url.startswith("wss://"):
-            raise GraphError(f"`ssl` was given for {self._place}: such an address begins with wss")
-        self._ssl = ssl
 
     async def _carry(self) -> str:
         socket = await self._connect()
