@@ -34,7 +34,7 @@ static int is_recording;
 static char is_ours[FILES_MAX]; /* 1: a file of the folder, 2: the folder itself */
 static char *records;
 static size_t records_length, records_size;
-static long calls, fail_at, fail_count;
+static long calls, fail_at, fail_count, failed_flushes;
 static int fail_errno, fail_mask, fail_forever, fail_half;
 
 #define REAL(type, name, ...)                             \
@@ -112,7 +112,7 @@ size_t shim_records_length(void) { return records_length; }
 /* Let the n-th call (from 1) of the kinds in `mask` fail; 0: none, only count. */
 void shim_fail(long n, int mask, int error, int forever, int half) {
     pthread_mutex_lock(&lock);
-    calls = fail_count = 0;
+    calls = fail_count = failed_flushes = 0;
     fail_at = n;
     fail_mask = mask;
     fail_errno = error;
@@ -123,6 +123,7 @@ void shim_fail(long n, int mask, int error, int forever, int half) {
 
 long shim_calls(void) { return calls; }
 long shim_failures(void) { return fail_count; }
+long shim_failed_flushes(void) { return failed_flushes; }
 
 /* --- files ---------------------------------------------------------------------------------- */
 
@@ -234,6 +235,7 @@ TRUNCATE(ftruncate64, off64_t)
 static int flushed(int fd, int (*real)(int)) {
     if (!tracked(fd)) return real(fd);
     if (must_fail(FLUSHES)) {
+        failed_flushes += tracked(fd) == 1;
         note(tracked(fd) == 2 ? 'S' : 'F', fd, 0, "", 0);
         return -1;
     }

@@ -103,6 +103,7 @@ class Shim:
         self._library.shim_records_length.restype = ctypes.c_size_t
         self._library.shim_calls.restype = ctypes.c_long
         self._library.shim_failures.restype = ctypes.c_long
+        self._library.shim_failed_flushes.restype = ctypes.c_long
         self._library.shim_fail.argtypes = [ctypes.c_long, *[ctypes.c_int] * 4]
         self._library.shim_watch(os.fsencode(folder))
 
@@ -149,3 +150,8 @@ class Shim:
     def failures(self) -> int:
         """How many of them failed."""
         return int(self._library.shim_failures())
+
+    @property
+    def failed_flushes(self) -> int:
+        """How many of those were flushes of files."""
+        return int(self._library.shim_failed_flushes())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -181,4 +182,7 @@ class Documents(Subject):
             database.close()
 
 
-SUBJECTS: Final = {"records": Records, "documents": Documents}
+SUBJECTS: Final[dict[str, Callable[[str, Path], Subject]]] = {
+    "records": Records,
+    "documents": Documents,
+}

@@ -12,7 +12,9 @@ __all__ = [
     "SQLITE_ERRORS",
     "broken_error",
     "changed_error",
+    "damage_fault",
     "damaged_error",
+    "failing_error",
     "foreign_error",
     "foreign_log_error",
     "gone_error",
@@ -26,6 +28,7 @@ __all__ = [
     "unsettled_error",
 ]
 
+_PIECE_BYTES = 1024 * 1024
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -70,10 +73,7 @@ def os_fault(path: Path, error: OSError) -> DatabaseError:
         return SaveError(f"'{path}' cannot be made: '{path.parent}' is no folder; create it first")
     if error.errno == errno.EISDIR:
         return SaveError(f"'{path}' is a folder; choose the name of a file")
-    return SaveError(
-        f"'{path}' could not be read or written ({error.strerror}); nothing was acknowledged: "
-        "check the disk, then reopen the database"
-    )
+    return failing_error(path, str(error.strerror))
 
 
 def sqlite_fault(path: Path, error: Exception) -> DatabaseError:
@@ -81,7 +81,7 @@ def sqlite_fault(path: Path, error: Exception) -> DatabaseError:
     # Python itself raises errors without a code, for text that is not UTF-8: damage.
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if code in _SQLITE_DAMAGE:
-        return damaged_error(path, str(error))
+        return damage_fault(path, str(error))
     if code in _SQLITE_IN_USE:
         return DatabaseLockedError(
             f"'{path}' is open in another program that reads it with SQLite; close it there"
@@ -90,10 +90,29 @@ def sqlite_fault(path: Path, error: Exception) -> DatabaseError:
         return _full(path)
     if code in _SQLITE_FORBIDDEN:
         return _forbidden(path, str(error))
+    return failing_error(path, str(error))
+
+
+def failing_error(path: Path, detail: str) -> SaveError:
+    """Return the error for a disk that does not do what it was asked."""
     return SaveError(
-        f"'{path}' could not be read or written ({error}); nothing was acknowledged: "
+        f"'{path}' could not be read or written ({detail}); nothing was acknowledged: "
         "check the disk, then reopen the database"
     )
+
+
+def damage_fault(path: Path, detail: str) -> DatabaseError:
+    """Return the error for what SQLite calls damage: a disk that refuses to read is none."""
+    for name in (path, path.with_name(path.name + "-wal")):
+        try:
+            with name.open("rb", buffering=0) as file:
+                while file.read(_PIECE_BYTES):
+                    pass
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return os_fault(path, error)
+    return damaged_error(path, detail)
 
 
 def is_passing(error: Exception) -> bool:

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from zlib import crc32
 
-from cytosol.errors import SaveError
+from cytosol.errors import DatabaseCorruptError, DatabaseError, SaveError
 from cytosol.savestates.base import Batch, SaveState, closed_error, make_batch
 from cytosol.savestates.faults import (
     SQLITE_ERRORS,
     broken_error,
     damaged_error,
+    failing_error,
     gone_error,
     is_passing,
     lost_log_error,
@@ -85,7 +86,11 @@ class SqliteSaveState(SaveState):
         self._file_lock.acquire()
         try:
             connection = open_file(self.path, self._synchronous)
-            file_ids = file_id(self.path), file_id(self._log_path)
+            try:
+                file_ids = file_id(self.path), file_id(self._log_path)
+            except BaseException:
+                connection.close()
+                raise
         except BaseException:
             self._file_lock.release()
             raise
@@ -152,16 +157,22 @@ class SqliteSaveState(SaveState):
 
     def _select(self, sql: str, *arguments: Any) -> list[_Row]:
         with self._lock:
-            connection = self._opened()
             try:
-                rows: list[_Row] = connection.execute(sql, arguments).fetchall()
-            except SQLITE_ERRORS as error:
-                raise sqlite_fault(self.path, error) from error
+                rows = self._try_to_select(sql, arguments)
+            except DatabaseCorruptError:
+                # SQLite calls it damage if the disk refuses to read; perhaps it did so only once.
+                rows = self._try_to_select(sql, arguments)
         for key, value, checksum in rows:
             # A flipped bit can change the type that SQLite reads, too.
             if type(value) is not bytes or _checksum(key, value) != checksum:
                 raise damaged_error(self.path, f"the checksum of the record {key!r} is wrong")
         return rows
+
+    def _try_to_select(self, sql: str, arguments: tuple[Any, ...]) -> list[_Row]:
+        try:
+            return self._opened().execute(sql, arguments).fetchall()
+        except SQLITE_ERRORS as error:
+            raise sqlite_fault(self.path, error) from error
 
     def _rest(self, page: list[_Row], end: str | bytes) -> Iterator[tuple[str, bytes]]:
         while page:
@@ -188,11 +199,18 @@ class SqliteSaveState(SaveState):
             except SQLITE_ERRORS as error:
                 is_undone = roll_back(connection)
                 self._is_broken = not (is_undone and is_passing(error))
-                raise sqlite_fault(self.path, error) from error
+                raise self._write_fault(error) from error
             except BaseException:  # Ctrl-C: without a transaction to undo it may be saved
                 self._is_broken = not connection.in_transaction or not roll_back(connection)
                 raise
             self._settle(connection)
+
+    def _write_fault(self, error: Exception) -> DatabaseError:
+        """Return the error for a transaction that failed; only opening tells what is damaged."""
+        fault = sqlite_fault(self.path, error)
+        if isinstance(fault, DatabaseCorruptError):
+            return failing_error(self.path, str(error))
+        return fault
 
     def _check_names(self) -> None:
         """Refuse to write what nobody would find: SQLite goes on in files without a name."""

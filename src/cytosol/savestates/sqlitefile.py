@@ -17,7 +17,9 @@ from typing import Final, Literal
 from cytosol.errors import DatabaseCorruptError
 from cytosol.savestates.faults import (
     SQLITE_ERRORS,
+    damage_fault,
     damaged_error,
+    failing_error,
     foreign_error,
     foreign_log_error,
     is_passing,
@@ -25,7 +27,14 @@ from cytosol.savestates.faults import (
     os_fault,
     sqlite_fault,
 )
-from cytosol.savestates.files import NOFOLLOW, beside, check_plain, file_size, sync_folder
+from cytosol.savestates.files import (
+    NOFOLLOW,
+    beside,
+    check_plain,
+    file_id,
+    file_size,
+    sync_folder,
+)
 from cytosol.savestates.sqlitelog import count_unreadable
 from cytosol.savestates.sqlitestamp import is_own_log, put_first_stamp, version_of
 
@@ -49,6 +58,14 @@ def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
     DatabaseCorruptError, DatabaseLockedError (for a program that is not ours) or SaveError.
     """
     try:
+        return _try_to_open(path, synchronous)
+    except DatabaseCorruptError:
+        # SQLite calls it damage if the disk refuses to read; perhaps it did so only once.
+        return _try_to_open(path, synchronous)
+
+
+def _try_to_open(path: Path, synchronous: str) -> sqlite3.Connection:
+    try:
         return _open_file(path, synchronous)
     except OSError as error:
         raise os_fault(path, error) from error
@@ -65,7 +82,7 @@ def check_tree(
     except SQLITE_ERRORS as error:
         raise sqlite_fault(path, error) from error
     if report != "ok":
-        raise damaged_error(path, report)
+        raise damage_fault(path, report)
 
 
 def roll_back(connection: sqlite3.Connection) -> bool:
@@ -193,6 +210,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
         connection.execute(f"PRAGMA {pragma}")
     if connection.execute("SELECT sql FROM sqlite_master").fetchall() != [(_TABLE,)]:
         raise damaged_error(path, "its table is not the one that Cytosol makes")
+    # Where it could not change to a log, SQLite goes on without, and says nothing. But what it then
+    # acknowledges may be undone by a journal that a power cut brings back.
+    if file_id(beside(path, "-wal")) is None:
+        raise failing_error(path, "its log could not be made")
     if file_size(path) <= _CHECKED_BYTES_MAX:
         check_tree(connection, path, "quick_check")
     # What a crash left in the log goes into the file, so that the log begins anew.

@@ -116,12 +116,12 @@ def test_a_rollback_that_fails_stops_everything(failing, monkeypatch) -> None:
     ("code", "error", "words"),
     [
         (sqlite3.SQLITE_READONLY, SaveError, "allow this program to write the file"),
-        (sqlite3.SQLITE_CORRUPT, DatabaseCorruptError, "is damaged"),
+        (sqlite3.SQLITE_CORRUPT, SaveError, "reopen the database"),
         (sqlite3.SQLITE_BUSY, DatabaseLockedError, "open in another program"),
     ],
 )
 def test_each_kind_of_failure_has_its_sentence(failing, code, error, words) -> None:
-    """A read-only file, damage, another program."""
+    """A read-only file, what may be damage (only opening tells), another program."""
     state, connection = failing
     connection.failing = ("BEGIN", code)
     with pytest.raises(error, match=words):
