@@ -302,6 +302,7 @@ class Talk:
         self._leave = leave
         self._loop = asyncio.get_running_loop()
         self._pieces: Iterator[tuple[str, bool]] = iter(())
+        self._long_frame: str | None = None  # it did not fit any more
         self._waiting_count = 0  # pieces that the device has not taken
         self._is_due = False
         self._is_over = False
@@ -319,12 +320,14 @@ class Talk:
             piece = (b"\x00" if more else b"\x01") + text.encode()
         self._is_inside_frame = more
         try:
-            frame = self._assembler.feed(piece)
+            lines = self._assembler.feed(piece)
         except GraphError as error:
             self._attachment.lost()
             self._drop(str(error))
             return
-        if frame is not None:
+        if isinstance(lines, bytes):
+            lines = lines.decode()
+        for frame in [] if lines is None else lines.split("\n"):
             self._attachment.receive(frame)
 
     def taken(self) -> None:
@@ -348,10 +351,10 @@ class Talk:
         while not self._is_over and self._waiting_count < GRAPH_PIECES_WAITING_MAX:
             piece = next(self._pieces, None)
             if piece is None:
-                frame = self._attachment.next_frame()
-                if frame is None:
+                lines = self._next_lines()
+                if not lines:
                     break
-                self._pieces = _cut(frame)
+                self._pieces = _cut(lines)
                 continue
             self._waiting_count += 1
             self._tell("graph_send", self._connection.id, self.opening, *piece)
@@ -359,6 +362,22 @@ class Talk:
             return
         if self._connection.link.ended is not None:  # our goodbye is out
             self._leave(self._connection)
+
+    def _next_lines(self) -> str:
+        """Return the next frames, one a line: as many as fit into one piece, or a long one."""
+        lines: list[str] = []
+        length = 0
+        while length < GRAPH_PIECE_LENGTH_MAX:
+            frame = self._attachment.next_frame() if self._long_frame is None else self._long_frame
+            self._long_frame = None
+            if frame is None:
+                break
+            if lines and length + len(frame) > GRAPH_PIECE_LENGTH_MAX:
+                self._long_frame = frame
+                break
+            lines.append(frame)
+            length += len(frame) + 1
+        return "\n".join(lines)
 
     def _drop(self, reason: str) -> None:
         """End the opening: either side has said goodbye, or the device broke the rules."""
@@ -417,8 +436,8 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _cut(frame: str) -> Iterator[tuple[str, bool]]:
-    """Cut a frame into pieces, each with whether more follow."""
-    for start in range(0, len(frame), GRAPH_PIECE_LENGTH_MAX):
+def _cut(lines: str) -> Iterator[tuple[str, bool]]:
+    """Cut frames into pieces, each with whether more follow."""
+    for start in range(0, len(lines), GRAPH_PIECE_LENGTH_MAX):
         end = start + GRAPH_PIECE_LENGTH_MAX
-        yield frame[start:end], end < len(frame)
+        yield lines[start:end], end < len(lines)

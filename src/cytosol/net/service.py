@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,8 @@ class NetworkService:
         self._loop: BackgroundLoop | None = None
         self._driver: Driver | None = None
         self._changes_posted = False
+        self._graph_commands: deque[tuple[str, tuple[Any, ...]]] = deque()
+        self._graph_commands_posted = False
 
     def start(self) -> None:
         """Open the sockets and begin to send heartbeats; returns when this is done.
@@ -131,11 +134,22 @@ class NetworkService:
     def graph_command(self, name: str, *args: Any) -> None:
         """Have one of the machine's `graph_...` methods called soon; nothing is raised.
 
-        Nothing happens while the network is not running.
+        Nothing happens while the network is not running. Many calls wake the thread once.
         """
-        loop, driver = self._loop, self._driver
-        if loop is not None and driver is not None:
-            loop.post(lambda: driver.graph_command(name, *args))
+        loop = self._loop
+        if loop is not None:
+            self._graph_commands.append((name, args))
+            if not self._graph_commands_posted:
+                self._graph_commands_posted = True
+                loop.post(self._do_graph_commands)
+
+    def _do_graph_commands(self) -> None:
+        self._graph_commands_posted = False  # first, so that no later one is missed
+        driver = self._driver
+        while self._graph_commands:
+            name, args = self._graph_commands.popleft()
+            if driver is not None:
+                driver.graph_command(name, *args)
 
     def local_changes(self) -> None:
         """Have new ops sent to all connected peers soon; many calls become one."""

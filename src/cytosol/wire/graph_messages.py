@@ -1,7 +1,7 @@
 """The RPCs that carry what routers of graphs say between paired devices.
 
-What the pieces of text mean is not known here: they are frames of a link, cut so small that the
-sync of the document never has to wait long behind them. `channel` numbers the times that a side
+What the text means is not known here: it holds frames of a link, one a line, cut so small that
+the sync of the document never has to wait long behind them. `channel` numbers the times that a side
 has begun to listen on one connection.
 """
 
@@ -34,7 +34,7 @@ class GraphListenParams:
 
 @dataclass(frozen=True, slots=True)
 class GraphMessageParams:
-    """Bring a piece of a frame to the receiver's `channel`; `more` of the same frame follows."""
+    """Bring a piece of some frames to the receiver's `channel`; `more` of the last one follows."""
 
     METHOD: ClassVar[str] = "cytosol.graph.message"
     channel: int

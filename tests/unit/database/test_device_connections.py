@@ -163,13 +163,13 @@ def test_few_pieces_are_under_way() -> None:
         await settle()
         line.is_held = True
         for number in range(1_000):
-            a.connection.send(number)
+            a.connection.send([number, "x" * 2_000])
         await settle()
         assert GRAPH_PIECES_WAITING_MAX == len(line.in_flight)
         line.is_held = False
         line.work()
         await until(lambda: len(at_b) == 1_000)
-        assert [*range(1_000)] == at_b
+        assert [*range(1_000)] == [number for number, _ in at_b]
 
     run(main())
 
@@ -239,6 +239,25 @@ def test_messages_wait_for_a_device_that_is_away() -> None:
         line.connect()
         await until(lambda: at_b == ["later"])
         assert ["online", "offline", "online"] == told
+
+    run(main())
+
+
+def test_short_messages_travel_together() -> None:
+    """A piece holds as many as fit: each one costs an answer."""
+
+    async def main() -> None:
+        line = Line()
+        a, b = visit(line)
+        at_b = heard(b)
+        await settle()
+        before = len(a.told)
+        for number in range(1_000):
+            a.connection.send(number)
+        await until(lambda: len(at_b) == 1_000)
+        sent = [each for each in a.told[before:] if "graph_send" == each[0]]
+        assert 5 > len(sent)
+        assert all(len(text) <= GRAPH_PIECE_LENGTH_MAX for *_, text, _ in sent)
 
     run(main())
 
