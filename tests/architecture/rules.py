@@ -59,7 +59,7 @@ OPTIONAL_IMPORTS = {
     "websockets": ("websockets", "graph.transports.websocket"),
     "httpx": ("httpx", "graph.transports.http"),
     "starlette": ("starlette", "graph.transports.http"),
-    "uvicorn": ("uvicorn", "graph.transports.http"),
+    "uvicorn": ("uvicorn", "graph.transports.hosting"),
     "aiortc": ("aiortc", "graph.transports.channel_peer"),
     "hypothesis": ("hypothesis", "testing"),
     "pytest": ("pytest", "testing"),

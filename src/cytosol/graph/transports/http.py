@@ -27,13 +27,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import socket as sockets
 import ssl as tls
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from cytosol.errors import GraphError
+from cytosol.graph.transports.hosting import Hosted
 from cytosol.graph.transports.link import FRAME_BYTES_MAX, read_hello
 from cytosol.graph.transports.linked import Attachment
 from cytosol.graph.transports.reconnecting import (
@@ -48,13 +48,10 @@ from cytosol.graph.transports.serving import (
     Request,
     ServedConnection,
     ServerGroup,
-    cannot_listen,
 )
-from cytosol.limits import SERVED_MAX
 
 if TYPE_CHECKING:
     import httpx
-    import uvicorn
     from starlette.requests import Request as RawRequest
     from starlette.responses import Response
 
@@ -239,26 +236,15 @@ class HttpServer(ServerGroup):
         self._poll_within = poll_within
         self._away_after = away_after
         self._sessions: dict[str, _Session] = {}
-        self._running: tuple[uvicorn.Server, asyncio.Task[None]] | None = None
+        self._running: Hosted | None = None
 
     async def start(self) -> Self:
         """Open the socket and let clients in; raises GraphError if the port cannot be opened."""
         if self._running is not None:
             return self
-        listening = _listen(self.host, self._port)
-        try:
-            server, started = _uvicorn(self._application(), self._ssl)
-            serving = asyncio.get_running_loop().create_task(
-                server.serve(sockets=[listening]), name="cytosol: serve HTTP"
-            )
-            await asyncio.wait({serving, started}, return_when=asyncio.FIRST_COMPLETED)
-            if serving.done():
-                serving.result()
-        except BaseException:
-            listening.close()
-            raise
-        self._running = server, serving
-        self._bound = listening.getsockname()[1]
+        application = self._application()
+        self._running = await Hosted.begin(application, self.host, self._port, self._ssl)
+        self._bound = self._running.port
         return self
 
     async def close(self) -> None:
@@ -268,11 +254,9 @@ class HttpServer(ServerGroup):
         """
         running, self._running = self._running, None
         if running is not None:
-            server, serving = running
             for session in tuple(self._sessions.values()):
                 session.end("the server was closed")
-            server.should_exit = True
-            await serving
+            await running.end()
         self._forget_all()
 
     def _application(self) -> Any:
@@ -473,58 +457,6 @@ def _answer(
     kind = MEDIA_TYPE if isinstance(body, bytes) else "text/plain"
     headers = {"Cache-Control": "no-store", **(headers or {})}
     return Response(body or None, status, headers, media_type=kind if body else None)
-
-
-def _listen(host: str, port: int) -> sockets.socket:
-    try:
-        family, kind, protocol, _, address = sockets.getaddrinfo(
-            host, port, type=sockets.SOCK_STREAM, flags=sockets.AI_PASSIVE
-        )[0]
-        listening = sockets.socket(family, kind, protocol)
-        try:
-            # A server that died must be able to come back on its port at once.
-            listening.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-            listening.bind(address)
-        except OSError:
-            listening.close()
-            raise
-    except OSError as error:
-        raise cannot_listen(host, port, error) from None
-    return listening
-
-
-def _uvicorn(
-    application: Any, ssl: tls.SSLContext | None
-) -> tuple[uvicorn.Server, asyncio.Future[None]]:
-    """Return a server that leaves signals, loggers and the loop of the program alone."""
-    import uvicorn
-
-    started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    class Quiet(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-        async def startup(self, sockets: list[sockets.socket] | None = None) -> None:
-            await super().startup(sockets)
-            started.set_result(None)
-
-    config = uvicorn.Config(
-        application,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,  # anybody could say to be anywhere
-        server_header=False,
-        limit_concurrency=4 * SERVED_MAX,
-        timeout_graceful_shutdown=5,
-    )
-    config.load()
-    config.ssl = ssl
-    return Quiet(config), started
 
 
 def _check_installed(*names: str) -> None:
