@@ -20,7 +20,7 @@ from cytosol.graph.transports.memory import MemoryConnection, pair
 from cytosol.limits import PEERS_REMEMBERED_MAX, PUSHES_WAITING_MAX
 from cytosol.model.ids import OpId
 from cytosol.savestates import InMemorySaveState, SqliteSaveState
-from tests.graph.routing import Heard, Timer, routed, settle, stranger_of, until
+from tests.graph.routing import Heard, Stranger, Timer, routed, settle, stranger_of, until
 from tests.graph.running import run
 from tests.graph.test_router import hello, node_json
 
@@ -488,5 +488,28 @@ def test_a_graph_that_is_closed_at_once_reads_no_more_notes() -> None:
         await asyncio.sleep(0)  # the router has begun to ask for its notes
         await graph.close()
         await settle()
+
+    run(story())
+
+
+def test_a_graph_takes_its_own_ids_of_an_earlier_run_back() -> None:
+    """Started again over its storage with its old author, before it has looked into that."""
+
+    async def story() -> None:
+        storage, author = MemoryStorage(), b"a" * 16
+        earlier = Graph({"storage": storage}, author=author)
+        for number in range(5):
+            await earlier.write("k", {"x": number})
+        theirs = Graph()
+        await theirs.commit(earlier.copy())
+        await theirs.write("k", {"y": "theirs"})
+        ours, there = pair()
+        stranger, router = Stranger(there), Router()
+        again = Graph({"storage": storage, "network": ours, "router": router}, author=author)
+        stranger.say({"type": "push", "id": 1, "nodes": theirs.to_json()})
+        await until(lambda: stranger.of("done") or stranger.of("problem"))
+        assert [1] == [message["id"] for message in stranger.of("done")]
+        assert {"x": 4, "y": "theirs"} == (await again.read("k", network=None)).snapshot()
+        assert 0 == router.counts["malformed"]
 
     run(story())
