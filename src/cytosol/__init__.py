@@ -38,6 +38,7 @@ from cytosol.database.network_actions import (
     new_pairing_code,
 )
 from cytosol.database.sealing import SealedSaveState, rekey, seal, unseal
+from cytosol.document.checkreport import CheckOutcome, CheckReport, CheckSection
 from cytosol.document.events import CallbackError, HistoryAdopted, IdentityRenewed
 from cytosol.document.subscriptions import Subscription
 from cytosol.errors import (
@@ -135,6 +136,10 @@ __all__ = [  # noqa: RUF022  # grouped by concept, for people
     "seal",
     "unseal",
     "rekey",
+    # what a check has found
+    "CheckReport",
+    "CheckSection",
+    "CheckOutcome",
     # errors
     "CytosolError",
     "ActionError",

@@ -119,7 +119,12 @@ class DatabaseLockedError(DatabaseError):
 
 
 class DatabaseCorruptError(DatabaseError):
-    """Say that the file is damaged or is not a Cytosol file; it was left as it is."""
+    """Say that the file is damaged or is not a Cytosol file; it was left as it is.
+
+    `report` is what `Database.check` has found, None when nobody asked for a check.
+    """
+
+    report: Any = None
 
 
 class DatabaseClosedError(DatabaseError):

@@ -22,6 +22,7 @@ from cytosol.errors import (
     DatabaseCorruptError,
     DatabaseLockedError,
     SaveError,
+    SealError,
 )
 from cytosol.savestates import JsonFileSaveState, SaveState, SqliteSaveState
 from tests.contract.savestate_kinds import (
@@ -382,7 +383,7 @@ def read_all(kind: str, path: Path) -> dict[str, object] | None:
         state.open()
         state.check()
         return dict(state.scan(""))
-    except DatabaseCorruptError:
+    except (DatabaseCorruptError, SealError):
         return None
     finally:
         state.close()

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from cytosol.crdt.actions import DataAction
+from cytosol.database.checking import check_database, corrupt_error
 from cytosol.database.connections import DeviceGroup
 from cytosol.database.diagnosis import Diagnosis
 from cytosol.database.doctor import DOCTOR_WAIT_S, examine
@@ -26,6 +27,7 @@ from cytosol.database.pairings import PairingStore
 from cytosol.database.surroundings import REAL, Caller, Network, Surroundings
 from cytosol.database.transaction import TransactionContext
 from cytosol.database.waiting import Closing, checked_timeout, wait_for, watch
+from cytosol.document.checkreport import CheckReport
 from cytosol.document.document import Document
 from cytosol.document.events import CallbackError, IdentityRenewed
 from cytosol.document.subscriptions import Subscription
@@ -397,12 +399,20 @@ class Database:
 
     # --- the file -----------------------------------------------------------------------
 
-    def check(self) -> None:
-        """Check every invariant of document and file; slow.
+    def check(
+        self,
+        progress: Callable[[str, float], None] = lambda what, done: None,
+        *,
+        raises: bool = True,
+    ) -> CheckReport:
+        """Check every invariant of document and file, and return a report; slow.
 
         Raises DatabaseCorruptError if anything does not fit together.
         """
-        self._document.check()
+        report = check_database(self._document, self._identity, self._pairings, progress)
+        if raises and not report.is_whole:
+            raise corrupt_error(report)
+        return report
 
     def doctor(self, *, wait_s: float = DOCTOR_WAIT_S, addresses: Sequence[str] = ()) -> Diagnosis:
         """Find out why this device and others do not see each other, and what to do.

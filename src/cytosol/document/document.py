@@ -18,7 +18,8 @@ from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Step
 from cytosol.document.assigning import Assignment, assign, pass_by, reserve
-from cytosol.document.checking import check_document
+from cytosol.document.checking import Progress, check_document
+from cytosol.document.checkreport import CheckOutcome, CheckSection
 from cytosol.document.frozen import freeze, thaw
 from cytosol.document.history import History
 from cytosol.document.interest import Location
@@ -413,11 +414,16 @@ class Document:
 
         Raises DatabaseCorruptError that says what does not fit.
         """
+        for each in self.check_sections(lambda what, done: None):
+            if each.outcome is CheckOutcome.DAMAGED:
+                raise self.journal.damaged(each.detail)
+
+    def check_sections(self, progress: Progress) -> list[CheckSection]:
+        """Check the same, and return all that was found."""
         with self.lock:
             self.check_open()
             self.journal.drain()
-            self.journal.check()
-            check_document(self.replica, self.journal)
+            return list(check_document(self.replica, self.journal, progress))
 
 
 _CONTAINERS = frozenset({dict, list})

@@ -174,7 +174,7 @@ class Journal:
             return [op_from_json(item) for item in value]
         return unpack_columns(value)
 
-    def damaged(self, error: Exception) -> DatabaseCorruptError:
+    def damaged(self, error: Exception | str) -> DatabaseCorruptError:
         """Return the error for ops that cannot be what we have written."""
         return DatabaseCorruptError(f"{self._name} is damaged: {error}; nothing was changed")
 
@@ -368,6 +368,10 @@ class Journal:
         self._number = len(parts)
 
     # --- the file -----------------------------------------------------------------------
+
+    def record_names(self) -> list[str]:
+        """Return the names of all records, in order."""
+        return [] if self._state is None else [key for key, _ in self._state.scan("")]
 
     def check(self) -> None:
         """Read everything; raises DatabaseCorruptError at the first damage found."""

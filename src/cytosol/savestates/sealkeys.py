@@ -45,6 +45,7 @@ __all__ = [
     "Secret",
     "decrypt",
     "encrypt",
+    "head_check",
     "key_secret",
     "make_head",
     "open_head",
@@ -208,7 +209,18 @@ def make_head(
     how["salt"] = _text(salt)
     wrapping = secret.wrapping_key(salt, None if secret.is_key else cost)
     wrapped = encrypt(data_key, _head_label(how), nonce, wrapping)
-    return {"format": _FORMAT, "key": how, "wrapped": _text(wrapped)}
+    head = {"format": _FORMAT, "key": how, "wrapped": _text(wrapped)}
+    return {**head, "check": head_check(head)}
+
+
+def head_check(head: dict[str, Any]) -> str:
+    """Return the checksum of a head, which tells damage from a wrong passphrase.
+
+    It proves nothing against somebody who writes a head on purpose.
+    """
+    kept = {name: value for name, value in head.items() if name != "check"}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def open_head(head: Any, secret: Secret, name: str) -> bytes:
@@ -238,6 +250,8 @@ def _parse_head(head: Any) -> tuple[dict[str, Any], bytes, SealCost | None, byte
     try:
         if head["format"] != _FORMAT:
             raise HeadError(f"it has the format {head['format']!r:.40}; update Cytosol")
+        if head["check"] != head_check(head):
+            raise HeadError("its checksum is wrong")
         how = head["key"]
         salt, wrapped = _bytes(how["salt"]), _bytes(head["wrapped"])
         if len(salt) != SALT_BYTES or len(wrapped) != NONCE_BYTES + KEY_BYTES + 16:

@@ -30,7 +30,7 @@ from cytosol.errors import (
 from cytosol.limits import PASSPHRASE_BYTES_MAX, SEAL_MEMORY_BYTES_MAX, SEAL_PASSES_MAX
 from cytosol.savestates import InMemorySaveState, JsonFileSaveState, SaveState, SqliteSaveState
 from cytosol.savestates.sealed import SealedRecords, padded_size
-from cytosol.savestates.sealkeys import SealCost, key_secret, passphrase_secret
+from cytosol.savestates.sealkeys import SealCost, head_check, key_secret, passphrase_secret
 from tests.contract.savestate_kinds import CHEAP
 
 PASSPHRASE = "correct horse battery"
@@ -183,6 +183,8 @@ def head_of(inner: InMemorySaveState) -> dict[str, Any]:
 
 
 def use_head(inner: InMemorySaveState, head: Any) -> None:
+    if isinstance(head, dict):
+        head["check"] = head_check(head)
     raw = head if isinstance(head, bytes) else json.dumps(head).encode()
     put_back(inner, {**content(inner), "sealed/head": raw})
 
@@ -252,6 +254,18 @@ def test_a_damaged_head_is_told(name: str) -> None:
     state.close()
     use_head(inner, BAD_HEADS[name])
     with pytest.raises(DatabaseCorruptError, match="its head cannot be read"):
+        sealed(inner).open()
+
+
+def test_damage_of_the_head_is_told_from_a_wrong_passphrase() -> None:
+    """A flipped bit in it is not taken for a typing error."""
+    inner, state = filled("a")
+    state.close()
+    head = head_of(inner)
+    wrapped = head["wrapped"]
+    head["wrapped"] = ("B" if wrapped[0] == "A" else "A") + wrapped[1:]
+    put_back(inner, {**content(inner), "sealed/head": json.dumps(head).encode()})
+    with pytest.raises(DatabaseCorruptError, match="its checksum is wrong"):
         sealed(inner).open()
 
 
