@@ -12,6 +12,7 @@ from cytosol.crypto.pake import Role
 from cytosol.errors import PairingError
 from cytosol.limits import CALLS_WAITING_MAX, VISIBLE_PEERS_MAX
 from cytosol.protocol.attempts import ATTEMPTS_MAX
+from cytosol.protocol.connection import SYNC_CALLS_MAX
 from cytosol.protocol.effects import Call, Close, Connect, Emit, Fail, Listen, SendDatagram
 from cytosol.protocol.events import (
     PairCancelled,
@@ -602,7 +603,8 @@ def test_a_sync_machine_that_gives_up_ends_the_connection() -> None:
     alice.write()
     assert "progress" in alice.events
     refused = [call_id for call_id, _, message in sync.errors if "too many" in message]
-    assert 15 < len(refused) < 20
+    reserved = CALLS_WAITING_MAX - SYNC_CALLS_MAX  # for pings, the farewell, and graphs
+    assert reserved <= len(refused) < reserved + 4
     world.run(6.0)
     assert 1_001 in [call_id for call_id, _, message in sync.errors]
     unknown = stream.call("osmosis.sync.unknown", {})
