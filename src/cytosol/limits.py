@@ -26,6 +26,8 @@ LAMPORT_LEAP_MAX: Final = 2**20  # above the greatest applied: one op must not f
 AUTHORS_MAX: Final = 65_535  # authors of one document: a 16-bit column
 FAILURES_KEPT_MAX: Final = 10_000  # older ones become a count
 WAITING_OPS_MAX: Final = 4_096  # ops that arrived before their author's previous one, per peer
+WAITING_OP_BYTES_MAX: Final = 8 * 1024  # about; larger ones are not kept, the next sync brings them
+BATCH_OPS_MAX: Final = 20_000  # ops in one batch: 10 kB could unpack to millions
 
 # --- Paths: no input may hang the process -------------------------------------------------
 PATH_LENGTH_MAX: Final = 65_536  # characters of one path
@@ -87,6 +89,9 @@ SYNC_PROGRESS_TIMEOUT_S: Final = 10.0
 SNAPSHOT_BYTES_MAX: Final = 2**30  # it is held in memory while it arrives
 SNAPSHOT_CHUNK_BYTES_MAX: Final = 4 * 1024 * 1024  # far below a frame, base64 included
 JSON_VALUES_MAX: Final = 2**22 + 2**16  # in one message: an op's 8 MiB hold no more than 2^22
+RPC_MESSAGE_BYTES_MAX: Final = 22 * 1024 * 1024  # base64 of all that fits into one frame
+RPC_VALUES_MAX: Final = 5 * 2**16  # in one message: a summary names each author four times
+RPC_PLAIN_ABOVE_BYTES: Final = 1024 * 1024  # longer ones are base64: plain ASCII, no escapes
 RPC_ID_LENGTH_MAX: Final = 256  # characters; the id is echoed, so a long one costs us twice
 RPC_METHOD_LENGTH_MAX: Final = 128  # characters
 SESSION_LENGTH_MAX: Final = 64  # characters of a sync session's name

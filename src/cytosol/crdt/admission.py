@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from cytosol.errors import RemoteProtocolError
-from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX, WAITING_OPS_MAX
+from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX, WAITING_OP_BYTES_MAX, WAITING_OPS_MAX
 from cytosol.model.ids import OpId, PeerId, format_id
-from cytosol.model.op import Op
+from cytosol.model.json import canonical_bytes
+from cytosol.model.op import Body, Kind, Op
 
 __all__ = ["Admission"]
 
@@ -53,8 +54,10 @@ class Admission:
             self._take(op, ready)
             last = ident
         if early:
-            self.waiting = {**self.waiting, **{(op.index, op.author): op for op in early}}
+            news = {(op.index, op.author): op for op in early}
+            self.waiting = {**self.waiting, **news}
             self._admit_waiting(ready)
+            self._bound_waiting(news)
             ready.sort(key=lambda op: (op.index, op.author))
         return ready
 
@@ -71,7 +74,20 @@ class Admission:
                 elif self._is_ready(op):
                     self._take(op, ready)
                     del waiting[ident]
-        if count > WAITING_OPS_MAX:
+
+    def _bound_waiting(self, news: Waiting) -> None:
+        """Let no peer fill memory, nor the room that others need.
+
+        What has waited longer goes first; whatever goes is brought again by the next full sync.
+        """
+        waiting = self.waiting
+        for ident in news.keys() & waiting.keys():
+            if _weight(waiting[ident].body) > WAITING_OP_BYTES_MAX:
+                del waiting[ident]
+        if len(waiting) <= WAITING_OPS_MAX:
+            return
+        self.waiting = {ident: waiting[ident] for ident in waiting if ident in news}
+        if len(self.waiting) > WAITING_OPS_MAX:
             raise RemoteProtocolError(
                 f"more than {WAITING_OPS_MAX} ops wait for earlier ones that were not sent"
             )
@@ -98,3 +114,13 @@ class Admission:
         self._clock = max(clock, op.index)
         self.latest[op.author] = op.index
         ready.append(op)
+
+
+def _weight(body: Body) -> int:
+    """Return about how many bytes an action takes in memory."""
+    payload = body.payload
+    if body.kind is Kind.TRANSACTION:
+        return sum(200 + _weight(inner) for inner in payload)
+    if type(payload) is dict or type(payload) is list:
+        return 32 * len(canonical_bytes(payload))  # an empty list takes two bytes there, here 64
+    return len(payload) if type(payload) is str else 0

@@ -212,6 +212,9 @@ def _check(base: _Base) -> None:
             raise _damaged("what an author has seen is out of range")
     if any(len(who) != 16 or len(digest) != DIGEST_BYTES for who, digest in base.contents):
         raise _damaged("a digest has a wrong size")
+    if {who for who, _ in base.latest} - {who for who, _ in base.contents}:
+        # Our summaries tell a digest of every author; nobody could read one without.
+        raise _damaged("an author has no digest")
     if not all(map(_is_failure, base.failures)):
         raise _damaged("a failure does not name its op")
 

@@ -8,7 +8,7 @@ from cytosol.document.document import Document
 from cytosol.document.events import HistoryAdopted, IdentityRenewed
 from cytosol.errors import ActionError, RemoteProtocolError
 from cytosol.model.ids import OpId, PeerId, format_id
-from cytosol.model.opcodec import Columns, decode_columns, unpack_columns
+from cytosol.model.opcodec import Columns, decode_columns, unpack_foreign_columns
 from cytosol.model.version import StateSummary
 from cytosol.protocol.seams import Relation
 
@@ -74,7 +74,7 @@ class PeerReplica:
         """Merge a batch of the peer."""
         document = self._document
         try:
-            columns = unpack_columns(data)
+            columns = unpack_foreign_columns(data)
             if document.history.has_base and self._refuses(columns):
                 return
             try:

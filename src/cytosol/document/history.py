@@ -20,7 +20,7 @@ from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import Notes, export_base, load_base
 from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
-from cytosol.limits import DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
+from cytosol.limits import BATCH_OPS_MAX, DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue, canonical_bytes
 from cytosol.model.op import Op, body_to_json, op_to_json
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["History"]
 
 SLACK_MIN = 64  # trimming walks the whole document: not for a handful of ops
-BATCH_OPS_MAX = 20_000
 
 
 class History:

@@ -17,6 +17,7 @@ import msgspec
 
 from cytosol.errors import ActionError
 from cytosol.limits import (
+    BATCH_OPS_MAX,
     COPY_CHAIN_MAX,
     DOCUMENT_PLACES_MAX,
     LAMPORT_MAX,
@@ -39,7 +40,15 @@ from cytosol.model.op import (
 )
 from cytosol.model.packed import UnpackError, pack, unpack
 
-__all__ = ["Columns", "Encoder", "decode_columns", "decode_ops", "encode_ops", "unpack_columns"]
+__all__ = [
+    "Columns",
+    "Encoder",
+    "decode_columns",
+    "decode_ops",
+    "encode_ops",
+    "unpack_columns",
+    "unpack_foreign_columns",
+]
 
 PLAIN, PACKED = b"\x01", b"\x02"
 PLAIN_BYTES_MAX = 512  # a few ops are not worth compressing
@@ -79,6 +88,10 @@ class Columns(msgspec.Struct, array_like=True):
 
 
 _decoder = msgspec.msgpack.Decoder(Columns)
+_raw_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+ENTRIES_MAX = TRANSACTION_OPS_MAX + BATCH_OPS_MAX
+"""Of one column in a batch of a peer."""
 
 NAME, BESIDE, SOURCE, ORIGIN = range(4)
 _FORMS: dict[Kind, frozenset[int]] = {
@@ -282,6 +295,39 @@ def unpack_columns(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> Colum
         if isinstance(error, ActionError):
             raise
         raise _damaged("it cannot be unpacked") from None
+
+
+def unpack_foreign_columns(data: bytes) -> Columns:
+    """Return the columns of a peer's batch as `unpack_columns` does, if they are not too many.
+
+    A few kilobytes can unpack to lists of millions of numbers, so the lengths that the columns
+    announce are looked at before anything is built.
+    """
+    try:
+        if data[:1] == PACKED:
+            data = PLAIN + unpack(memoryview(data)[1:], UNPACKED_BYTES_MAX)
+        columns = _raw_decoder.decode(memoryview(data)[1:])
+        lengths = [_announced(column) for column in columns]
+        if max(lengths[1:5], default=0) > BATCH_OPS_MAX or max(lengths, default=0) > ENTRIES_MAX:
+            raise _damaged("it has too many ops")
+        for names in columns[15:]:  # lists of columns
+            if max(map(_announced, _raw_decoder.decode(names)), default=0) > ENTRIES_MAX:
+                raise _damaged("it has too many names")
+    except UnpackError as error:
+        raise _damaged(f"its compressed part {error}") from None
+    except (msgspec.MsgspecError, RecursionError):
+        raise _damaged("it cannot be unpacked") from None
+    return unpack_columns(data)
+
+
+def _announced(column: msgspec.Raw) -> int:
+    """Return how many entries a list in MessagePack has, 0 for what is none."""
+    head = bytes(memoryview(column)[:5])
+    if 0x90 <= head[0] <= 0x9F:
+        return head[0] & 0x0F
+    if head[0] == 0xDC:
+        return int.from_bytes(head[1:3], "big")
+    return int.from_bytes(head[1:5], "big") if head[0] == 0xDD else 0
 
 
 def decode_columns(columns: Columns) -> list[Op]:

@@ -23,7 +23,7 @@ from cytosol.limits import (
     COMPRESS_ABOVE_BYTES,
     FRAME_BYTES_MAX,
     GATEWAY_FRAME_BYTES_MAX,
-    UNPACKED_BYTES_MAX,
+    RPC_MESSAGE_BYTES_MAX,
 )
 from cytosol.model.ids import PeerId
 from cytosol.wire.compression import Compressor, decompress
@@ -59,7 +59,7 @@ class FramingLimits:
 GATEWAY: Final = FramingLimits(GATEWAY_FRAME_BYTES_MAX, GATEWAY_FRAME_BYTES_MAX, False)
 """The Gateway Service, which strangers may call: small frames, never compressed."""
 
-CONNECTION: Final = FramingLimits(FRAME_BYTES_MAX, UNPACKED_BYTES_MAX, True)
+CONNECTION: Final = FramingLimits(FRAME_BYTES_MAX, RPC_MESSAGE_BYTES_MAX, True)
 """A connection between paired peers."""
 
 
@@ -114,7 +114,8 @@ class FrameReader:
             if end > available:
                 break
             nonce = bytes(buffer[position + _LENGTH.size : start])
-            frames.append(Frame(length < 0, nonce, bytes(buffer[start:end])))
+            with memoryview(buffer) as view:  # a slice of the buffer would be one more copy
+                frames.append(Frame(length < 0, nonce, bytes(view[start:end])))
             position = end
         del buffer[:position]
         return frames

@@ -19,9 +19,10 @@ from cytosol.limits import (
     DEPTH_MAX,
     INTEGER_MAX,
     INTEGER_MIN,
-    JSON_VALUES_MAX,
     RPC_ID_LENGTH_MAX,
     RPC_METHOD_LENGTH_MAX,
+    RPC_PLAIN_ABOVE_BYTES,
+    RPC_VALUES_MAX,
 )
 from cytosol.model.json import JsonValue
 
@@ -240,12 +241,17 @@ def _check_structure(data: bytes, depth_max: int) -> None:
     """
     opening = data.count(b"[") + data.count(b"{")
     values = opening + data.count(b",")
-    if opening <= depth_max and values < JSON_VALUES_MAX:
+    if len(data) > RPC_PLAIN_ABOVE_BYTES and (b"\\" in data or not data.isascii()):
+        # One character beyond ASCII makes every other one of its text take up to four bytes.
+        raise _invalid(
+            f"a message longer than {RPC_PLAIN_ABOVE_BYTES} bytes is plain ASCII without escapes"
+        )
+    if opening <= depth_max and values < RPC_VALUES_MAX:
         return
     bare = _without_strings(data)
     values = bare.count(b"[") + bare.count(b"{") + bare.count(b",")
-    if values >= JSON_VALUES_MAX:
-        raise _invalid(f"a message has more than {JSON_VALUES_MAX} values")
+    if values >= RPC_VALUES_MAX:
+        raise _invalid(f"a message has more than {RPC_VALUES_MAX} values")
     brackets = bare.translate(None, _ALL_BUT_BRACKETS)
     if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > depth_max:
         raise _invalid(f"a message is nested deeper than {depth_max} levels")
@@ -255,8 +261,8 @@ def _without_strings(data: bytes) -> bytes:
     """Return JSON text without its strings; exact as far as the text is JSON."""
     # Pairs of backslashes first: what is left of a run escapes the quotation mark behind it.
     text = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
-    if text.count(b'"') > 4 * JSON_VALUES_MAX:  # every value has one key and is one string
-        raise _invalid(f"a message has more than {JSON_VALUES_MAX} values")
+    if text.count(b'"') > 4 * RPC_VALUES_MAX:  # every value has one key and is one string
+        raise _invalid(f"a message has more than {RPC_VALUES_MAX} values")
     return b"".join(text.split(b'"')[::2])
 
 
@@ -266,12 +272,23 @@ def _check_repeated_keys(data: bytes, value: dict[str, Any]) -> None:
     Every key has one colon outside strings, and the decoder drops repeated keys. So the message
     was without repetition if encoding it again gives as many colons.
     """
+    if len(data) > RPC_PLAIN_ABOVE_BYTES:
+        # Encoding it again would hold a long message twice; without escapes `":` ends a key.
+        if data.count(b'":') != _count_keys(value):
+            raise _invalid("a message names a key twice, or leaves room before a colon")
+        return
     again = _encoder.encode(value)
     # A colon inside a string is a colon again, unless it was written as an escape.
     if b"\\u003" not in data and data.count(b":") == again.count(b":"):
         return
     if _without_strings(data).count(b":") != _without_strings(again).count(b":"):
         raise _invalid("a message names a key of an object twice")
+
+
+def _count_keys(value: JsonValue) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_keys, value.values()))
+    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
 
 
 def _invalid(sentence: str) -> RemoteProtocolError:

@@ -25,8 +25,10 @@ def base_of(*actions: DataAction) -> bytes:
     compiler = Compiler(replica)
     for action in actions:
         compiler.dispatch(action, 1)
+    notes = Notes()
+    notes.contents.advance(replica, len(actions))
     replica.trim_to(len(actions))
-    return export_base(replica, Notes())
+    return export_base(replica, notes)
 
 
 def test_elements_that_were_moved_into_an_array_keep_their_names() -> None:
@@ -52,8 +54,10 @@ def test_a_base_knows_what_it_holds_again() -> None:
     lost = Name(b"l" * 16, 2)
     again = Op(3, US, 0, 0, Body(Kind.SET, key="a", payload={"x": 1}), (), lost)
     replica.merge([again])
+    notes = Notes()
+    notes.contents.advance(replica, 1)
     replica.trim_to(1)
-    loaded, _ = load_base(export_base(replica, Notes()), THEM, 100)
+    loaded, _ = load_base(export_base(replica, notes), THEM, 100)
     loaded.merge([again._replace(index=4, author=THEM, body=again.body._replace(payload=0))])
     loaded.merge([Op(5, THEM, 4, 0, Body(Kind.ADD, lost._replace(offset=1), payload=1))])
     assert ({"a": {"x": 2}}, {}) == (loaded.document, loaded.failures)
@@ -140,3 +144,12 @@ def test_failures_that_name_their_ops_come_with_a_base() -> None:
     parts[11], parts[15] = [(US, [(THEM, 1)])], [failure() | {"payload": 1}]
     _, notes = load_base(base[:1] + pack(msgspec.msgpack.encode(parts)), THEM, 100)
     assert parts[15] == notes.failures
+
+
+def test_a_base_without_a_digest_of_an_author_is_refused() -> None:
+    """Its summaries would be refused by every other device: none could talk with this one."""
+    replica = Replica(US)
+    Compiler(replica).dispatch(Set("$.a", 1), 1)
+    replica.trim_to(1)
+    with pytest.raises(ActionError, match="an author has no digest"):
+        load_base(export_base(replica, Notes()), THEM, 100)

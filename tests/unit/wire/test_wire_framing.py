@@ -8,7 +8,7 @@ from cytosol.limits import (
     COMPRESS_ABOVE_BYTES,
     FRAME_BYTES_MAX,
     GATEWAY_FRAME_BYTES_MAX,
-    UNPACKED_BYTES_MAX,
+    RPC_MESSAGE_BYTES_MAX,
 )
 from cytosol.wire.compression import Compressor
 from cytosol.wire.framing import (
@@ -191,20 +191,20 @@ def test_a_message_too_large_to_be_taken_is_not_sent() -> None:
     with pytest.raises(LocalProtocolError, match="a frame would have 65552 bytes"):
         Sealer(KEY, THEIRS, GATEWAY).seal(bytes(GATEWAY_FRAME_BYTES_MAX))
     Sealer(KEY, THEIRS, GATEWAY).seal(bytes(GATEWAY_FRAME_BYTES_MAX - 16))
-    with pytest.raises(LocalProtocolError, match=f"peers take {UNPACKED_BYTES_MAX}"):
-        Sealer(KEY, THEIRS, CONNECTION).seal(bytes(UNPACKED_BYTES_MAX + 1))
+    with pytest.raises(LocalProtocolError, match=f"peers take {RPC_MESSAGE_BYTES_MAX}"):
+        Sealer(KEY, THEIRS, CONNECTION).seal(bytes(RPC_MESSAGE_BYTES_MAX + 1))
 
 
 def test_unpacked_bytes_max() -> None:
-    """UNPACKED_BYTES_MAX is taken, one byte more is not, however small its frame."""
-    packed = Compressor().compress(bytes(UNPACKED_BYTES_MAX + 1))
+    """RPC_MESSAGE_BYTES_MAX is taken, one byte more is not, however small its frame."""
+    packed = Compressor().compress(bytes(RPC_MESSAGE_BYTES_MAX + 1))
     nonce = THEIRS + bytes(8)
     with pytest.raises(FrameError) as caught:
         opener().open(Frame(True, nonce, seal(KEY, nonce, packed)))
     assert ErrorCode.TOO_LARGE == caught.value.code
-    (frame,) = frames_of(bytes(UNPACKED_BYTES_MAX))
+    (frame,) = frames_of(bytes(RPC_MESSAGE_BYTES_MAX))
     assert len(frame.body) < FRAME_BYTES_MAX
-    assert UNPACKED_BYTES_MAX == len(opener().open(frame))
+    assert RPC_MESSAGE_BYTES_MAX == len(opener().open(frame))
 
 
 def test_a_bad_compressed_message_has_its_own_code() -> None:

@@ -8,9 +8,10 @@ import pytest
 from cytosol.errors import RemoteProtocolError
 from cytosol.limits import (
     DEPTH_MAX,
-    JSON_VALUES_MAX,
     RPC_ID_LENGTH_MAX,
     RPC_METHOD_LENGTH_MAX,
+    RPC_PLAIN_ABOVE_BYTES,
+    RPC_VALUES_MAX,
 )
 from cytosol.wire.jsonrpc import (
     ErrorCode,
@@ -222,29 +223,45 @@ def test_the_depth_may_be_chosen() -> None:
 
 
 def test_json_values_max() -> None:
-    """JSON_VALUES_MAX: two bytes of text can become sixty of memory."""
+    """RPC_VALUES_MAX: two bytes of text can become sixty of memory."""
     refused(
-        call_with_params(b"[" + b"0," * JSON_VALUES_MAX + b"0]"),
+        call_with_params(b"[" + b"0," * RPC_VALUES_MAX + b"0]"),
         ErrorCode.INVALID_REQUEST,
-        f"more than {JSON_VALUES_MAX} values",
+        f"more than {RPC_VALUES_MAX} values",
     )
     refused(
-        call_with_params(b"[" + b"[],[]," * (JSON_VALUES_MAX // 4) + b"0]"),
+        call_with_params(b"[" + b"[],[]," * (RPC_VALUES_MAX // 4) + b"0]"),
         ErrorCode.INVALID_REQUEST,
-        f"more than {JSON_VALUES_MAX} values",
+        f"more than {RPC_VALUES_MAX} values",
     )
 
 
 def test_json_values_max_counts_strings_that_nothing_separates() -> None:
     """Not JSON, but it must not cost more than what is."""
-    data = b"[" * 200 + b'""' * (2 * JSON_VALUES_MAX + 1)
-    refused(data, ErrorCode.INVALID_REQUEST, f"more than {JSON_VALUES_MAX} values")
+    data = b"[" * 200 + b'""' * (2 * RPC_VALUES_MAX + 1)
+    refused(data, ErrorCode.INVALID_REQUEST, f"more than {RPC_VALUES_MAX} values")
 
 
 def test_commas_in_strings_are_no_values() -> None:
     """A long text is one value."""
-    text = "," * (JSON_VALUES_MAX + 1)
+    text = "," * (RPC_VALUES_MAX + 1)
     assert Request(0, "m", [text]) == parse_message(encode_request(0, "m", [text]))
+
+
+def test_long_messages_are_plain_ascii() -> None:
+    """RPC_PLAIN_ABOVE_BYTES: one other character makes a text take four times its bytes."""
+    long = "x" * RPC_PLAIN_ABOVE_BYTES
+    assert Request(0, "m", {"a": [long]}) == parse_message(encode_request(0, "m", {"a": [long]}))
+    for odd in ("\N{PERSONAL COMPUTER}", "\n"):
+        data = encode_request(0, "m", [long + odd])
+        refused(data, ErrorCode.INVALID_REQUEST, "plain ASCII without escapes")
+
+
+@pytest.mark.parametrize("params", [b'{"a":1,"a":2}', b'[{"a" :1}]'])
+def test_keys_of_long_messages_stand_once_before_their_colon(params: bytes) -> None:
+    """What repeats a key in a long message is found without encoding it again."""
+    data = call_with_params(b'["' + b"x" * RPC_PLAIN_ABOVE_BYTES + b'",' + params + b"]")
+    refused(data, ErrorCode.INVALID_REQUEST, "twice")
 
 
 def test_rpc_id_length_max() -> None:
@@ -263,5 +280,5 @@ def test_rpc_method_length_max() -> None:
 
 def test_an_unfinished_string_is_read_in_linear_time() -> None:
     """Escaped quotation marks without an end."""
-    refused(b'{"a":"' + b'\\"' * 1_000_000 + b"[" * 200, ErrorCode.PARSE_ERROR, "not JSON")
+    refused(b'{"a":"' + b'\\"' * 250_000 + b"[" * 200, ErrorCode.PARSE_ERROR, "not JSON")
     refused(b'{"a":"' + b"\\[" * 1_000_000, ErrorCode.PARSE_ERROR, "not JSON")
