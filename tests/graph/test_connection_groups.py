@@ -311,8 +311,8 @@ def test_a_union_follows_both_groups() -> None:
     assert mine.has("c")
 
 
-def test_where_both_groups_have_an_id_the_others_connection_counts() -> None:
-    """When it goes, mine takes its place; when mine goes, too, the id goes."""
+def test_where_both_groups_have_an_id_who_was_there_first_counts() -> None:
+    """At the beginning that is the other's; when it goes, mine takes its place and keeps it."""
     my_x, their_x = Peer("x"), Peer("x")
     mine, others = ConnectionGroup(my_x), ConnectionGroup(their_x)
     union, heard = mine.union(others), []
@@ -325,11 +325,25 @@ def test_where_both_groups_have_an_id_the_others_connection_counts() -> None:
     others.remove("x")
     assert my_x is union.get("x")
     others.add(their_x)
+    assert my_x is union.get("x")
+    mine.remove("x")
     assert their_x is union.get("x")
     others.remove("x")
-    mine.remove("x")
     assert None is union.get("x")
-    assert ["remove", "add", "remove", "add", "remove", "add", "remove"] == [e for e, _ in heard]
+    assert ["remove", "add", "remove", "add", "remove"] == [event for event, _ in heard]
+
+
+def test_who_joins_a_part_cannot_push_out_who_is_connected() -> None:
+    """Not even a connection that was added to the union itself."""
+    upstream, own, server = Peer("up"), Peer("own"), ConnectionGroup()
+    union = ConnectionGroup(upstream).union(server)
+    union.add(own)
+    for name in ("up", "own"):
+        server.add(Peer(name))
+    assert upstream is union.get("up")
+    assert own is union.get("own")
+    server.remove("up")
+    assert upstream is union.get("up")
 
 
 def test_one_connection_in_both_groups_is_there_once() -> None:

@@ -322,8 +322,9 @@ class ConnectionGroup:
     def union(self, other: ConnectionGroup) -> ConnectionGroup:
         """Return a group of the members of both that follows what is added and removed later.
 
-        Where both have an id, the other's connection is taken. What is added to the union
-        itself stays there.
+        Where both have an id, the connection that was there first stays, at the beginning the
+        other's: clients choose their names, and none can push out who is connected. What is added
+        to the union itself stays there.
         """
         return _Union(other, self)
 
@@ -397,7 +398,7 @@ class ConnectionGroup:
 
 
 class _Union(ConnectionGroup):
-    """The members of two groups, the first one's where both have an id; follows both."""
+    """The members of two groups, who came first where both have an id; follows both."""
 
     def __init__(self, first: ConnectionGroup, second: ConnectionGroup) -> None:
         super().__init__()
@@ -407,7 +408,7 @@ class _Union(ConnectionGroup):
         def follow(connection: Connection) -> None:
             union = itself()
             if union is not None:
-                union._follow(connection.id)
+                union._follow(connection)
 
         self._staying: Subscription | None = None
         self._following = [
@@ -415,7 +416,7 @@ class _Union(ConnectionGroup):
         ]
         for source in self._sources:
             for member in source:
-                self._follow(member.id)
+                self._follow(member)
 
     def on(self, event: str, callback: Callable[[Connection], object]) -> Subscription:
         """Call back as in any group; whoever listens need not hold the union itself."""
@@ -427,17 +428,20 @@ class _Union(ConnectionGroup):
     def _stay(self, connection: Connection) -> None:
         """Keep the union alive by being a bound method that a source holds."""
 
-    def _follow(self, connection_id: str) -> None:
-        """Make the member with an id what the sources say that it is."""
+    def _follow(self, connection: Connection) -> None:
+        """Let a connection in or out that a source has got or lost."""
         if self._staying is not None and not self._events:
             self._staying.cancel()
             self._staying = None
-        members = (source.get(connection_id) for source in self._sources)
-        wanted = next((member for member in members if member is not None), None)
-        if wanted is not self.get(connection_id):
-            self.remove(connection_id)
-            if wanted is not None:
-                self.add(wanted)
+        present = self.get(connection.id)
+        held = [source.get(connection.id) for source in self._sources]
+        if present is not None:
+            if present is not connection or any(member is present for member in held):
+                return
+            self.remove(present)
+        wanted = next((member for member in held if member is not None), None)
+        if wanted is not None:
+            self.add(wanted)
 
     def __del__(self) -> None:
         for subscription in getattr(self, "_following", ()):
