@@ -261,10 +261,12 @@ class Chaos:
     def _bad_flush(self, device: Device) -> None:
         """After a failed flush nothing is acknowledged until the database is opened again."""
         device.disk.flush_fails = True
-        if device.is_up:
-            self.workload.write(device)
+        try:
+            if device.is_up:
+                self.workload.write(device)
+        finally:
+            device.disk.flush_fails = False
         device.crash(power=self.chance.random() < 0.5)
-        device.disk.flush_fails = False
         device.start()
 
     def _start(self, device: Device) -> None:

@@ -239,6 +239,8 @@ class VirtualSaveState(SaveState):
 
     def check(self) -> None:
         """Read the whole log; raises DatabaseCorruptError if it makes other records."""
+        if self._broken:
+            return  # a batch that was refused may lie there, until it is opened again
         records: dict[str, bytes] = {}
         for batch, _ in _batches(self._disk.read(self._name)):
             batch.apply_to(records)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +62,7 @@ class Watcher:
         self.has_copies = False
         """Two devices may write under one author id: until they have met, ids tell too little."""
         self._durable: dict[tuple[str, PeerId], int] = {}
-        self._made: dict[PeerId, list[int]] = {}
+        self._previous: dict[tuple[PeerId, int], int] = {}
 
     def started(self, device: Device) -> None:
         """Check that what was acknowledged before a start is there after it."""
@@ -97,30 +96,22 @@ class Watcher:
             self._check_prefixes(up)
 
     def _check_prefixes(self, devices: Sequence[Device]) -> None:
-        """Check that the ops that devices hold of an author are a prefix of those it made."""
-        held = {device.name: _numbers(device) for device in devices}
+        """Check that the ops that devices hold of an author are a prefix of those it made.
+
+        Each op tells which was its author's previous one; nobody may hold one without the other,
+        unless that was trimmed, and all must be told the same.
+        """
         for device in devices:
-            author = device.db._document.replica.author
-            made = self._made.setdefault(author, [])
-            newest = made[-1] if made else 0
-            made += [index for index in held[device.name].get(author, ()) if index > newest]
-        for device in devices:
-            for author, made in self._made.items():
-                numbers = held[device.name].get(author, [])
-                if not numbers:
-                    continue
-                start = bisect_left(made, numbers[0])
-                expected = made[start : start + len(numbers)]
-                assert numbers == expected, (
-                    f"{device.name} holds the ops {numbers} of an author that made {made}"
+            replica = device.db._document.replica
+            log, authors = replica.log, replica.names.authors
+            newest = dict(replica.trimmed)
+            for index, number, previous in zip(log.indexes, log.numbers, log.previous, strict=True):
+                author = authors[number]
+                assert previous == newest.get(author, 0), (
+                    f"{device.name} holds the op {index} of an author and not its op {previous}"
                 )
-
-
-def _numbers(device: Device) -> dict[PeerId, list[int]]:
-    """Return the numbers of the ops that are not trimmed, by author, in order."""
-    replica = device.db._document.replica
-    log, authors = replica.log, replica.names.authors
-    numbers: dict[PeerId, list[int]] = {}
-    for index, number in zip(log.indexes, log.numbers, strict=True):
-        numbers.setdefault(authors[number], []).append(index)
-    return numbers
+                assert previous == self._previous.setdefault((author, index), previous), (
+                    f"{device.name} holds another op {index} of an author than other devices do"
+                )
+                newest[author] = index
+            assert newest == replica.latest, f"{device.name} does not know what it holds"
