@@ -305,6 +305,9 @@ FAULTS: Final[dict[str, Fault]] = {
     "peer_unpaired_us": Fault(network=peer_unpaired_us),
     "peer_sync_off": Fault(phone={"sync_enabled": False}),
     "peer_key_changed": Fault(file=peer_key_changed),
+    "peer_hidden": Fault(
+        phone={"visible_to_peers": False}, is_paired=False, arguments=("--peer", PHONE)
+    ),
     "peer_not_running": Fault(phone=None),
     "peer_gone": Fault(network=move_phone, phone=None),
     "peer_silent": Fault(network=peer_silent),

@@ -60,6 +60,7 @@ class Cause(enum.Enum):
     PEER_UNPAIRED_US = "peer_unpaired_us"
     PEER_SYNC_OFF = "peer_sync_off"
     PEER_KEY_CHANGED = "peer_key_changed"
+    PEER_HIDDEN = "peer_hidden"
     PEER_NOT_RUNNING = "peer_not_running"
     PEER_GONE = "peer_gone"
     PEER_SILENT = "peer_silent"
@@ -248,6 +249,11 @@ WORDS: Final[dict[Cause, tuple[str, str]]] = {
     Cause.PEER_KEY_CHANGED: (
         "a device at {address} calls itself {peer}, with another key than was paired",
         "if you reset that device, unpair it here and pair again; else somebody pretends to be it",
+    ),
+    Cause.PEER_HIDDEN: (
+        "the host at {address} is there, and neither refuses heartbeats nor answers them",
+        "show the app there to others, with SetVisibleToPeers(True), and see whether it has the "
+        "same app id",
     ),
     Cause.PEER_NOT_RUNNING: (
         "the host of {peer} at {address} is there, and the app does not run on it",

@@ -30,6 +30,8 @@ _OFFLINE = {
     Cause.NO_IPV4_ADDRESS,
     Cause.NO_BROADCAST_INTERFACE,
 }
+# After these nothing is known about TCP to a peer, nor about heartbeats.
+_CUT_OFF = {Cause.ROUTE_INTO_TUNNEL, Cause.NO_ROUTE, Cause.SENDING_BLOCKED}
 # After these it is no wonder that nobody is heard.
 _SILENCING = {
     Cause.ANSWERS_BLOCKED,
@@ -131,7 +133,7 @@ class _Case:
             if peer.addresses:
                 words["address"] = peer.addresses[0][0]
         text, advice = (each.format(**words) for each in WORDS[cause])
-        peer_id = None if peer is None else format_id(peer.peer_id)
+        peer_id = None if peer is None or not peer.peer_id else format_id(peer.peer_id)
         self.findings.append(Finding(cause.value, text, advice, peer_id))
         self.causes.add(cause)
 
@@ -150,6 +152,9 @@ def diagnose(device: DeviceSeen, network: NetworkSeen | None) -> Diagnosis:
         _judge_receiving(case, network)
         for peer in network.peers.values():
             _judge_peer(case, network, peer)
+        for peer in network.unknown:
+            if not case.causes & _CUT_OFF:
+                _judge_deaf(case, network, peer)
         _judge_neighbourhood(case, network)
     elif network.port_error is not None:
         _judge_receiving(case, network)
@@ -265,7 +270,7 @@ def _judge_peer(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
         _judge_stranger(case, peer)
         return
     _judge_reply(case, peer)
-    if case.causes & {Cause.ROUTE_INTO_TUNNEL, Cause.NO_ROUTE, Cause.SENDING_BLOCKED}:
+    if case.causes & _CUT_OFF:
         return
     # Where every dial is lost, it is no matter of chance.
     if SLOW_DIALS_MAX * peer.dials <= peer.slow_dials < peer.dials:
@@ -338,7 +343,7 @@ def _judge_deaf(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
     others = [network.other_apps[ip] for ip, _ in peer.addresses if ip in network.other_apps]
     if others:
         case.find(Cause.OTHER_APP_ID, f"{peer.addresses[0][0]}: {others[0]}", peer)
-    elif peer.reach is Reach.OPEN:
+    elif peer.reach is Reach.OPEN and peer.is_paired:
         case.find(Cause.PEER_UDP_BLOCKED, peer=peer)
     elif peer.is_heard:
         isolated = not peer.heard_direct
@@ -347,6 +352,8 @@ def _judge_deaf(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
         case.find(Cause.PEER_NOT_RUNNING, peer=peer)
     elif peer.reach is Reach.NO_ROUTE:
         case.find(Cause.NO_ROUTE, peer.addresses[0][0], peer)
+    elif peer.reach is Reach.REFUSED and not peer.is_paired:
+        case.find(Cause.PEER_HIDDEN, peer=peer)
     elif is_elsewhere:
         case.find(Cause.OTHER_SUBNET, networks, peer)
     else:
@@ -361,5 +368,10 @@ def _judge_neighbourhood(case: _Case, network: NetworkSeen) -> None:
     if is_alone and network.other_apps and Cause.OTHER_APP_ID not in case.causes:
         others = (f"{ip}: {app}" for ip, app in sorted(network.other_apps.items()))
         case.find(Cause.OTHER_APP_ID, ", ".join(others))
-    elif is_alone and not network.peers and not case.causes & _SILENCING and device.is_app_known:
+    elif (
+        is_alone
+        and not (network.peers or network.unknown)
+        and not case.causes & _SILENCING
+        and device.is_app_known
+    ):
         case.find(Cause.NOBODY_HEARD)

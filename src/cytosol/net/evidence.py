@@ -118,6 +118,8 @@ class NetworkSeen:
     unheard_answers: set[str] = field(default_factory=set)
     """The same for a port of ours such as answers come to."""
     peers: dict[PeerId, PeerSeen] = field(default_factory=dict)
+    unknown: list[PeerSeen] = field(default_factory=list)
+    """What is at addresses that the user gave, and where no peer was heard; without an id."""
     clones: set[str] = field(default_factory=set)
     """Addresses of others that send heartbeats under our own id."""
     other_apps: dict[str, str] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cytosol.crypto.keys import KeyPair, make_key_pair
+from cytosol.errors import RemoteProtocolError
 from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue
 from cytosol.net.evidence import PeerSeen, Reach, Reply
@@ -27,13 +28,14 @@ from cytosol.wire.framing import GATEWAY
 from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.messages import ConnectParams, HelloParams
 
-__all__ = ["Caller", "Visit", "ask_to_connect", "is_port_closed", "visit"]
+__all__ = ["Caller", "Visit", "ask_to_connect", "is_port_closed", "look_at", "visit"]
 
 DIAL_S: Final = 3.6  # the system takes three seconds to find that nobody has an address
 TALK_S: Final = 3.0  # for the greeting, and for each answer
 SLOW_S: Final = 0.9  # a lost first packet is sent again after a second
 DIAL_ROUNDS: Final = 4
 DIALS_AT_ONCE: Final = 4  # as many half-open ones as a peer lets one address have
+LARGE_S: Final = 4.0  # for a large message: less than a gateway waits for the first one
 LARGE_BYTES: Final = 24_000  # many packets, and below the limit of a gateway
 ICMP_S: Final = 0.3
 PROBE_METHOD: Final = "cytosol.doctor.probe"  # no peer knows it, and each says so
@@ -94,22 +96,25 @@ class Visit:
         await self._read_until(lambda: self._challenge is not None)
         return self._challenge is not None
 
-    async def ask(self, method: str, params: dict[str, JsonValue]) -> CallReturned | CallFailed:
-        """Make a call with the challenge of the greeting; a silent peer is a CallFailed."""
+    async def ask(
+        self, method: str, params: dict[str, JsonValue], timeout_s: float = TALK_S
+    ) -> CallReturned | CallFailed:
+        """Make a call with the challenge of the greeting; code 0 says that no answer came."""
         assert self._challenge is not None
         params = {"challenge": encode_base64(self._challenge), **params}
-        call_id = self._session.call(method, params, TALK_S, 0.0)
+        call_id = self._session.call(method, params, timeout_s, 0.0)
         self._pump()
-        await self._read_until(lambda: call_id in self._answers)
+        await self._read_until(lambda: call_id in self._answers, timeout_s)
         return self._answers.get(call_id) or CallFailed(call_id, 0, "there was no answer")
 
     def close(self) -> None:
         """End the visit."""
         self._writer.transport.abort()
 
-    async def _read_until(self, is_done: Callable[[], bool]) -> None:
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(TALK_S):
+    async def _read_until(self, is_done: Callable[[], bool], timeout_s: float = TALK_S) -> None:
+        """Read until something is so, or the time is over, or nothing sensible comes any more."""
+        with suppress(OSError, TimeoutError, RemoteProtocolError):
+            async with asyncio.timeout(timeout_s):
                 while not is_done() and not self._session.is_closed:
                     data = await self._reader.read(65_536)
                     if not data:
@@ -171,16 +176,12 @@ async def _visit_address(
             return Reach.STRANGE
         seen.is_greeted = await trip.greeted()
         if seen.is_greeted:
-            large = {"padding": "x" * LARGE_BYTES}
-            answer = await trip.ask(PROBE_METHOD, large)
-            seen.takes_large = _is_method_unknown(answer)
+            answer = await trip.ask(PROBE_METHOD, {"padding": "x" * LARGE_BYTES}, LARGE_S)
+            if isinstance(answer, CallFailed) and answer.code in (0, ErrorCode.METHOD_NOT_FOUND):
+                seen.takes_large = answer.code != 0
     finally:
         trip.close()
     return reach
-
-
-def _is_method_unknown(answer: CallReturned | CallFailed) -> bool:
-    return isinstance(answer, CallFailed) and answer.code == ErrorCode.METHOD_NOT_FOUND
 
 
 async def _measure_loss(seen: PeerSeen, address: tuple[str, int]) -> None:
@@ -226,6 +227,18 @@ def _reply(answer: CallReturned | CallFailed) -> Reply | None:
             # One code for two reasons; only the sentence tells them apart.
             return Reply.SYNC_OFF if "switched off" in answer.message else Reply.WELCOME
     return None
+
+
+async def look_at(seen: PeerSeen, port: int) -> None:
+    """See whether there is a host at an address where no peer of ours is known.
+
+    A host that is up refuses a connection to a port that nobody has.
+    """
+    ip_address = seen.addresses[0][0]
+    seen.reach, streams = await _dial((ip_address, port), DIAL_S)
+    if streams is not None:
+        streams[1].transport.abort()
+    seen.port_is_closed = await is_port_closed(ip_address, port)
 
 
 async def is_port_closed(ip_address: str, port: int) -> bool:

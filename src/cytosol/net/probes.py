@@ -15,7 +15,6 @@ import asyncio
 import ipaddress
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -30,7 +29,8 @@ from cytosol.net.background import BackgroundLoop
 from cytosol.net.evidence import Knock, NetworkSeen, PeerSeen
 from cytosol.net.interfaces import Interface, broadcast_interfaces
 from cytosol.net.local_probes import error_name, find_detours, port_holder, see_interfaces
-from cytosol.net.peer_probes import Caller, ask_to_connect, is_port_closed, visit
+from cytosol.net.peer_probes import Caller, ask_to_connect, is_port_closed, look_at, visit
+from cytosol.net.probe_sockets import ProbeSockets
 from cytosol.protocol.seams import PairedPeer
 from cytosol.wire.heartbeat import Heartbeat, encode_heartbeat, heartbeat_port, parse_heartbeat
 
@@ -40,7 +40,6 @@ ANSWER_S: Final = 1.3  # a peer answers once a second, whoever asks
 DIAL_IN_S: Final = 5.0  # for a paired peer to dial us; it may be in a pause between dials
 KNOCKS_MAX: Final = 2  # rounds, unless a peer appears late
 LIMITED: Final = "255.255.255.255"
-_IP_PKTINFO: Final = 8 if sys.platform == "linux" else None  # from <linux/in.h>
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +84,9 @@ class _Examination:
         self._own: set[str] = set()
         self._knock_ports: dict[int, Knock] = {}
         self._stranger: PeerId | None = None
-        self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
-        self._endpoints: list[asyncio.Task[tuple[asyncio.DatagramTransport, _Plain]]] = []
         self._changed = asyncio.Event()
+        self._sockets = ProbeSockets(self._changed.set)
         self._keys: dict[PeerId, bytes] = {}
         self._visits: dict[PeerId, asyncio.Task[None]] = {}
 
@@ -101,7 +99,8 @@ class _Examination:
         for peer_id, pinned in subject.paired.items():
             entry = PeerSeen(peer_id, pinned.name, is_paired=True)
             entry.is_connected = peer_id in subject.connected
-            entry.addresses = list(subject.addresses.get(peer_id, ()))
+            addresses = subject.addresses.get(peer_id, ())
+            entry.addresses = [each for each in addresses if _is_ipv4(each[0])][:CANDIDATES_MAX]
             seen.peers[peer_id] = entry
             self._keys[peer_id] = pinned.public_key
         known = [ip for peer in seen.peers.values() for ip, _ in peer.addresses]
@@ -112,7 +111,7 @@ class _Examination:
                 await self._look_around()
         finally:
             await self._close()
-        for peer in seen.peers.values():
+        for peer in (*seen.peers.values(), *seen.unknown):
             peer.is_near = self._is_near(peer)
         return seen
 
@@ -144,6 +143,12 @@ class _Examination:
         for peer in self._paired():
             if not peer.is_heard and peer.addresses:
                 peer.port_is_closed = await is_port_closed(peer.addresses[0][0], self._port)
+        heard_at = {ip for peer in self.seen.peers.values() for ip, _ in peer.addresses}
+        for ip in self._subject.named:
+            if ip not in heard_at:
+                unknown = PeerSeen(b"", ip, is_named=True, addresses=[(ip, self._port)])
+                await look_at(unknown, self._port)
+                self.seen.unknown.append(unknown)
 
     def _paired(self) -> list[PeerSeen]:
         return [peer for peer in self.seen.peers.values() if peer.is_paired]
@@ -195,8 +200,8 @@ class _Examination:
 
         for interface in self._usable:
             with suppress(OSError):
-                sender = self._socket(interface.address)
-                self._listen_on(sender, answered)
+                sender = self._sockets.open(interface.address)
+                self._sockets.listen(sender, answered)
                 sender.sendto(stranger, (interface.broadcast, self._port))
         await self._until(lambda: bool(self.seen.clones), ANSWER_S)
 
@@ -233,8 +238,8 @@ class _Examination:
         """Send a heartbeat from fresh sockets that names a fresh listener."""
         heartbeat = await self._heartbeat(kind)
         if kind is Knock.DIRECT:
-            sender = self._socket("")
-            self._listen_on(sender, lambda data, ip, _: self._answered(kind, data, ip))
+            sender = self._sockets.open("")
+            self._sockets.listen(sender, lambda data, ip, _: self._answered(kind, data, ip))
             for target in targets:
                 with suppress(KeyError):
                     del self.seen.direct_errors[target]
@@ -245,11 +250,11 @@ class _Examination:
             return
         for interface in self._usable:
             try:
-                sender = self._socket(interface.address)
+                sender = self._sockets.open(interface.address)
             except OSError as error:
                 self.seen.broadcast_errors[interface.address] = error_name(error)
                 continue
-            self._listen_on(sender, lambda data, ip, _: self._answered(kind, data, ip))
+            self._sockets.listen(sender, lambda data, ip, _: self._answered(kind, data, ip))
             if kind is Knock.LIMITED:
                 with suppress(OSError):
                     sender.sendto(heartbeat, (LIMITED, self._port))
@@ -269,14 +274,14 @@ class _Examination:
             return
         if self.seen.port_error is None:
             self.seen.unheard_broadcasts.add(address)
-        echo = self._socket("")
+        echo = self._sockets.open("")
         self.seen.unheard_answers.add(address)
 
         def heard(data: bytes, ip_address: str, _: str | None) -> None:
             if data == heartbeat and ip_address == address:
                 self.seen.unheard_answers.discard(address)
 
-        self._listen_on(echo, heard)
+        self._sockets.listen(echo, heard)
         with suppress(OSError):
             sender.sendto(heartbeat, (interface.broadcast, echo.getsockname()[1]))
 
@@ -307,61 +312,15 @@ class _Examination:
 
     # --- Listening ---------------------------------------------------------------------
 
-    def _socket(self, address: str, port: int = 0) -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._sockets.append(sock)
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        if port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if hasattr(socket, "SO_REUSEPORT") and sys.platform != "linux":
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if _IP_PKTINFO is not None:
-                sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        sock.bind((address, port))
-        return sock
-
     def _open_receiver(self) -> None:
         """Listen on the heartbeat port, as the network does."""
         try:
-            receiver = self._socket("", self._port)
+            receiver = self._sockets.open("", self._port)
         except OSError as error:
             self.seen.port_error = error_name(error)
             self.seen.port_holder = port_holder(self._port)
             return
-        self._listen_on(receiver, self._received)
-
-    def _listen_on(
-        self, sock: socket.socket, take: Callable[[bytes, str, str | None], None]
-    ) -> None:
-        """Have datagrams taken: the bytes, who sent them, and to which address if that is known."""
-
-        def ready() -> None:
-            with suppress(OSError):
-                while True:
-                    if hasattr(sock, "recvmsg"):
-                        data, notes, _, address = sock.recvmsg(2048, 256)
-                        target = _target(notes)
-                    else:
-                        data, address = sock.recvfrom(2048)
-                        target = None
-                    take(data, address[0], target)
-                    self._changed.set()
-
-        loop = asyncio.get_running_loop()
-        try:
-            loop.add_reader(sock.fileno(), ready)
-        except NotImplementedError:  # Windows: there it is not told where datagrams were sent to
-
-            def take_plain(data: bytes, ip_address: str) -> None:
-                take(data, ip_address, None)
-                self._changed.set()
-
-            self._endpoints.append(
-                loop.create_task(
-                    loop.create_datagram_endpoint(lambda: _Plain(take_plain), sock=sock)
-                )
-            )
+        self._sockets.listen(receiver, self._received)
 
     def _received(self, data: bytes, ip_address: str, target: str | None) -> None:
         """Take what came to the heartbeat port."""
@@ -422,7 +381,8 @@ class _Examination:
         peer.is_named = peer.is_named or ip_address in subject.named
         address = (ip_address, heartbeat.port)
         if peer.addresses[:1] != [address]:
-            peer.addresses = [address, *(each for each in peer.addresses if each != address)]
+            others = [each for each in peer.addresses if each != address]
+            peer.addresses = [address, *others[: CANDIDATES_MAX - 1]]
         return peer
 
     # --- Visiting ----------------------------------------------------------------------
@@ -441,7 +401,7 @@ class _Examination:
         if self._subject.gateway_port:
             farewell = self._encoded(self._subject.gateway_port)
             with suppress(OSError):
-                sender = self._socket("")
+                sender = self._sockets.open("")
                 for interface in self._usable:
                     with suppress(OSError):
                         sender.sendto(farewell, (interface.broadcast, self._port))
@@ -454,28 +414,12 @@ class _Examination:
         await asyncio.gather(*self._visits.values(), return_exceptions=True)
         for server in self._servers:
             server.close()
-        loop = asyncio.get_running_loop()
-        for endpoint in self._endpoints:
-            (await endpoint)[0].close()
-        for sock in self._sockets:
-            if not self._endpoints:
-                loop.remove_reader(sock.fileno())
-            sock.close()
+        await self._sockets.close()
 
 
-class _Plain(asyncio.DatagramProtocol):
-    """Datagrams where a loop cannot watch sockets."""
-
-    def __init__(self, take: Callable[[bytes, str], None]) -> None:
-        self._take = take
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._take(data, addr[0])
-
-
-def _target(notes: Sequence[tuple[int, int, bytes]]) -> str | None:
-    """Return the address that a datagram was sent to, where the system tells."""
-    for level, kind, data in notes:
-        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO and len(data) >= 12:
-            return socket.inet_ntoa(data[8:12])
-    return None
+def _is_ipv4(address: str) -> bool:
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError:
+        return False
+    return True

@@ -269,6 +269,28 @@ def test_nobody_is_heard() -> None:
     assert set() == codes(network(), paired=0, is_app_known=False, has_identity=False)
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"reach": Reach.REFUSED}, {"peer_hidden"}),
+        ({"reach": Reach.REFUSED, "port_is_closed": True}, {"peer_not_running"}),
+        ({"reach": Reach.NO_HOST}, {"peer_gone"}),
+        ({"reach": Reach.NO_ROUTE}, {"no_route"}),
+        ({"reach": Reach.SILENT}, {"peer_silent"}),
+        ({"reach": Reach.SILENT, "is_near": False}, {"other_subnet"}),
+    ],
+)
+def test_an_address_that_the_user_gave(changes: dict[str, Any], expected: set[str]) -> None:
+    """Nobody was heard from there; nothing else is said about nobody being heard."""
+    unknown = deaf(is_paired=False, is_named=True, **changes)
+    unknown.peer_id = b""
+    found = diagnose(replace(DEVICE, paired=0), network(unknown=[unknown]))
+    assert expected == set(found.codes)
+    assert found.findings[0].peer_id is None
+    assert expected == codes(network(friend(), unknown=[unknown]))
+    assert {"route_into_tunnel"} == codes(network(unknown=[unknown], detours=TUNNEL), paired=0)
+
+
 def test_devices_of_another_app() -> None:
     """They matter where nobody of ours is heard, and explain a paired peer that is silent."""
     others = {"10.0.0.2": "another-app"}

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from cytosol.crypto.keys import KeyPair, make_key_pair, peer_id_for_key
+from cytosol.crypto.primitives import shared_key
 from cytosol.model.ids import PeerId
 from cytosol.net import peer_probes, probes
 from cytosol.net.evidence import Knock, NetworkSeen, PeerSeen, Reach, Reply
 from cytosol.net.interfaces import Interface
 from cytosol.net.probes import Subject, examine_network
 from cytosol.protocol.seams import PairedPeer
+from cytosol.wire.framing import GATEWAY, Sealer
 from cytosol.wire.heartbeat import heartbeat_port
 from tests.unit.net.services import TestDevice, devices
 
@@ -235,3 +237,44 @@ def test_slow_dials_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         examined = Examined(phone.app_id)
         peer = only_peer(examined.examine(examined.pair_with(phone)))
         assert peer.dials == peer.slow_dials == 16
+
+
+def test_an_address_where_nobody_is_heard_is_looked_at(hasty: None) -> None:
+    """There is a host, which is this one, and its heartbeat port is open: ours."""
+    (unknown,) = Examined(os.urandom(16)).examine(named=("127.0.0.1",)).unknown
+    assert ("127.0.0.1", Reach.REFUSED, False) == (
+        unknown.name,
+        unknown.reach,
+        unknown.port_is_closed,
+    )
+
+
+def test_addresses_that_are_none_are_passed_over(hasty: None) -> None:
+    """A file can hold what it likes."""
+    examined = Examined(os.urandom(16))
+    gone = PairedPeer(bytes(16), "gone", make_key_pair(os.urandom(32)).public)
+    addresses = {gone.peer_id: [("phone.local", 1), ("fe80::1", 2)]}
+    assert [] == only_peer(examined.examine(gone, addresses=addresses)).addresses
+
+
+@pytest.mark.parametrize("text", [b"{}", b"[]", b'{"jsonrpc": "2.0", "method": "x"}'])
+def test_a_gateway_that_talks_nonsense_does_no_harm(hasty: None, text: bytes) -> None:
+    """Sealed with the right key, so that it is read; it is no greeting."""
+    keys, examined = make_key_pair(os.urandom(32)), Examined(os.urandom(16))
+    peer_id = peer_id_for_key(keys.public)
+    sealer = Sealer(shared_key(keys.secret, examined.keys.public), os.urandom(16), GATEWAY)
+    hello = b'{"jsonrpc": "2.0", "method": "cytosol.net.hello", "params": {"challenge": 7}}'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            stream, _ = server.accept()
+            stream.sendall(peer_id + sealer.seal(text) + sealer.seal(hello))
+            stream.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        address = ("127.0.0.1", server.getsockname()[1])
+        known = PairedPeer(peer_id, "phone", keys.public)
+        peer = only_peer(examined.examine(known, addresses={peer_id: [address]}))
+        thread.join()
+    assert (Reach.OPEN, False, None) == (peer.reach, peer.is_greeted, peer.takes_large)
