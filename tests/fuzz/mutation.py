@@ -2,10 +2,10 @@
 
 import copy
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["fuzz", "mutate_bytes", "mutate_json", "random_bytes"]
+__all__ = ["bytes_or_noise", "mutate_bytes", "mutate_json", "mutate_text", "random_bytes"]
 
 _INTERESTING = (b"\0", b"\xff", b"[", b"{", b'"', b"\\", b":", b",", b"\x80", b"null", b"1e999")
 _VALUES: tuple[Any, ...] = (
@@ -84,18 +84,30 @@ def _steps(value: Any) -> Any:
     return value if isinstance(value, dict) else range(len(value))
 
 
-def fuzz(
-    attempt: Callable[[Any], None],
-    make: Callable[[random.Random, Any], Any],
-    corpus: Sequence[Any],
-    seed: int,
-    count: int,
-) -> None:
-    """Try `count` mutations of the corpus; whatever `attempt` lets out names the input."""
-    rng = random.Random(seed)
-    for number in range(count):
-        data = make(rng, rng.choice(corpus))
-        try:
-            attempt(data)
-        except Exception as error:
-            raise AssertionError(f"seed {seed}, input {number}: {data!r} gave {error!r}") from error
+def bytes_or_noise(rng: random.Random, data: bytes) -> bytes:
+    """Mutate mostly; now and then make something of nothing."""
+    return random_bytes(rng) if rng.random() < 0.1 else mutate_bytes(rng, data)
+
+
+def mutate_text(rng: random.Random, text: str, tokens: Sequence[str], other: str = "") -> str:
+    """Return `text` with a few pieces cut out, doubled, replaced by tokens or by another text's."""
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randrange(len(text) + 1)
+        end = min(len(text), at + rng.randrange(1, 6))
+        match rng.randrange(6):
+            case 0:
+                text = text[:at] + text[end:]
+            case 1:
+                text = text[:end] + text[at:]
+            case 2:
+                start = rng.randrange(len(other) + 1)
+                text = text[:at] + other[start : start + rng.randrange(1, 12)] + text[end:]
+            case 3:
+                text = (
+                    text[:at]
+                    + chr(rng.choice((rng.randrange(128), rng.randrange(0xD800))))
+                    + (text[end:])
+                )
+            case _:
+                text = text[:at] + rng.choice(tokens) + text[end if rng.random() < 0.5 else at :]
+    return text

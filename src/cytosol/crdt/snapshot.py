@@ -238,7 +238,7 @@ def _unpack(data: bytes) -> _Base:
         return _decoder.decode(unpack(memoryview(data)[1:], BASE_BYTES_MAX))
     except UnpackError as error:
         raise _damaged(f"its compressed part {error}") from None
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raise _damaged("it cannot be unpacked") from None
 
 

@@ -146,6 +146,13 @@ def test_failures_that_name_their_ops_come_with_a_base() -> None:
     assert parts[15] == notes.failures
 
 
+def test_text_in_a_base_that_is_no_unicode_is_refused() -> None:
+    """The library says so with an exception of Python's own."""
+    plain = unpack(base_of(Set("$.abc", "def"))[1:], 10_000).replace(b"abc", b"\xf4Y\x8e")
+    with pytest.raises(ActionError, match="cannot be unpacked"):
+        load_base(b"\x01" + pack(plain), THEM, 100)
+
+
 def test_a_base_without_a_digest_of_an_author_is_refused() -> None:
     """Its summaries would be refused by every other device: none could talk with this one."""
     replica = Replica(US)

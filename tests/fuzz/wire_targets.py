@@ -1,15 +1,16 @@
-"""Whatever arrives, the parsers of the wire return a value or raise a declared error."""
+"""Whatever arrives, the parsers of the wire return a value or raise a declared error.
+
+Each function returns an attempt, which lets out what is a finding, and how inputs are made.
+"""
 
 import random
 from typing import Any
-
-import pytest
 
 from cytosol.crypto.pake import MESSAGE_BYTES, Pake, Role
 from cytosol.crypto.primitives import open_sealed, seal
 from cytosol.errors import DecryptionError, FrameError, RemoteProtocolError
 from cytosol.wire.compression import Compressor, decompress
-from cytosol.wire.framing import CONNECTION, GATEWAY, FrameReader, Opener, Sealer
+from cytosol.wire.framing import CONNECTION, GATEWAY, FrameReader, FramingLimits, Opener, Sealer
 from cytosol.wire.heartbeat import (
     Heartbeat,
     clean_peer_name,
@@ -18,11 +19,11 @@ from cytosol.wire.heartbeat import (
 )
 from cytosol.wire.jsonrpc import encode_error, encode_request, encode_response, parse_message
 from cytosol.wire.methods import METHODS, parse_params, parse_result
-from tests.fuzz.mutation import fuzz, mutate_bytes, mutate_json, random_bytes
+from tests.fuzz.mutation import bytes_or_noise, mutate_bytes, mutate_json
+from tests.fuzz.target import Target, target
 from tests.unit.wire.message_examples import PARAMS, RESULTS
 
 KEY = b"k" * 32
-COUNTS = [pytest.param(2_000, id="quick"), pytest.param(200_000, id="long", marks=pytest.mark.long)]
 
 HEARTBEATS = [
     encode_heartbeat(Heartbeat(b"a" * 16, b"p" * 16, b"k" * 32, 50000, name))
@@ -36,18 +37,13 @@ MESSAGES = [
 ]
 
 
-def bytes_or_noise(rng: random.Random, data: bytes) -> bytes:
-    """Mutate mostly; now and then make something of nothing."""
-    return random_bytes(rng) if rng.random() < 0.1 else mutate_bytes(rng, data)
-
-
 def answered(error: RemoteProtocolError, *codes: int) -> None:
     """Expect an error to be answered with one of these codes."""
     assert error.code in codes
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_heartbeats(count: int) -> None:
+@target("heartbeats")
+def heartbeats() -> Target:
     """What is taken is sane: a port that may be used, a clean name."""
 
     def attempt(data: bytes) -> None:
@@ -59,11 +55,11 @@ def test_heartbeats(count: int) -> None:
         assert heartbeat.name == clean_peer_name(heartbeat.name)
         assert len(data) <= 326
 
-    fuzz(attempt, bytes_or_noise, HEARTBEATS, 1, count)
+    return Target(attempt, bytes_or_noise, HEARTBEATS)
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_rpc_messages(count: int) -> None:
+@target("RPC messages")
+def rpc_messages() -> Target:
     """Errors say with which code to answer."""
 
     def attempt(data: bytes) -> None:
@@ -72,11 +68,11 @@ def test_rpc_messages(count: int) -> None:
         except RemoteProtocolError as error:
             answered(error, -32700, -32600)
 
-    fuzz(attempt, bytes_or_noise, MESSAGES, 2, count)
+    return Target(attempt, bytes_or_noise, MESSAGES)
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_params(count: int) -> None:
+@target("RPC params")
+def params() -> Target:
     """Params that are JSON but not what the method takes."""
 
     def attempt(case: tuple[str, Any]) -> None:
@@ -91,11 +87,11 @@ def test_params(count: int) -> None:
     def make(rng: random.Random, case: tuple[str, Any]) -> tuple[str, Any]:
         return case[0], mutate_json(rng, case[1])
 
-    fuzz(attempt, make, [(params.METHOD, text) for params, text in PARAMS], 3, count)
+    return Target(attempt, make, [(params.METHOD, text) for params, text in PARAMS])
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_results(count: int) -> None:
+@target("RPC results")
+def results() -> Target:
     """Results from a peer that we called."""
 
     def attempt(case: tuple[str, Any]) -> None:
@@ -110,12 +106,10 @@ def test_results(count: int) -> None:
     def make(rng: random.Random, case: tuple[str, Any]) -> tuple[str, Any]:
         return case[0], mutate_json(rng, case[1])
 
-    fuzz(attempt, make, [(method, text) for method, _, text in RESULTS], 4, count)
+    return Target(attempt, make, [(method, text) for method, _, text in RESULTS])
 
 
-@pytest.mark.parametrize("limits", [GATEWAY, CONNECTION], ids=["gateway", "connection"])
-@pytest.mark.parametrize("count", COUNTS)
-def test_streams(count: int, limits: Any) -> None:
+def _streams(limits: FramingLimits) -> Target:
     """A changed stream gives what was sent, in order and perhaps with gaps, or an error."""
     messages = [b"one", b"two" * 20, bytes(2000), b""]
     sealer = Sealer(KEY, b"t" * 16, limits)
@@ -133,11 +127,11 @@ def test_streams(count: int, limits: Any) -> None:
         wanted = iter(messages)
         assert all(message in wanted for message in received), "in order, nothing invented"
 
-    fuzz(attempt, bytes_or_noise, [stream], 5, count)
+    return Target(attempt, bytes_or_noise, [stream])
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_compressed_messages(count: int) -> None:
+@target("compressed messages")
+def compressed_messages() -> Target:
     """A peer that knows the key can send any bytes as zstandard."""
     compressor = Compressor()
     corpus = [compressor.compress(data) for data in (b"", b"abc" * 3000, bytes(range(256)) * 9)]
@@ -150,11 +144,23 @@ def test_compressed_messages(count: int) -> None:
         else:
             assert len(content) <= 9_000
 
-    fuzz(attempt, bytes_or_noise, corpus, 6, count)
+    return Target(attempt, bytes_or_noise, corpus)
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_sealed_bodies(count: int) -> None:
+@target("streams of the gateway")
+def gateway_streams() -> Target:
+    """Small frames, never compressed."""
+    return _streams(GATEWAY)
+
+
+@target("streams of connections")
+def connection_streams() -> Target:
+    """Large frames, compressed."""
+    return _streams(CONNECTION)
+
+
+@target("sealed bodies")
+def sealed_bodies() -> Target:
     """No changed body is ever taken for the one that was sealed."""
     nonce = bytes(24)
     body = seal(KEY, nonce, b"secret text")
@@ -168,13 +174,11 @@ def test_sealed_bodies(count: int) -> None:
             assert text == b"secret text"
             assert data == body
 
-    fuzz(attempt, bytes_or_noise, [body], 7, count)
+    return Target(attempt, bytes_or_noise, [body])
 
 
-@pytest.mark.parametrize(
-    "count", [pytest.param(40, id="quick"), pytest.param(4_000, id="long", marks=pytest.mark.long)]
-)
-def test_pairing_messages(count: int) -> None:
+@target("pairing messages")
+def pairing_messages() -> Target:
     """Points that are none, or not of the group (slow: pure Python arithmetic)."""
 
     def pake(role: Role) -> Pake:
@@ -202,4 +206,4 @@ def test_pairing_messages(count: int) -> None:
         changed[rng.randrange(1, len(changed))] = rng.randrange(256)
         return bytes(changed) if rng.random() < 0.9 else mutate_bytes(rng, data)
 
-    fuzz(attempt, make, [pake(Role.RESPONDER).message], 8, count)
+    return Target(attempt, make, [pake(Role.RESPONDER).message])
