@@ -251,6 +251,7 @@ class World:
         """Join all, wait until nobody has anything to say, and look whether it stays so."""
         for each in self.joins:
             each.mend()
+        await settle(100)  # what was dispatched last is told in the next turns of the loop
         for number in range(ROUNDS_MAX):
             if all(replica.is_quiet for replica in self.replicas):
                 break
