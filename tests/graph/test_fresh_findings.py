@@ -13,14 +13,15 @@ import pytest
 
 import cytosol
 from cytosol import Graph, GraphError, JsonFileSaveState, SqliteSaveState
-from cytosol.graph import ConnectionGroup
+from cytosol.graph import ConnectionGroup, Node, NodeMap
 from cytosol.graph.router import Router
 from cytosol.graph.rules import Patch, Route
 from cytosol.graph.storage import MemoryStorage, SaveStateStorage
 from cytosol.graph.transports.memory import pair
 from cytosol.graph.transports.serving import Request
+from cytosol.model.ids import OpId
 from cytosol.savestates import SaveState
-from tests.graph.routing import Stranger, Timer, routed, settle, stranger_of, until
+from tests.graph.routing import Heard, Stranger, Timer, routed, settle, stranger_of, until
 from tests.graph.running import run
 from tests.graph.served import KINDS, Kind, run_clean
 from tests.graph.test_router import AUTHOR, node_json
@@ -155,6 +156,54 @@ def test_who_does_not_acknowledge_is_waited_for_once() -> None:
 
     async def written(graph: Graph, value: int) -> None:
         await graph.write("n", {"x": value})
+
+    run(main())
+
+
+def test_a_write_does_not_cost_more_where_many_have_written() -> None:
+    """A note about a peer names all authors: it is written when enough has come together."""
+
+    class Counted(MemoryStorage):
+        saved = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            put = self.notes.put
+
+            def counted(name: str, note: Any) -> None:
+                if note and "known" in note:
+                    self.saved += len(note["known"])
+                put(name, note)
+
+            self.notes.put = counted  # type: ignore[method-assign]  # a spy
+
+    async def main() -> None:
+        ours, theirs = pair("client", "server")
+        storage = Counted()
+        server, client = routed(ours, storage=storage), routed(theirs)
+        many = Node("many")
+        for number in range(2_000):
+            author = number.to_bytes(16, "big")
+            many.entries[f"f{number}"] = (number, OpId(number + 1, author))
+        await server.commit(NodeMap([many]))
+        await settle()
+        assert 2_000 == len(client.value("many"))
+        storage.saved = 0
+        for number in range(100):
+            await server.write("n", {"x": number})
+        assert 5 * 2_000 >= storage.saved
+        await server.close()
+        assert {"x": 99} == client.value("n").snapshot()
+
+        # What was noted in the end holds: nothing is sent again.
+        ours, theirs = pair("client", "server again")
+        client.network.add(theirs)
+        heard = Heard(ours)
+        again = routed(ours, storage=storage)
+        await settle()
+        assert 2 == len(heard.of("hello"))
+        assert [] == heard.of("push")
+        await again.close()
 
     run(main())
 

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from cytosol.graph.collection import NodeMap
 from cytosol.graph.connection import Connection
@@ -18,6 +18,8 @@ from cytosol.graph.delivery import Batch, Outbox
 from cytosol.graph.messages import Hello, Pull, Push
 
 __all__ = ["Asked", "Channel", "Peer", "Waiting"]
+
+AUTHORS_A_WRITE: Final = 64  # in a note; so many cost about as much as a write itself
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +30,16 @@ class Peer:
     outbox: Outbox = field(default_factory=Outbox)
     channels: list[Channel] = field(default_factory=list)
     is_searching: bool = False
+    unsaved: int = 0  # how many assignments it has acknowledged since its note was written
+
+    @property
+    def is_worth_a_note(self) -> bool:
+        """Whether it has acknowledged enough since the last note for what a note costs.
+
+        A note names every author there ever was. What an older one does not know is only sent
+        once more after a crash.
+        """
+        return self.unsaved * AUTHORS_A_WRITE >= self.outbox.size
 
     def on_their_way(self) -> Iterator[NodeMap]:
         """Yield what was sent, or is about to be, and is not acknowledged."""

@@ -145,6 +145,7 @@ class Courier:
         peer.channels.remove(channel)
         if not peer.channels:
             peer.outbox.rest()
+            self.save(peer)
 
     def _came_online(self, channel: Channel) -> None:
         channel.was_online = True
@@ -261,7 +262,7 @@ class Courier:
                 self._transmit(channel, number, batch)
             else:
                 self.spawn(self._transmit_allowed(channel, number, batch))
-        if peer.is_quiet:
+        if peer.is_quiet and peer.is_worth_a_note:
             self.save(peer)
 
     async def _transmit_allowed(self, channel: Channel, number: int, batch: Batch) -> None:
@@ -323,6 +324,7 @@ class Courier:
             self.counts["unasked"] += 1
             return
         batch.answer()
+        channel.peer.unsaved += batch.size
         self.flush(channel)
 
     def refused(self, channel: Channel, batch: Batch, error: GraphError) -> None:
@@ -423,6 +425,7 @@ class Courier:
                 outbox.found(each, on_their_way)
         if outbox.is_complete:  # nobody has put it to rest meanwhile
             outbox.end_search()
+            peer.unsaved += outbox.size  # it was as much work
 
 
 def _is_too_large(message: Push) -> bool:

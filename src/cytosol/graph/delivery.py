@@ -39,6 +39,11 @@ class Batch:
     reply: asyncio.Future[None] | None = None
     is_sent: bool = False
 
+    @property
+    def size(self) -> int:
+        """How many assignments and deletions it carries."""
+        return sum(map(_size, self.nodes.nodes.values()))
+
     def answer(self, error: Exception | None = None) -> None:
         """Tell the writer who waits, if one does, how it went."""
         if self.reply is not None and not self.reply.done():
@@ -198,6 +203,11 @@ class Outbox:
         """Take over what waits for a peer that has turned out to be this one."""
         for key, node in other.pending:
             merge_node(self.pending.node(key), node)
+
+    @property
+    def size(self) -> int:
+        """How many entries a note about it has, but for what is pending."""
+        return len(self.vector) + len(self.remembered)
 
     def to_json(self, on_their_way: Iterable[NodeMap]) -> dict[str, Any]:
         """Return what must survive a restart."""

@@ -89,6 +89,7 @@ class Notes:
         try:
             while self._saving[name]:
                 self._saving[name] = False
+                peer.unsaved = 0
                 await self._put(name, peer.outbox.to_json(peer.on_their_way()))
         finally:
             del self._saving[name]
