@@ -1,4 +1,4 @@
-"""The save states that the contract is held against, and a program that writes until killed.
+"""The save states that the contract is held against, and a program that uses one.
 
 Run as `python -m tests.contract.savestate_kinds KIND PATH COMMAND` by the contract tests.
 """
@@ -87,16 +87,6 @@ def check_whole(state: SaveState) -> int:
     return count
 
 
-def write_until_killed(state: SaveState, size: int) -> None:
-    """Commit without end, telling each number after it was acknowledged."""
-    number = check_whole(state)
-    print(number, flush=True)
-    while True:
-        number += 1
-        commit_number(state, number, size)
-        print(number, flush=True)
-
-
 def write_against_a_limit(state: SaveState) -> None:
     """Commit until files may grow no further, then go on after the limit is lifted."""
     commit_number(state, 1)
@@ -124,10 +114,6 @@ def main(kind: str, path: str, command: str) -> None:
             print("open", flush=True)
             sys.stdin.readline()
             state.close()
-        case "write":
-            write_until_killed(state, 200)
-        case "write-big":
-            write_until_killed(state, 100_000)
         case "limit":
             write_against_a_limit(state)
             state.close()

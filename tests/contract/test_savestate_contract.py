@@ -484,56 +484,6 @@ def test_a_full_disk_loses_nothing_acknowledged(kind: str, small_disk: Path) -> 
 # --- Crashes ----------------------------------------------------------------------------------
 
 
-def kill_while_writing(kind: str, path: Path, rounds: int, command: str, acks: range) -> None:
-    """Kill a program that commits without end, again and again, and look at what it left."""
-    source = random.Random(f"{kind} {command}")
-    acknowledged = 0
-    for _ in range(rounds):
-        writer = program(kind, path, command)
-        assert writer.stdout is not None
-        wanted = source.choice(acks)
-        for _ in range(wanted):
-            acknowledged = int(writer.stdout.readline())
-        writer.kill()
-        rest = writer.stdout.read()  # `communicate` would forget what was read ahead
-        writer.communicate()
-        acknowledged = max([acknowledged, *map(int, rest.split("\n")[:-1])])
-        state = make(kind, path)
-        state.open()
-        assert check_whole(state) in (acknowledged, acknowledged + 1)
-        acknowledged = check_whole(state)
-        state.check()
-        state.close()
-    assert acknowledged > 0
-
-
-@pytest.mark.parametrize("command", ["write", "write-big"])
-def test_kill_9_loses_nothing_acknowledged(kind: str, path: Path, command: str) -> None:
-    """Acknowledged batches are all there, the last one whole or absent."""
-    kill_while_writing(kind, path, 3, command, range(2, 40))
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("kind", "command", "rounds"),
-    [
-        ("sqlite", "write", 150),
-        ("sqlite", "write-big", 60),
-        ("sqlite-relaxed", "write", 150),
-        ("sqlite-relaxed", "write-big", 60),
-        ("json", "write", 60),
-        ("json", "write-big", 20),
-        ("sealed-sqlite", "write", 20),
-        ("sealed-json", "write", 10),
-    ],
-)
-def test_kill_9_loses_nothing_acknowledged_many_times(
-    path: Path, kind: str, command: str, rounds: int
-) -> None:
-    """The same, 500 times over all kinds."""
-    kill_while_writing(kind, path, rounds, command, range(1, 60))
-
-
 def test_a_crash_between_commits_loses_nothing(path: Path) -> None:
     """A file copied with its log while it was open has everything acknowledged."""
     state = SqliteSaveState(path)

@@ -45,8 +45,10 @@ PLANS: Final = {
     ("records", "sqlite"): 20,
     ("records", "sqlite-relaxed"): 6,
     ("records", "json"): 14,
-    ("documents", "sqlite"): 40,
-    ("documents", "json"): 20,
+    ("records", "sealed-sqlite"): 8,
+    ("records", "sealed-json"): 4,
+    ("documents", "sqlite"): 36,
+    ("documents", "json"): 12,
 }
 CHANGES: Final = WRITES | FLUSHES | TRUNCATES | RENAMES | UNLINKS | OPENS
 _FAULTS: Final = (
@@ -176,10 +178,13 @@ class Session:
 class Suite:
     """Makes sessions and opens the images of them."""
 
-    def __init__(self, seed: str, folder: Path, *, count: int, recovery_count: int) -> None:
+    def __init__(
+        self, seed: str, folder: Path, *, count: int, recovery_count: int, kind: str | None
+    ) -> None:
         self.shim = Shim(folder)
         self._folder = folder
         self._seed = seed
+        self._rest = "" if kind is None else f" --kind {kind}"
         self._wanted = count
         self._recovery_wanted = recovery_count
         self._seen: set[tuple[object, ...]] = set()
@@ -207,7 +212,7 @@ class Suite:
             except BaseException as error:
                 error.add_note(
                     "replay: python -m tests.durability.crash_images "
-                    f"--seed {self._seed} --session {number}"
+                    f"--seed {self._seed} --session {number}{self._rest}"
                 )
                 raise
             number += 1
@@ -363,11 +368,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--count", type=int, default=1_000)
     parser.add_argument("--recovery", type=int, help="default: a tenth of the count")
     parser.add_argument("--session", type=int, help="only this one")
+    parser.add_argument("--kind", help="only this kind of save state")
     options = parser.parse_args(arguments)
+    for other in [plan for plan in PLANS if options.kind not in (None, plan[1])]:
+        del PLANS[other]
     recovery = options.count // 10 if options.recovery is None else options.recovery
     start = time.perf_counter()
     with scratch() as folder:
-        suite = Suite(options.seed, folder, count=options.count, recovery_count=recovery)
+        suite = Suite(
+            options.seed,
+            folder,
+            count=options.count,
+            recovery_count=recovery,
+            kind=options.kind,
+        )
         suite.run(options.session or 0, None if options.session is None else 1)
     seconds, busy = time.perf_counter() - start, time.process_time()
     print(
@@ -375,8 +389,8 @@ def main(arguments: Sequence[str]) -> int:
         f"{suite.recovery_images:,} of crashes while opening, "
         f"{suite.duplicates:,} alike, {seconds:.0f} s ({busy:.0f} s of processor)"
     )
-    for plan, count in sorted(suite.by_plan.items()):
-        print(f"  {plan}: {count:,}")
+    for name, count in sorted(suite.by_plan.items()):
+        print(f"  {name}: {count:,}")
     return 0
 
 

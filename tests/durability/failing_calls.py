@@ -42,6 +42,8 @@ PLACES: Final = (
     ("records", "sqlite"),
     ("records", "sqlite-relaxed"),
     ("records", "json"),
+    ("records", "sealed-sqlite"),
+    ("records", "sealed-json"),
     ("documents", "sqlite"),
     ("documents", "json"),
 )

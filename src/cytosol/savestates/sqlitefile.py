@@ -109,6 +109,8 @@ def _open_file(path: Path, synchronous: str) -> sqlite3.Connection:
     try:
         _prepare(connection, path, synchronous)
     except BaseException:
+        # Else closing would copy the log into a file that was refused, and delete it.
+        connection.interrupt()
         connection.close()
         raise
     return connection
