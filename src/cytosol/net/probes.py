@@ -65,9 +65,11 @@ def examine_network(subject: Subject, wait_s: float) -> NetworkSeen:
     """Probe for some seconds, `wait_s` at most if a paired peer keeps silent, and say what came."""
     loop = BackgroundLoop("cytosol-doctor")
     loop.start()
+    examination = _Examination(subject, wait_s)
     try:
-        return loop.run(_Examination(subject, wait_s).run())
+        return loop.run(examination.run())
     finally:
+        loop.run(examination.end())
         loop.stop()
 
 
@@ -84,14 +86,22 @@ class _Examination:
         self._own: set[str] = set()
         self._knock_ports: dict[int, Knock] = {}
         self._stranger: PeerId | None = None
+        self._task: asyncio.Task[NetworkSeen] | None = None
         self._servers: list[asyncio.Server] = []
         self._changed = asyncio.Event()
         self._sockets = ProbeSockets(self._changed.set)
         self._keys: dict[PeerId, bytes] = {}
         self._visits: dict[PeerId, asyncio.Task[None]] = {}
 
+    async def end(self) -> None:
+        """Break off, if the caller was interrupted, and see that everything is closed."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
     async def run(self) -> NetworkSeen:
         """Examine in the order in which one thing explains the next."""
+        self._task = asyncio.current_task()
         seen, subject = self.seen, self._subject
         seen.interfaces = see_interfaces()
         self._usable = broadcast_interfaces(loopback=subject.is_loopback_enough)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
 import threading
 from typing import Any
@@ -278,3 +280,18 @@ def test_a_gateway_that_talks_nonsense_does_no_harm(hasty: None, text: bytes) ->
         peer = only_peer(examined.examine(known, addresses={peer_id: [address]}))
         thread.join()
     assert (Reach.OPEN, False, None) == (peer.reach, peer.is_greeted, peer.takes_large)
+
+
+def test_an_impatient_user_can_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then everything is closed in order, and the port is free again."""
+
+    async def look_around(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(probes._Examination, "_look_around", look_around)
+    app_id = os.urandom(16)
+    with pytest.raises(KeyboardInterrupt):
+        Examined(app_id).examine(wait_s=60.0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("0.0.0.0", heartbeat_port(app_id)))
