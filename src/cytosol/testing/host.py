@@ -310,8 +310,10 @@ class VirtualService:
 
     def local_changes(self) -> None:
         """Have new ops sent to all connected peers soon; many calls become one."""
+        if not self._is_running:
+            return
         self._device.note_written()
-        if self._is_running and not self._changes_posted:
+        if not self._changes_posted:
             self._changes_posted = True
             self._clock.call_later(0.0, self._send_changes)
 
