@@ -15,6 +15,7 @@ from cytosol.graph.transports.memory import pair
 from cytosol.testing import VirtualDisk, VirtualSaveState
 from cytosol.testing.savestate_contract import SaveStateContract
 from cytosol.testing.transport_contract import TransportContract
+from tests.contract.savestate_kinds import seal
 
 
 class TestSqlite(SaveStateContract):
@@ -38,6 +39,13 @@ class TestMemory(SaveStateContract):
 
     def make(self, folder: Path) -> SaveState:
         return InMemorySaveState()
+
+
+class TestSealed(SaveStateContract):
+    """A sealed save state keeps the contract, too."""
+
+    def make(self, folder: Path) -> SaveState:
+        return seal(SqliteSaveState(folder / "database"))
 
 
 class TestVirtual(SaveStateContract):

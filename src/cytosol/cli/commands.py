@@ -211,11 +211,22 @@ def dispatch(file: Path, action: str, as_json: bool) -> int:
 @program.command()
 @FILE
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def check(file: Path, as_json: bool) -> int:
+@click.option(
+    "--salvage",
+    type=FILE_NAME,
+    metavar="OUT",
+    help="Write what can still be read of a damaged FILE as JSON to the new file OUT.",
+)
+def check(file: Path, as_json: bool, salvage: Path | None) -> int:
     """Check the database FILE and tell what is in it.
 
-    Exit codes: 0 all is well, 2 damaged, 3 in use, 4 no such file.
+    Exit codes: 0 all is well, 2 damaged, 3 in use, 4 no such file, 7 a sealed file and no right
+    passphrase. With --salvage FILE is only read, and 2 means that something is missing in OUT.
     """
+    if salvage is not None:
+        from cytosol.cli.salvaging import salvage_to
+
+        return salvage_to(file, salvage, as_json)
     from cytosol.cli.checking import check_file
 
     return check_file(file, as_json)

@@ -20,7 +20,7 @@ from cytosol.savestates.oskeyring import KeyringKey
 from cytosol.savestates.sealed import SealedRecords, is_sealed
 from cytosol.savestates.sealkeys import SealCost, Secret, key_secret, passphrase_secret
 
-__all__ = ["SealedSaveState", "rekey", "seal", "unseal"]
+__all__ = ["SealedSaveState", "rekey", "seal", "secret_of", "unseal"]
 
 Key = bytes | KeyringKey
 AskSecret = Callable[[bool], Secret]
@@ -44,7 +44,7 @@ class SealedSaveState(SealedRecords):
         key: Key | None = None,
         cost: SealCost | None = None,
     ) -> None:
-        super().__init__(inner, _secret(passphrase, key), os.urandom, cost)
+        super().__init__(inner, secret_of(passphrase, key), os.urandom, cost)
 
 
 def seal(
@@ -61,7 +61,7 @@ def seal(
     copies all the same. Raises SealError for a file that is sealed already, and what opening
     raises; the file is left as it is then.
     """
-    ask = _secret(passphrase, key)
+    ask = secret_of(passphrase, key)
     plain = _existing(file)
 
     def check(source: SaveState) -> None:
@@ -79,7 +79,7 @@ def unseal(
 ) -> bool:
     """Turn a sealed file into one that everybody can read who gets it; the reverse of `seal`."""
     inner = _existing(file)
-    sealed = SealedRecords(inner, _secret(passphrase, key), os.urandom)
+    sealed = SealedRecords(inner, secret_of(passphrase, key), os.urandom)
     return _convert(sealed, lambda path: _like(inner, path))
 
 
@@ -99,9 +99,9 @@ def rekey(
     knows the old passphrase and has an old copy of the file could still read it, also what is
     written later. Returns whether the old bytes could be written over. Raises as `seal` does.
     """
-    new_ask = _secret(new_passphrase, new_key)
+    new_ask = secret_of(new_passphrase, new_key)
     inner = _existing(file)
-    sealed = SealedRecords(inner, _secret(passphrase, key), os.urandom)
+    sealed = SealedRecords(inner, secret_of(passphrase, key), os.urandom)
     if not keep_data_key:
         return _convert(sealed, lambda path: _sealed(inner, path, new_ask, cost))
     sealed.open()
@@ -112,7 +112,7 @@ def rekey(
     return False
 
 
-def _secret(passphrase: str | bytes | None, key: Key | None) -> AskSecret:
+def secret_of(passphrase: str | bytes | None = None, key: Key | None = None) -> AskSecret:
     """Return what asks for the secret; what is wrong with it is said before any file is touched."""
     if (passphrase is None) == (key is None):
         raise ActionError("a sealed file has a passphrase or a key: give one of them")

@@ -1,8 +1,9 @@
 """Records sealed with a key, in any other save state: at rest nobody reads them without it.
 
-The save state inside holds three kinds of records, and none of them tells a name or a value:
+The save state inside holds these records, and none of them tells a name or a value:
 
-* `sealed/head`: how to get the data key (see `sealkeys`); the only one that is not encrypted.
+* `sealed/head`: how to get the data key (see `sealkeys`), not encrypted. Without it everything
+  would be lost, so `sealed/spare` is a copy of it, which stands in another place of the file.
 * `sealed/r/HASH`: a record. HASH is a keyed hash of its name. Name and value are encrypted
   together and padded, with the HASH authenticated, so that records cannot change places.
 * `sealed/whole`: a count of commits, and a keyed sum over all records, written anew in each
@@ -20,6 +21,7 @@ import json
 import struct
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, NoReturn
@@ -34,6 +36,8 @@ from cytosol.errors import (
 from cytosol.limits import SEAL_HEAD_BYTES_MAX
 from cytosol.savestates.base import Batch, SaveState, Value, closed_error, make_batch
 from cytosol.savestates.groupcommit import CommitQueue
+from cytosol.savestates.memory import InMemorySaveState
+from cytosol.savestates.remains import Remains
 from cytosol.savestates.sealkeys import (
     KEY_BYTES,
     NONCE_BYTES,
@@ -48,9 +52,10 @@ from cytosol.savestates.sealkeys import (
     open_head,
 )
 
-__all__ = ["HEAD", "SealedRecords", "check_unsealed", "is_sealed"]
+__all__ = ["HEAD", "SealedRecords", "check_unsealed", "is_sealed", "open_remains"]
 
 HEAD: Final = "sealed/head"
+_SPARE: Final = "sealed/spare"
 _WHOLE: Final = "sealed/whole"
 _RECORD: Final = "sealed/r/"
 _PREFIX: Final = "sealed/"
@@ -173,7 +178,8 @@ class SealedRecords(SaveState):
         secret = self._secret(True)
         opened = _Opened(DataKeys(self._random(KEY_BYTES)), {}, 0, 0)
         head = self._make_head(secret, opened.keys.data)
-        self._inner.commit([(HEAD, head), self._whole_record(opened.keys, 0, 0, 0)])
+        whole = self._whole_record(opened.keys, 0, 0, 0)
+        self._inner.commit([(HEAD, head), (_SPARE, head), whole])
         return opened
 
     def _make_head(self, secret: Secret, data_key: bytes) -> Any:
@@ -194,9 +200,13 @@ class SealedRecords(SaveState):
     def _read_all(self, keys: DataKeys) -> _Opened:
         """Decrypt every record, and compare all of them with the sum."""
         whole: bytes | None = None
+        is_spare_good = False
         shares: dict[str, int] = {}
         for slot, value in self._inner.scan(""):
             if slot == HEAD:
+                continue
+            if slot == _SPARE:
+                is_spare_good = value == self._inner.get(HEAD)
                 continue
             if slot == _WHOLE:
                 whole = self._decrypt(slot, value, keys)
@@ -208,6 +218,8 @@ class SealedRecords(SaveState):
                 raise self._damaged(f"the record {slot!r:.60} is not sealed")
         if whole is None or len(whole) != _WHOLE_FORM.size:
             raise self._damaged("the record that counts the others is missing")
+        if not is_spare_good:
+            raise self._damaged("the copy of its head is missing, or is another one")
         commits, count, total = _WHOLE_FORM.unpack(whole)
         opened = _Opened(keys, shares, sum(shares.values()) % _SUM, commits)
         if (count, int.from_bytes(total, "big")) != (len(shares), opened.total):
@@ -325,7 +337,8 @@ class SealedRecords(SaveState):
         with self._lock:
             opened = self._opened()
             self._cost = cost or self._cost
-            self._inner.commit([(HEAD, self._make_head(secret, opened.keys.data))])
+            head = self._make_head(secret, opened.keys.data)
+            self._inner.commit([(HEAD, head), (_SPARE, head)])
             self._secret = lambda is_new: secret
 
     def close(self) -> None:
@@ -431,3 +444,39 @@ def padded_size(size: int) -> int:
     exponent = size.bit_length() - 1
     low_bits = exponent - exponent.bit_length()
     return (size + (1 << low_bits) - 1) >> low_bits << low_bits
+
+
+def open_remains(remains: Remains, ask: Callable[[bool], Secret], name: str) -> Remains:
+    """Decrypt what can still be read of a damaged sealed file.
+
+    Raises SealError for a wrong secret, DatabaseCorruptError if the head is gone: nobody can get
+    the data key out of anything else.
+    """
+    opened = Remains(remains.text, {}, list(remains.problems))
+    inner = InMemorySaveState()
+    inner.text = remains.text
+    state = SealedRecords(inner, ask, lambda size: bytes(size))
+    heads = [remains.records[key] for key in (HEAD, _SPARE) if key in remains.records]
+    if not heads:
+        raise DatabaseCorruptError(
+            f"the head of {name} cannot be read, and without it nobody can decrypt the file: "
+            "restore a backup, or sync a new file from another device"
+        )
+    keys = DataKeys(_any_data_key(state, heads))
+    for slot, value in remains.records.items():
+        if not slot.startswith(_RECORD):
+            continue
+        try:
+            record, plain = state._parse(slot, state._bytes(slot, value), keys)
+            opened.records[record] = json.loads(plain) if remains.text else plain
+        except DatabaseCorruptError:
+            opened.problems.append(f"the record {slot} cannot be decrypted")
+    return opened
+
+
+def _any_data_key(state: SealedRecords, heads: list[Any]) -> bytes:
+    """Return the data key of the first head that is whole."""
+    for head in heads[:-1]:
+        with suppress(DatabaseCorruptError):
+            return state._unwrap(head)
+    return state._unwrap(heads[-1])

@@ -186,7 +186,7 @@ def use_head(inner: InMemorySaveState, head: Any) -> None:
     if isinstance(head, dict):
         head["check"] = head_check(head)
     raw = head if isinstance(head, bytes) else json.dumps(head).encode()
-    put_back(inner, {**content(inner), "sealed/head": raw})
+    put_back(inner, {**content(inner), "sealed/head": raw, "sealed/spare": raw})
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_record_that_was_put_back_is_noticed() -> None:
     state.commit([("a", b"new")], deletes=["b"])
     state.close()
     after = content(inner)
-    for key in before.keys() - {"sealed/head"}:
+    for key in before.keys() - {"sealed/head", "sealed/spare"}:
         put_back(inner, {**after, key: before[key]})
         with pytest.raises(DatabaseCorruptError, match="removed, or put back"):
             state.open()
@@ -348,6 +348,15 @@ def test_a_record_that_was_put_back_is_noticed() -> None:
     state.open()
     assert b"the value of b" == state.get("b")
     state.close()
+
+
+def test_a_damaged_copy_of_the_head_is_noticed() -> None:
+    """It must be good when it is needed."""
+    inner, state = filled("a")
+    state.close()
+    put_back(inner, {**content(inner), "sealed/spare": b"{}"})
+    with pytest.raises(DatabaseCorruptError, match="the copy of its head"):
+        state.open()
 
 
 def test_a_record_in_the_clear_is_refused() -> None:
@@ -415,7 +424,9 @@ def test_small_values_look_alike() -> None:
     sizes = {len(value) for key, value in inner.scan("sealed/r/")}
     assert 1 == len(sizes)
     names = [key for key, _ in inner.scan("")]
-    assert {"sealed/head", "sealed/whole"} == {key for key in names if "/r/" not in key}
+    assert {"sealed/head", "sealed/spare", "sealed/whole"} == {
+        key for key in names if "/r/" not in key
+    }
     assert {len("sealed/r/") + 32} == {len(key) for key in names if "/r/" in key}
 
 
@@ -480,7 +491,7 @@ def test_another_passphrase_needs_another_head_only() -> None:
     before = content_of_open(inner)
     state.change_secret(passphrase_secret("another one"), CHEAP)
     after = content_of_open(inner)
-    assert ["sealed/head"] == [key for key in before if before[key] != after[key]]
+    assert ["sealed/head", "sealed/spare"] == [key for key in before if before[key] != after[key]]
     state.commit([("c", b"3")])
     state.close()
     state.open()
