@@ -88,7 +88,6 @@ KEEP_ALIVE_TIMEOUT_S: Final = 20.0  # a dead peer is noticed within this
 SYNC_PROGRESS_TIMEOUT_S: Final = 10.0
 SNAPSHOT_BYTES_MAX: Final = 2**30  # it is held in memory while it arrives
 SNAPSHOT_CHUNK_BYTES_MAX: Final = 4 * 1024 * 1024  # far below a frame, base64 included
-JSON_VALUES_MAX: Final = 2**22 + 2**16  # in one message: an op's 8 MiB hold no more than 2^22
 RPC_MESSAGE_BYTES_MAX: Final = 22 * 1024 * 1024  # base64 of all that fits into one frame
 RPC_VALUES_MAX: Final = 5 * 2**16  # in one message: a summary names each author four times
 RPC_PLAIN_ABOVE_BYTES: Final = 1024 * 1024  # longer ones are base64: plain ASCII, no escapes
@@ -110,6 +109,7 @@ WRONG_CODES_STOP_AT: Final = 10
 PAIRINGS_MAX: Final = 1_024  # paired and refused devices that sharePeers can bring
 
 # --- Links: what carries the messages of graphs ------------------------------------------------
+JSON_VALUES_MAX: Final = 2**22 + 2**16  # in one such message: an op's 8 MiB hold no more than 2^22
 LINK_MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024  # JSON text of one message
 LINK_UNACKNOWLEDGED_MAX: Final = 10_000  # messages kept for a peer that is away, or is slow
 LINK_UNACKNOWLEDGED_BYTES_MAX: Final = 64 * 1024 * 1024

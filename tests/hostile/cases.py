@@ -128,11 +128,11 @@ def page() -> str:
         "a threat or a limit of the network has no case.",
         "",
         f"{attacks} **attacks** run over real sockets against a real process, which goes on",
-        "writing, and syncing with an honest device, all the while. Each fails if the process takes",
-        "more than 64 MiB for it, if one in a hundred dispatches takes longer than 50 ms, if an",
-        "exception leaves the network's thread, or if both honest devices do not hold the same in",
-        f"the end. The other {len(tests) - attacks} tests play single messages in virtual time, or",
-        "damage files.",
+        "writing, and syncing with an honest device, all the while. Each fails if the process",
+        "takes more than 64 MiB for it, if one in a hundred dispatches takes longer than 50 ms, if",
+        "an exception leaves the network's thread, or if both honest devices do not hold the same",
+        f"in the end. The other {len(tests) - attacks} tests play single messages in virtual",
+        "time, or damage files.",
         "",
     ]
     for title, names in (

@@ -1,4 +1,4 @@
-"""Paired devices gone mad, on connections to a real process; tests/hostile/cases.py has the rules."""
+"""Paired devices gone mad, connected to a real process; tests/hostile/cases.py has the rules."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from cytosol.crypto.primitives import seal
 from cytosol.limits import (
     CALLS_WAITING_MAX,
     FRAME_BYTES_MAX,
-    JSON_VALUES_MAX,
+    GRAPH_PIECE_LENGTH_MAX,
+    GRAPH_PIECES_WAITING_MAX,
     PAIRINGS_MAX,
+    RPC_MESSAGE_BYTES_MAX,
+    RPC_VALUES_MAX,
     UNPACKED_BYTES_MAX,
 )
 from cytosol.model.ids import format_id
@@ -120,21 +123,20 @@ def test_a_bomb_that_lies_about_its_size(field: Field) -> None:
         assert wire.refusals()[-1] in (-32001, -32003)
 
 
-@case("compression bombs", "UNPACKED_BYTES_MAX", "huge JSON")
+@case("compression bombs", "RPC_PLAIN_ABOVE_BYTES", "RPC_MESSAGE_BYTES_MAX", "huge JSON")
 def test_bombs_just_within_the_bound(field: Field) -> None:
-    """Compression bombs: 63 MiB of spaces, of one string, of zeros; four times each."""
+    """Compression bombs: 21 MiB and 63 MiB of spaces, of one string, of zeros."""
     start = b'{"jsonrpc":"2.0","method":"x","id":1,"params":'
-    size = UNPACKED_BYTES_MAX - 2**20
-    for content in (
-        b" " * size,
-        start + b'["' + b"x" * (size - 60) + b'"]}',
-        start + b'["' + "é".encode() * (size // 2 - 40) + "💻".encode() + b'"]}',
-        bytes(size),
-    ):
-        for _ in range(2):
+    for size in (RPC_MESSAGE_BYTES_MAX - 2**20, UNPACKED_BYTES_MAX - 2**20):
+        for content in (
+            b" " * size,
+            start + b'["' + b"x" * (size - 60) + b'"]}',
+            start + b'["' + "é".encode() * (size // 2 - 40) + "💻".encode() + b'"]}',
+            bytes(size),
+        ):
             wire = field.paired().connect()
             send_packed(wire, compressed(content))
-            wire.read_all()
+            wire.call(PING, {})
             wire.close()
 
 
@@ -150,16 +152,16 @@ def test_millions_of_brackets(field: Field) -> None:
         wire.wait_closed()
 
 
-@case("huge JSON", "JSON_VALUES_MAX", "compression bombs")
+@case("huge JSON", "RPC_VALUES_MAX", "compression bombs")
 def test_millions_of_values(field: Field) -> None:
     """Huge JSON: small frames with as many values as are taken, and with more."""
     start = b'{"jsonrpc":"2.0","method":"x","id":1,"params":['
     for value in (b"0", b"[]", b"{}", b'""', b'{"a":{}}', b"1.5", b'"\xc3\xa9"'):
-        for count in (JSON_VALUES_MAX // 3, 2 * JSON_VALUES_MAX):
+        for count in (RPC_VALUES_MAX // 3, 2 * RPC_VALUES_MAX):
             wire = field.paired().connect()
             text = start + (value + b",") * count + b"0]}"
             send_packed(wire, compressed(text[: UNPACKED_BYTES_MAX - 10]))
-            wire.read_all()
+            wire.call(PING, {})
             wire.close()
 
 
@@ -352,6 +354,22 @@ def test_strangers_at_the_port_of_a_connection(field: Field) -> None:
     assert wire.call(PING, {}) is not None
 
 
+@case("call floods", "GRAPH_PIECE_LENGTH_MAX", "GRAPH_PIECES_WAITING_MAX")
+def test_messages_of_graphs_that_nobody_listens_to(field: Field) -> None:
+    """Call floods: pieces for no channel, too long ones, listeners without end."""
+    wire = field.paired().connect()
+    for number in range(500):
+        wire.send(method="cytosol.graph.listen", params={"channel": number})
+        piece = {"channel": 1 + number % 3, "text": "x" * 1_000, "more": True}
+        wire.send(method="cytosol.graph.message", params=piece, id=number)
+    piece = {"channel": 1, "text": "x" * (GRAPH_PIECE_LENGTH_MAX + 1), "more": False}
+    wire.call("cytosol.graph.message", piece)
+    many = field.paired().connect()
+    for number in range(GRAPH_PIECES_WAITING_MAX + 50):
+        many.send(method="cytosol.graph.message", params={**piece, "text": "["}, id=number)
+    many.call(PING, {})
+
+
 # --- Pairings ---------------------------------------------------------------------------------
 
 
@@ -374,9 +392,7 @@ def test_pairings_without_end_are_shared(fresh_field: Field) -> None:
     wire = field.paired().connect()
     for _ in range(5):
         wire.send(method="osmosis.net.sharePeers", params=[entry() for _ in range(800)])
-        wire.send(
-            method="osmosis.net.sharePeers", params=[entry(refused=True) for _ in range(200)]
-        )
+        wire.send(method="osmosis.net.sharePeers", params=[entry(refused=True) for _ in range(200)])
     assert wire.call(PING, {}) is not None
     assert len(field.victim.ask("meta", path="$.pairings[*].id")) <= PAIRINGS_MAX
     assert field.knows(field.victim, field.witness)
@@ -384,14 +400,12 @@ def test_pairings_without_end_are_shared(fresh_field: Field) -> None:
 
 @case("remote unpairing", "key swap", "invented devices")
 def test_pairings_of_others_are_rewritten(field: Field) -> None:
-    """Remote unpairing: another key for the witness, a refusal of it under another key, our own id."""
+    """Remote unpairing: other keys for the witness, refusals under them, our own id."""
     mallory = field.paired()
     wire = mallory.connect()
     for peer_id in (field.witness.id, field.victim.id, mallory.id):
         for change in ({}, {"refused": True}, {"refused": True, "sinceMs": 2**53 - 1}):
-            wire.send(
-                method="osmosis.net.sharePeers", params=[entry(peerId=peer_id, **change)]
-            )
+            wire.send(method="osmosis.net.sharePeers", params=[entry(peerId=peer_id, **change)])
     assert wire.call(PING, {}) is not None
     assert field.knows(field.victim, field.witness)
     keys = field.victim.ask("meta", path=f"$.pairings[?@.id == '{field.witness.id}'].publicKey")
@@ -419,16 +433,12 @@ def test_an_unpaired_device_knocks_again_and_again(field: Field) -> None:
     field.victim.ask("dispatch", action={"action": "Unpair", "payload": lost.id})
     wire.wait_closed()
     through = friend.connect()
-    name = entry(
-        peerId=lost.id, publicKey=encode_base64(lost.keys.public), sinceMs=2**53 - 1
-    )
+    name = entry(peerId=lost.id, publicKey=encode_base64(lost.keys.public), sinceMs=2**53 - 1)
     for _ in range(20):
         through.send(method="osmosis.net.sharePeers", params=[name])
         lost.appear()
         knock = lost.dial()
-        answer = lost.ask(
-            knock, "osmosis.net.connect", publicKey=encode_base64(lost.keys.public)
-        )
+        answer = lost.ask(knock, "osmosis.net.connect", publicKey=encode_base64(lost.keys.public))
         assert answer is not None
         assert 203 == answer["error"]["code"]
         knock.close()

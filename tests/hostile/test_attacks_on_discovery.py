@@ -1,4 +1,4 @@
-"""Attacks by heartbeats, on a real process: see tests/hostile/cases.py for what they have in common."""
+"""Attacks by heartbeats, on a real process; tests/hostile/cases.py has the rules."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_storm_of_newcomers_is_answered_slowly(field: Field) -> None:
 
 @case("malformed messages", "HEARTBEAT_BYTES_MAX")
 def test_datagrams_that_are_no_heartbeats(field: Field) -> None:
-    """Malformed heartbeats: cut, padded, oversize and random ones show nobody and change nothing."""
+    """Malformed heartbeats: cut, padded, oversize and random ones show nobody."""
     good = field.stranger(heard=False).heartbeat("Ghost")
     for number in range(1_500):
         cut = good[: number % len(good)]

@@ -35,10 +35,7 @@ def head(length: int) -> bytes:
 def test_one_address_opens_dozens_of_streams(field: Field) -> None:
     """Half-open floods: of 60 silent streams of one address at most four are kept."""
     stranger = field.stranger(heard=False)
-    streams = [
-        field.connect_to(stranger.ip_address, field.victim.port)
-        for _ in range(60)
-    ]
+    streams = [field.connect_to(stranger.ip_address, field.victim.port) for _ in range(60)]
     kept = 0
     for stream in streams:
         stream.settimeout(0.02)
@@ -170,7 +167,7 @@ def test_frames_that_end_in_the_middle(field: Field) -> None:
 
 @case("malformed messages")
 def test_garbage_of_all_sizes(field: Field) -> None:
-    """Malformed frames: random bytes prove nothing, and nothing is said to who has proved nothing."""
+    """Malformed frames: random bytes prove nothing, and get no answer."""
     stranger = field.stranger()
     for size in (0, 1, 15, 16, 100, 4_000, 60_000) * 4:
         wire = stranger.dial()

@@ -15,6 +15,7 @@ from cytosol.protocol.events import PeerConnected, PeerDisconnected, Unpaired
 from cytosol.wire.compression import Compressor
 from cytosol.wire.fields import encode_base64
 from cytosol.wire.framing import CONNECTION
+from tests.hostile.cases import case
 from tests.hostile.raw_peer import RawPeer, RawStream
 from tests.simulation.peer_world import PeerWorld, SimPeer
 
@@ -47,6 +48,7 @@ def test_a_raw_peer_can_connect(world: PeerWorld, alice: SimPeer, mallory: RawPe
     assert {} == answer["result"]
 
 
+@case("half-open floods", "key swap")
 def test_strangers_at_the_port_do_not_keep_the_peer_out(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -76,6 +78,7 @@ def test_strangers_at_the_port_do_not_keep_the_peer_out(
     assert port not in alice.listeners
 
 
+@case("half-open floods", "FIRST_FRAME_TIMEOUT_S")
 def test_a_listener_closes_when_nobody_comes(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -87,6 +90,7 @@ def test_a_listener_closes_when_nobody_comes(
     assert not squatter.is_open
 
 
+@case("replayed frames")
 def test_old_keys_open_nothing(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
     """A frame recorded from one connection is garbage on the next."""
     first = mallory.connect(alice)
@@ -100,6 +104,7 @@ def test_old_keys_open_nothing(world: PeerWorld, alice: SimPeer, mallory: RawPee
     assert first.is_open
 
 
+@case("call floods")
 def test_many_calls_leave_one_listener(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
     """Each call for a connection replaces the one before."""
     for _ in range(50):
@@ -107,6 +112,7 @@ def test_many_calls_leave_one_listener(world: PeerWorld, alice: SimPeer, mallory
     assert 2 == len(alice.listeners)
 
 
+@case("call floods")
 def test_a_newer_connection_replaces_the_older(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -118,6 +124,7 @@ def test_a_newer_connection_replaces_the_older(
     assert 1 == alice.connections()
 
 
+@case("remote unpairing")
 def test_unpairing_needs_an_authentic_frame(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -139,6 +146,7 @@ def test_unpairing_needs_an_authentic_frame(
     assert [mallory.id] == [each.peer_id for each in alice.told(Unpaired)]
 
 
+@case("coming back")
 def test_an_unpaired_device_does_not_come_back(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -161,6 +169,7 @@ def test_an_unpaired_device_does_not_come_back(
     assert {friend.peer_id} == set(alice.pairings.paired())
 
 
+@case("coming back")
 def test_a_last_word_after_unpair_is_not_heard(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -173,6 +182,7 @@ def test_a_last_word_after_unpair_is_not_heard(
     assert {} == alice.replica.counts
 
 
+@case("malformed messages", "PAIRINGS_MAX")
 @pytest.mark.parametrize(
     "params",
     [
@@ -194,6 +204,7 @@ def test_malformed_shared_peers_end_the_connection(
     check_alive(world, alice)
 
 
+@case("remote unpairing", "key swap")
 def test_shared_peers_cannot_name_us_or_change_a_pinned_key(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -216,6 +227,7 @@ def test_shared_peers_cannot_name_us_or_change_a_pinned_key(
     } == {peer_id: peer.public_key for peer_id, peer in alice.pairings.paired().items()}
 
 
+@case("invented devices", "PAIRINGS_MAX")
 def test_shared_peers_are_bounded(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
     """Thousands of invented devices fill the list up to its bound and no further."""
     stream = mallory.connect(alice)
@@ -241,6 +253,7 @@ def test_shared_peers_are_bounded(world: PeerWorld, alice: SimPeer, mallory: Raw
     assert PAIRINGS_MAX == total
 
 
+@case("malformed messages")
 def test_unknown_methods_are_refused_and_unknown_notifications_ignored(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -253,6 +266,7 @@ def test_unknown_methods_are_refused_and_unknown_notifications_ignored(
     assert stream.is_open
 
 
+@case("oversize frames", "tiny frames", "FRAME_BYTES_MAX")
 @pytest.mark.parametrize(
     "length", [FRAME_BYTES_MAX + 1, -FRAME_BYTES_MAX - 1, 2**31 - 1, -(2**31), 0, -1, 15]
 )
@@ -268,6 +282,7 @@ def test_frames_of_impossible_length_end_the_connection(
     check_alive(world, alice)
 
 
+@case("compression bombs", "UNPACKED_BYTES_MAX", "RPC_MESSAGE_BYTES_MAX")
 def test_a_compression_bomb_is_not_unpacked(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -283,6 +298,7 @@ def test_a_compression_bomb_is_not_unpacked(
     assert -32003 == stream.messages[-1]["error"]["code"]
 
 
+@case("compression bombs")
 def test_a_frame_that_does_not_unpack_ends_the_connection(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -296,6 +312,7 @@ def test_a_frame_that_does_not_unpack_ends_the_connection(
     assert -32001 == stream.messages[-1]["error"]["code"]
 
 
+@case("call floods")
 def test_answers_to_calls_never_made_end_the_connection(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -305,6 +322,7 @@ def test_answers_to_calls_never_made_end_the_connection(
     assert not stream.is_open
 
 
+@case("call floods")
 def test_one_id_for_two_calls_ends_the_connection(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -317,6 +335,7 @@ def test_one_id_for_two_calls_ends_the_connection(
     assert not stream.is_open
 
 
+@case("call floods", "CALLS_WAITING_MAX")
 def test_calls_that_pile_up_end_the_connection(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -335,6 +354,7 @@ def test_calls_that_pile_up_end_the_connection(
     assert not stream.is_open
 
 
+@case("slow senders", "KEEP_ALIVE_TIMEOUT_S", "CALL_TIMEOUT_S")
 def test_a_silent_peer_is_pinged_and_then_given_up(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -360,6 +380,7 @@ def test_a_call_while_syncing_is_off_is_refused(
     assert 204 == answer["error"]["code"]
 
 
+@case("malformed messages", "GATEWAY_PORT_MIN")
 def test_a_responder_with_a_bad_answer_is_tried_later(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -376,6 +397,7 @@ def test_a_responder_with_a_bad_answer_is_tried_later(
     assert [] == alice.told(PeerConnected)
 
 
+@case("malformed messages", "slow senders")
 def test_a_gateway_that_misbehaves_is_left(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import cytosol
+from tests.hostile.cases import case
 from tests.hostile.database_writer import APP_ID, WRITERS, open_database
 
 KINDS = ["sqlite", "json"]
@@ -36,6 +37,7 @@ def writer(kind: str, path: Path, command: str) -> subprocess.Popen[str]:
 # --- Crashes --------------------------------------------------------------------------------
 
 
+@case("files")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_writer_loses_nothing_and_leaves_nothing_half(tmp_path: Path, kind: str) -> None:
     """All acknowledged writes are there, and no dispatch is there in part."""
@@ -65,6 +67,7 @@ def test_a_killed_writer_loses_nothing_and_leaves_nothing_half(tmp_path: Path, k
                 assert acknowledged[who] <= one <= left <= acknowledged[who] + 2
 
 
+@case("files")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_full_disk_refuses_and_then_goes_on(tmp_path: Path, kind: str) -> None:
     """Nothing is acknowledged that is not there, and space that is freed is used."""
@@ -124,6 +127,7 @@ def open_damaged(kind: str, path: Path, document: dict[str, Any]) -> bool:
     return True
 
 
+@case("files")
 def test_flipped_bits_in_sqlite_are_refused_or_harmless(tmp_path: Path) -> None:
     """No byte of the file can be wrong in a way that shows another document."""
     original = tmp_path / "original"
@@ -156,6 +160,7 @@ def test_a_file_that_was_cut_short_is_refused_or_whole(tmp_path: Path, kind: str
     assert opened < 30
 
 
+@case("files")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "content",
@@ -172,6 +177,7 @@ def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path, kind: str, conten
     assert ["foreign"] == [each.name for each in tmp_path.iterdir()]
 
 
+@case("files")
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_plain_file_is_refused(tmp_path: Path, kind: str) -> None:
     """Folders, pipes, symbolic links, and folders that are not there."""
@@ -199,6 +205,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
             yield from places(value[step])
 
 
+@case("files")
 @pytest.mark.parametrize("seed", range(4))
 def test_a_json_file_with_anything_in_it_is_refused_or_opens(tmp_path: Path, seed: int) -> None:
     """Whatever somebody has typed: no undeclared exception, and what opens works."""

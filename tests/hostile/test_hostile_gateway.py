@@ -10,6 +10,7 @@ from cytosol.limits import GATEWAY_FRAME_BYTES_MAX, HALF_OPEN_MAX, HALF_OPEN_PER
 from cytosol.protocol.events import PairRequest
 from cytosol.wire.fields import encode_base64
 from cytosol.wire.framing import CONNECTION, GATEWAY, Sealer
+from tests.hostile.cases import case
 from tests.hostile.raw_peer import RawPeer, RawStream
 from tests.simulation.peer_world import PeerWorld, SimPeer
 
@@ -21,6 +22,7 @@ def check_alive(world: PeerWorld, alice: SimPeer) -> None:
     assert alice.is_paired(bob)
 
 
+@case("unpaired peer")
 def test_an_unknown_caller_gets_our_id_and_no_other_byte(world: PeerWorld, alice: SimPeer) -> None:
     """Who was not heard is closed at once."""
     stream = RawPeer(world, "10.0.9.2").dial(alice)
@@ -28,6 +30,7 @@ def test_an_unknown_caller_gets_our_id_and_no_other_byte(world: PeerWorld, alice
     assert alice.peer_id == bytes(stream.end.received)
 
 
+@case("reflected frames")
 def test_a_caller_with_our_own_id_is_closed(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -38,6 +41,7 @@ def test_a_caller_with_our_own_id_is_closed(
     assert alice.peer_id == bytes(stream.end.received)
 
 
+@case("half-open floods", "HALF_OPEN_PER_ADDRESS_MAX", "FIRST_FRAME_TIMEOUT_S")
 def test_an_address_gets_four_half_open_connections(world: PeerWorld, alice: SimPeer) -> None:
     """The fifth is closed at once, the others after five seconds."""
     ends = [world.dial_raw(alice, "10.0.6.6") for _ in range(HALF_OPEN_PER_ADDRESS_MAX + 1)]
@@ -50,6 +54,7 @@ def test_an_address_gets_four_half_open_connections(world: PeerWorld, alice: Sim
     check_alive(world, alice)
 
 
+@case("half-open floods", "HALF_OPEN_MAX")
 def test_sixteen_half_open_connections_in_all(world: PeerWorld, alice: SimPeer) -> None:
     """A newcomer finds room; the oldest of the greediest address goes."""
     ends = [
@@ -65,6 +70,7 @@ def test_sixteen_half_open_connections_in_all(world: PeerWorld, alice: SimPeer) 
     check_alive(world, alice)
 
 
+@case("slow senders", "FIRST_FRAME_TIMEOUT_S")
 def test_slow_senders_have_five_seconds(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
     """A byte now and then extends nothing."""
     stream = mallory.dial(alice)
@@ -77,6 +83,7 @@ def test_slow_senders_have_five_seconds(world: PeerWorld, alice: SimPeer, mallor
     assert not stream.is_open
 
 
+@case("call floods")
 def test_an_authentic_caller_who_wants_nothing_has_to_go(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -96,6 +103,7 @@ def test_an_authentic_caller_who_wants_nothing_has_to_go(
     assert 0 == sum(stream.is_open for stream in streams)
 
 
+@case("oversize frames", "negative frames", "tiny frames")
 @pytest.mark.parametrize(
     "length",
     [GATEWAY_FRAME_BYTES_MAX + 1, 2**31 - 1, -40, -(2**31), 0, 15, -15],
@@ -110,6 +118,7 @@ def test_frames_of_impossible_length_close_the_stream(
     check_alive(world, alice)
 
 
+@case("oversize frames", "GATEWAY_FRAME_BYTES_MAX")
 def test_the_largest_frame_is_taken_and_one_byte_more_is_not(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -125,6 +134,7 @@ def test_the_largest_frame_is_taken_and_one_byte_more_is_not(
     assert -32601 == answer["error"]["code"]
 
 
+@case("truncated frames")
 def test_a_truncated_frame_is_waited_for_and_then_given_up(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -136,6 +146,7 @@ def test_a_truncated_frame_is_waited_for_and_then_given_up(
     check_alive(world, alice)
 
 
+@case("malformed messages")
 def test_garbage_is_closed_without_an_answer(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -147,6 +158,7 @@ def test_garbage_is_closed_without_an_answer(
     assert known == len(stream.end.received)
 
 
+@case("replayed frames", "recorded requests")
 def test_recorded_frames_cannot_be_replayed(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -165,6 +177,7 @@ def test_recorded_frames_cannot_be_replayed(
     assert not again.is_open
 
 
+@case("reflected frames")
 def test_reflected_frames_are_refused(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
     """Alice's own greeting, sent back to her, proves nothing."""
     stream = mallory.dial(alice)
@@ -174,6 +187,7 @@ def test_reflected_frames_are_refused(world: PeerWorld, alice: SimPeer, mallory:
     assert 1 == len(stream.messages)
 
 
+@case("replayed frames", "nonces")
 def test_frames_out_of_order_are_refused(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -200,6 +214,7 @@ def test_frames_out_of_order_are_refused(
     assert stream.answer(1) is None
 
 
+@case("recorded requests")
 def test_a_request_without_the_challenge_is_refused(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -212,6 +227,7 @@ def test_a_request_without_the_challenge_is_refused(
     assert not stream.is_open
 
 
+@case("unpaired peer")
 def test_an_unpaired_peer_gets_no_connection_and_no_data(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -232,6 +248,7 @@ def test_an_unpaired_peer_gets_no_connection_and_no_data(
         assert not stream.is_open
 
 
+@case("unpaired peer")
 def test_who_was_not_heard_lately_is_told_so(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -245,6 +262,7 @@ def test_who_was_not_heard_lately_is_told_so(
     assert 201 == answer["error"]["code"]
 
 
+@case("coming back")
 def test_a_refused_device_is_told_that_it_was_unpaired(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -258,6 +276,7 @@ def test_a_refused_device_is_told_that_it_was_unpaired(
     assert 203 == answer["error"]["code"]
 
 
+@case("deep JSON", "malformed messages", "DEPTH_MAX")
 @pytest.mark.parametrize(
     "text",
     [
@@ -289,6 +308,7 @@ def test_what_is_no_message_is_refused(
     check_alive(world, alice)
 
 
+@case("malformed messages")
 def test_notifications_do_not_belong_on_the_gateway(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -299,6 +319,7 @@ def test_notifications_do_not_belong_on_the_gateway(
     assert [] == alice.told(PairRequest)
 
 
+@case("negative frames", "compression bombs")
 def test_a_compressed_frame_is_refused_on_the_gateway(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -309,6 +330,7 @@ def test_a_compressed_frame_is_refused_on_the_gateway(
     assert not stream.is_open
 
 
+@case("unpaired peer")
 def test_a_hidden_peer_greets_no_stranger(world: PeerWorld, alice: SimPeer) -> None:
     """visible_to_peers=False: who is not paired learns nothing on the gateway either."""
     alice.command("set_visible", False)
@@ -319,6 +341,7 @@ def test_a_hidden_peer_greets_no_stranger(world: PeerWorld, alice: SimPeer) -> N
     assert [] == stream.messages
 
 
+@case("malformed messages")
 def test_streams_between_strangers_share_nothing(world: PeerWorld, alice: SimPeer) -> None:
     """One broken caller does not end the session of another."""
     honest, broken = RawPeer(world, "10.0.9.3"), RawPeer(world, "10.0.9.4")
@@ -332,6 +355,7 @@ def test_streams_between_strangers_share_nothing(world: PeerWorld, alice: SimPee
     assert good.call("osmosis.net.connect", params) is not None
 
 
+@case("key swap")
 def test_sealing_with_another_key_proves_nothing(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from cytosol.crypto.keys import make_key_pair
 from cytosol.limits import VISIBLE_PEERS_MAX
 from cytosol.protocol.effects import SendDatagram
+from tests.hostile.cases import case
 from tests.hostile.raw_peer import RawPeer
 from tests.simulation.peer_world import PeerWorld, SimPeer
 
@@ -23,6 +24,7 @@ def answers_of(world: PeerWorld) -> list[tuple[float, tuple[str, int]]]:
     return answers
 
 
+@case("heartbeat flooding", "VISIBLE_PEERS_MAX")
 def test_a_flood_fills_the_table_and_no_more() -> None:
     """256 visible peers; who floods pushes out its own inventions, not others."""
     world = PeerWorld()
@@ -34,6 +36,7 @@ def test_a_flood_fills_the_table_and_no_more() -> None:
     assert alice.sees(bob)
 
 
+@case("heartbeat flooding", "VISIBLE_PEERS_MAX")
 def test_a_flood_from_many_addresses_does_not_evict_paired_devices() -> None:
     """Paired devices stay, and new ones find room."""
     world = PeerWorld()
@@ -49,6 +52,7 @@ def test_a_flood_from_many_addresses_does_not_evict_paired_devices() -> None:
     assert VISIBLE_PEERS_MAX == len(alice.machine.peers())
 
 
+@case("answer storms", "HEARTBEAT_ANSWERS_PER_S", "HEARTBEAT_ANSWERS_WAITING_MAX")
 def test_answers_do_not_become_a_storm() -> None:
     """A hundred strangers at once: one answer a second, and every one gets its own."""
     world = PeerWorld()
@@ -68,6 +72,7 @@ def test_answers_do_not_become_a_storm() -> None:
     assert all(now - since >= number for number, (now, _) in enumerate(answers))
 
 
+@case("answer storms")
 def test_known_peers_are_not_answered_again() -> None:
     """The same heartbeat a hundred times is answered once."""
     world = PeerWorld()
@@ -80,6 +85,7 @@ def test_known_peers_are_not_answered_again() -> None:
     assert 1 == len(answers)
 
 
+@case("heartbeat spoofing")
 def test_another_key_for_a_visible_id_is_ignored() -> None:
     """The first claim stays while it is visible (seed: Discovery)."""
     world = PeerWorld()
@@ -94,6 +100,7 @@ def test_another_key_for_a_visible_id_is_ignored() -> None:
     assert ["Heir"] == [row["name"] for row in alice.machine.peers()]
 
 
+@case("heartbeat spoofing")
 def test_an_id_that_certifies_its_key_beats_an_earlier_claim() -> None:
     """Who squats on an id that is made from a key has to go when the key's owner comes."""
     world = PeerWorld()
@@ -106,6 +113,7 @@ def test_an_id_that_certifies_its_key_beats_an_earlier_claim() -> None:
     assert ["Mallory"] == [row["name"] for row in alice.machine.peers()]
 
 
+@case("key swap", "heartbeat spoofing")
 def test_a_paired_id_keeps_its_pinned_key() -> None:
     """Heartbeats of a paired id with another key count for nothing."""
     world = PeerWorld()
@@ -124,6 +132,7 @@ def test_a_paired_id_keeps_its_pinned_key() -> None:
     assert [] == stream.messages
 
 
+@case("heartbeat spoofing", "CANDIDATES_MAX")
 def test_a_spoofed_address_costs_one_dial_and_no_more() -> None:
     """Copies of a real heartbeat from elsewhere are further candidates besides the real one."""
     world = PeerWorld()
@@ -142,6 +151,7 @@ def test_a_spoofed_address_costs_one_dial_and_no_more() -> None:
     world.connect(alice, bob)
 
 
+@case("malformed messages", "HEARTBEAT_BYTES_MAX")
 @pytest.mark.parametrize(
     "data",
     [
@@ -164,6 +174,7 @@ def test_what_is_no_heartbeat_is_dropped(data: bytes) -> None:
     assert [] == answers
 
 
+@case("heartbeat spoofing")
 def test_heartbeats_of_other_apps_and_our_own_are_dropped() -> None:
     """Only others with the same app id are peers."""
     world = PeerWorld()
@@ -177,6 +188,7 @@ def test_heartbeats_of_other_apps_and_our_own_are_dropped() -> None:
     assert [] == alice.machine.peers()
 
 
+@case("answer storms")
 def test_two_hidden_peers_do_not_answer_each_other_for_ever() -> None:
     """Hidden peers live by answers; an answer to an answer must end somewhere."""
     world = PeerWorld()

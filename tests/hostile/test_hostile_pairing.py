@@ -12,6 +12,7 @@ from cytosol.protocol.events import PairCancelled, PairRequest, PairResponse
 from cytosol.protocol.pairing import AttemptEnd
 from cytosol.wire.fields import encode_base64
 from cytosol.wire.messages import PairResult
+from tests.hostile.cases import case
 from tests.hostile.raw_peer import RawPeer, RawStream
 from tests.simulation.peer_world import PeerWorld, SimPeer
 
@@ -74,6 +75,7 @@ def test_a_raw_requester_with_the_right_code_is_paired(alice: SimPeer, mallory: 
     assert mallory.keys.public == alice.pairings.paired()[mallory.peer_id].public_key
 
 
+@case("replayed frames", "PAIRING_TIMEOUT_S")
 def test_a_confirmation_may_be_repeated(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
     """For two minutes, also on another stream; a different one may not."""
     requester = Requester(mallory, alice, CODE)
@@ -104,6 +106,7 @@ def test_a_confirmation_survives_a_lost_stream(alice: SimPeer, mallory: RawPeer)
     assert {} == answer["result"]
 
 
+@case("wrong code")
 def test_a_wrong_code_is_one_guess(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
     """Alice's proof does not fit, ours is refused, and no second one is looked at."""
     requester = Requester(mallory, alice, "111111")
@@ -120,6 +123,7 @@ def test_a_wrong_code_is_one_guess(world: PeerWorld, alice: SimPeer, mallory: Ra
     assert 1 == alice.pairings.wrong_codes()[0]
 
 
+@case("wrong code")
 def test_a_proof_that_does_not_come_is_a_wrong_try(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -131,6 +135,7 @@ def test_a_proof_that_does_not_come_is_a_wrong_try(
     assert [False] == [each.accepted for each in alice.told(PairResponse)]
 
 
+@case("wrong code")
 def test_hanging_up_is_a_wrong_try(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
     """It counts a little sooner."""
     requester = Requester(mallory, alice, "111111")
@@ -149,6 +154,7 @@ def try_wrong_code(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
     requester.confirm(bytes(32))
 
 
+@case("wrong code", "WRONG_CODES_PAUSE_AT", "WRONG_CODES_PAUSE_S")
 def test_three_wrong_codes_pause_pairing_across_restarts(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -170,6 +176,7 @@ def test_three_wrong_codes_pause_pairing_across_restarts(
     assert prompts + 1 == len(alice.told(PairRequest))
 
 
+@case("wrong code", "WRONG_CODES_STOP_AT")
 def test_ten_wrong_codes_stop_pairing_until_the_app_calls(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -189,6 +196,7 @@ def test_ten_wrong_codes_stop_pairing_until_the_app_calls(
     assert prompts + 1 == len(alice.told(PairRequest))
 
 
+@case("wrong code", "WRONG_CODES_PAUSE_S")
 def test_a_clock_set_back_does_not_lengthen_the_pause(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -206,6 +214,7 @@ def test_a_clock_set_back_does_not_lengthen_the_pause(
     assert 4 == len(alice.told(PairRequest))
 
 
+@case("prompt flooding")
 def test_one_prompt_at_a_time(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
     """A second request, from anybody, is told to wait."""
     requester = Requester(mallory, alice, CODE)
@@ -216,6 +225,7 @@ def test_one_prompt_at_a_time(world: PeerWorld, alice: SimPeer, mallory: RawPeer
     assert 1 == len(alice.told(PairRequest))
 
 
+@case("prompt flooding")
 def test_prompts_do_not_come_again_and_again(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -231,6 +241,7 @@ def test_prompts_do_not_come_again_and_again(
     assert 6 == len(alice.told(PairRequest))
 
 
+@case("key swap")
 def test_the_key_in_the_request_must_be_the_proved_one(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -243,6 +254,7 @@ def test_the_key_in_the_request_must_be_the_proved_one(
     assert not requester.stream.is_open
 
 
+@case("key swap")
 def test_who_is_paired_cannot_be_paired_again(alice: SimPeer, mallory: RawPeer) -> None:
     """102, without a prompt."""
     mallory.pair_with(alice)
@@ -250,6 +262,7 @@ def test_who_is_paired_cannot_be_paired_again(alice: SimPeer, mallory: RawPeer) 
     assert [] == alice.told(PairRequest)
 
 
+@case("early confirmation")
 def test_a_confirmation_out_of_turn_is_refused(alice: SimPeer, mallory: RawPeer) -> None:
     """Before anything was asked, and before the user has typed."""
     requester = Requester(mallory, alice, CODE)
@@ -259,6 +272,7 @@ def test_a_confirmation_out_of_turn_is_refused(alice: SimPeer, mallory: RawPeer)
     assert 0 == alice.pairings.wrong_codes()[0]
 
 
+@case("early confirmation")
 def test_nobody_breaks_off_the_pairing_of_others(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -278,6 +292,7 @@ def test_nobody_breaks_off_the_pairing_of_others(
     assert [bob.peer_id] == list(alice.pairings.paired())
 
 
+@case("wrong code")
 def test_a_broken_pairing_message_is_told_to_the_app(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -293,6 +308,7 @@ def test_a_broken_pairing_message_is_told_to_the_app(
     assert 2 == len(alice.told(PairCancelled))
 
 
+@case("wrong code", "PAIRING_CODE_LENGTH_MIN")
 def test_a_short_code_leaves_the_prompt(alice: SimPeer, mallory: RawPeer) -> None:
     """The user may type again."""
     Requester(mallory, alice, CODE)
@@ -301,6 +317,7 @@ def test_a_short_code_leaves_the_prompt(alice: SimPeer, mallory: RawPeer) -> Non
     alice.command("accept_pair", mallory.id, CODE)
 
 
+@case("man in the middle")
 def test_a_man_in_the_middle_fails(world: PeerWorld, alice: SimPeer) -> None:
     """Mallory relays everything between Bob, who shows a code, and Alice, who types it.
 
@@ -326,6 +343,7 @@ def test_a_man_in_the_middle_fails(world: PeerWorld, alice: SimPeer) -> None:
     assert {} == bob.pairings.paired()
 
 
+@case("early confirmation", "wrong code")
 def test_a_responder_that_confirms_early_fails(
     world: PeerWorld, alice: SimPeer, mallory: RawPeer
 ) -> None:
@@ -343,6 +361,7 @@ def test_a_responder_that_confirms_early_fails(
     assert 1 == alice.pairings.wrong_codes()[0]
 
 
+@case("wrong code", "malformed messages")
 @pytest.mark.parametrize(
     "change",
     [
@@ -402,6 +421,7 @@ def test_a_responder_that_hangs_up_after_our_proof_is_visited_again(
     assert mallory.keys.public == alice.pairings.paired()[mallory.peer_id].public_key
 
 
+@case("coming back", "recorded requests")
 def test_a_paired_device_may_unpair_and_its_old_proof_is_void(
     alice: SimPeer, mallory: RawPeer
 ) -> None:

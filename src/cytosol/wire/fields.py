@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from cytosol.crypto.primitives import KEY_BYTES, check_public_key
 from cytosol.errors import ActionError, RemoteProtocolError
-from cytosol.limits import AUTHORS_MAX, GATEWAY_PORT_MIN, JSON_VALUES_MAX, LAMPORT_MAX
+from cytosol.limits import AUTHORS_MAX, GATEWAY_PORT_MIN, LAMPORT_MAX, RPC_VALUES_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
 from cytosol.model.version import ZERO_HASH
@@ -136,7 +136,7 @@ class Fields:
         """Return the 16 bytes of a UUID."""
         return self._uuid(key, self._object.get(key))
 
-    def array(self, key: str, length_max: int = JSON_VALUES_MAX) -> list[Any]:
+    def array(self, key: str, length_max: int = RPC_VALUES_MAX) -> list[Any]:
         """Return a list of at most so many values, which are not looked at."""
         value = self._object.get(key)
         if not isinstance(value, list) or len(value) > length_max:
