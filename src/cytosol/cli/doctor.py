@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cytosol.cli.exits import FOUND, OK, CommandError
 from cytosol.cli.files import find_app_id, open_offline
 from cytosol.cli.text import count_of, json_text, printable
 from cytosol.database.causes import Cause
+from cytosol.database.database import Database
 from cytosol.database.diagnosis import Diagnosis
 from cytosol.database.doctor import FileFault, examine, examine_without_file, file_faults
 from cytosol.errors import (
@@ -22,6 +23,7 @@ from cytosol.errors import (
     DatabaseCorruptError,
     DatabaseError,
     DatabaseLockedError,
+    SealError,
 )
 from cytosol.model.ids import format_id, parse_id
 
@@ -38,12 +40,19 @@ def see_doctor(
 ) -> int:
     """Examine, print what was found, return the exit code."""
     app = None if app_id is None else parse_id(app_id)
-    console = Console(stderr=True)
-    if console.is_terminal and not as_json:
-        with console.status(f"looking and listening, for up to {wait_s:.0f} s"):
-            diagnosis = _examine(file, app, peers, wait_s, loopback)
-    else:
-        diagnosis = _examine(file, app, peers, wait_s, loopback)
+    options: dict[str, Any] = {"wait_s": wait_s, "addresses": peers}
+    faults: list[FileFault] = []
+    with ExitStack() as stack:
+        database = None
+        if file is not None:
+            database, faults = _open(file, app, stack)
+        if not as_json:
+            stack.enter_context(_saying_so(wait_s))
+        if database is not None:
+            database._options.loopback = loopback  # the probes' option, not the closed network's
+            diagnosis = examine(database, faults=faults, is_offline=True, **options)
+        else:
+            diagnosis = examine_without_file(app, faults, loopback=loopback, **options)
     if as_json:
         click.echo(json_text(diagnosis.to_json()))
     else:
@@ -52,28 +61,32 @@ def see_doctor(
     return OK if diagnosis.is_healthy else FOUND
 
 
-def _examine(
-    file: Path | None, app: bytes | None, peers: tuple[str, ...], wait_s: float, loopback: bool
-) -> Diagnosis:
-    options: dict[str, Any] = {"wait_s": wait_s, "addresses": peers}
-    if file is None:
-        return examine_without_file(app, (), loopback=loopback, **options)
+def _saying_so(wait_s: float) -> AbstractContextManager[object]:
+    """Tell somebody who watches why nothing happens."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return nullcontext()
+    return console.status(f"looking and listening, for {wait_s:.0f} s and a bit at most")
+
+
+def _open(
+    file: Path, app: bytes | None, stack: ExitStack
+) -> tuple[Database | None, list[FileFault]]:
+    """Return the database in a file if it can be opened, and what is wrong with the file."""
     faults = file_faults(file)
     if any(cause is Cause.FILE_MISSING for cause, _ in faults):
-        return examine_without_file(app, faults, loopback=loopback, **options)
-    with ExitStack() as stack:
-        try:
-            stored = find_app_id(file)
-            if stored is not None and app is not None and stored != format_id(app):
-                faults.append((Cause.FILE_OF_OTHER_APP, f"{stored}, not {format_id(app)}"))
-            database = stack.enter_context(open_offline(file))
-        except (CommandError, CytosolError) as error:
-            faults = _faults_of(error, faults)
-        else:
-            database._options.loopback = loopback  # the probes' option, not the closed network's
-            others = [each for each in faults if each[0] is Cause.FILE_OF_OTHER_APP]
-            return examine(database, faults=others, is_offline=True, **options)
-    return examine_without_file(app, faults, loopback=loopback, **options)
+        return None, faults
+    try:
+        stored = find_app_id(file)
+        if stored is not None and app is not None and stored != format_id(app):
+            faults.append((Cause.FILE_OF_OTHER_APP, f"{stored}, not {format_id(app)}"))
+        database = stack.enter_context(open_offline(file))
+    except SealError:
+        raise  # a wrong passphrase is no fault of the file
+    except (CommandError, CytosolError) as error:
+        return None, _faults_of(error, faults)
+    # What shows without opening is looked at again.
+    return database, [each for each in faults if each[0] is Cause.FILE_OF_OTHER_APP]
 
 
 def _faults_of(error: Exception, faults: list[FileFault]) -> list[FileFault]:

@@ -378,6 +378,8 @@ class _Examination:
     def _peer(self, heartbeat: Heartbeat, ip_address: str) -> PeerSeen | None:
         """Return what is noted of a peer that was heard; None if it is not to be believed."""
         peer_id, subject = heartbeat.peer_id, self._subject
+        if ip_address in self._own and not (subject.has_identity or subject.is_loopback_enough):
+            return None  # the app whose file was in use
         peer = self.seen.peers.get(peer_id)
         if peer is None:
             if len(self.seen.peers) >= VISIBLE_PEERS_MAX:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import cytosol
+from cytosol.cli import doctor as commands_doctor
 from cytosol.cli.commands import program
 from cytosol.database import doctor
 from cytosol.net.evidence import InterfaceSeen, Knock, NetworkSeen, PeerSeen, Reach, Reply
@@ -175,4 +176,18 @@ def test_wrong_usage_is_named(probes: Probes, arguments: list[str], exit_code: i
     result = cli(*arguments)
     assert exit_code == result.exit_code
     assert result.stderr.startswith("cytosol: ")
+    assert [] == probes.subjects
+
+
+def test_a_sealed_file_without_its_passphrase_is_no_finding(
+    probes: Probes, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user has made a mistake, and the file has no fault."""
+
+    def refuse(_: Path) -> None:
+        raise cytosol.SealError("the passphrase is wrong; try again")
+
+    monkeypatch.setattr(commands_doctor, "open_offline", refuse)
+    result = cli(file)
+    assert "cytosol: the passphrase is wrong; try again\n" == result.stderr
     assert [] == probes.subjects

@@ -23,15 +23,13 @@ from cytosol.wire.framing import GATEWAY, Sealer
 from cytosol.wire.heartbeat import heartbeat_port
 from tests.unit.net.services import TestDevice, devices
 
+LOOPBACK = [Interface("lo", "127.0.0.1", "127.255.255.255")]
+
 
 @pytest.fixture(autouse=True)
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing leaves this machine."""
-    monkeypatch.setattr(
-        probes,
-        "broadcast_interfaces",
-        lambda **_: [Interface("lo", "127.0.0.1", "127.255.255.255")],
-    )
+    monkeypatch.setattr(probes, "broadcast_interfaces", lambda **_: LOOPBACK)
 
 
 @pytest.fixture
@@ -295,3 +293,13 @@ def test_an_impatient_user_can_interrupt(monkeypatch: pytest.MonkeyPatch) -> Non
         Examined(app_id).examine(wait_s=60.0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("0.0.0.0", heartbeat_port(app_id)))
+
+
+def test_without_an_identity_the_app_on_this_machine_is_not_company(hasty: None) -> None:
+    """It runs, so that its file could not be opened; others are what is looked for."""
+    with devices("app") as (app,):
+        keys = make_key_pair(os.urandom(32))
+        subject = Subject(
+            app.app_id, peer_id_for_key(keys.public), keys, "doctor", has_identity=False
+        )
+        assert {} == examine_network(subject, 0.0).peers
