@@ -20,6 +20,7 @@ from cytosol.document.document import Document
 from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
 from cytosol.limits import PAIRINGS_MAX
 from cytosol.model.ids import format_id
+from cytosol.savestates.faults import os_fault
 from cytosol.savestates.sqlitelog import count_unreadable
 
 __all__ = ["check_database", "corrupt_error", "file_sections"]
@@ -27,7 +28,7 @@ __all__ = ["check_database", "corrupt_error", "file_sections"]
 _LEFT_OVER: Final = {
     "-new": "a write that a crash cut short left it; the next opening or write removes it",
     "-sealing": "sealing or unsealing was cut short; doing it again removes it, or delete it",
-    "-journal": "no version of Cytosol makes it; it belongs to another program",
+    "-journal": "the first opening was cut short and left it; the next opening removes it",
 }
 
 
@@ -90,7 +91,17 @@ def _check_pairings(identity: Identity, pairings: PairingStore) -> str:
 
 
 def file_sections(path: Path, *, is_open: bool) -> Iterator[CheckSection]:
-    """Look at a file from outside, and at what lies beside it; opens and changes nothing."""
+    """Look at a file from outside, and at what lies beside it; opens and changes nothing.
+
+    Raises SaveError where the disk does not let us look.
+    """
+    try:
+        yield from _file_sections(path, is_open)
+    except OSError as error:
+        raise os_fault(path, error) from error
+
+
+def _file_sections(path: Path, is_open: bool) -> Iterator[CheckSection]:
     try:
         found = os.lstat(path)
     except FileNotFoundError:

@@ -407,7 +407,9 @@ class Database:
     ) -> CheckReport:
         """Check every invariant of document and file, and return a report; slow.
 
-        Raises DatabaseCorruptError if anything does not fit together.
+        `progress` is told what is looked at, and how much of the whole is done, from 0 to 1. Raises
+        DatabaseCorruptError, with the report as `.report`, if something is damaged and `raises`
+        does not say that the report tells it; SaveError where the disk cannot be read.
         """
         report = check_database(self._document, self._identity, self._pairings, progress)
         if raises and not report.is_whole:

@@ -13,7 +13,7 @@ from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import load_base
 from cytosol.document.checkreport import CheckOutcome, CheckSection, number_of
 from cytosol.document.journal import Journal
-from cytosol.errors import ActionError, DatabaseError, RemoteProtocolError
+from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
 from cytosol.limits import (
     AUTHORS_MAX,
     COPY_CHAIN_MAX,
@@ -44,12 +44,15 @@ class _MisfitError(Exception):
 
 
 def section(name: str, look: Callable[[], str], advice: str = RESTORE) -> CheckSection:
-    """Return the section for one look, which returns what it saw or raises what is wrong."""
+    """Return the section for one look, which returns what it saw or raises what is wrong.
+
+    Raises SaveError where the disk does not let us look.
+    """
     try:
         return CheckSection(name, CheckOutcome.FINE, look())
     except AssertionError as error:  # an assertion says what ought to be true
         return CheckSection(name, CheckOutcome.DAMAGED, f"it does not hold that {error}", _REPORT)
-    except DatabaseError as error:
+    except DatabaseCorruptError as error:  # a disk that refuses to be read is no damage
         return CheckSection(name, CheckOutcome.DAMAGED, str(error))  # which says what to do
     except (_MisfitError, ActionError, RemoteProtocolError) as error:
         return CheckSection(name, CheckOutcome.DAMAGED, str(error), advice)

@@ -21,11 +21,13 @@ def beside(path: Path, suffix: str) -> Path:
 
 
 def file_size(path: Path) -> int:
-    """Return the size in bytes, 0 for a file that is not there."""
+    """Return the size in bytes, 0 for a file that is not there. Raises SaveError."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+    except OSError as error:
+        raise os_fault(path, error) from error
 
 
 def file_id(path: Path) -> tuple[int, int] | None:
