@@ -77,7 +77,7 @@ class PeerSeen:
     is_named: bool = False  # the user gave its address
     addresses: list[tuple[str, int]] = field(default_factory=list)
     """Gateway addresses, those it has told itself lately first."""
-    is_near: bool = True  # it has an address in a network of ours, or none that we know
+    is_near: bool = True  # its newest address is in a network of ours, or not known
     has_other_key: bool = False
     heard_broadcast: bool = False
     heard_direct: bool = False

@@ -23,7 +23,7 @@ from typing import Final
 
 from cytosol.crypto.keys import KeyPair, make_key_pair, peer_id_for_key
 from cytosol.errors import RemoteProtocolError
-from cytosol.limits import CANDIDATES_MAX, VISIBLE_PEERS_MAX
+from cytosol.limits import CANDIDATES_MAX, HALF_OPEN_MAX, VISIBLE_PEERS_MAX
 from cytosol.model.ids import PeerId, format_id
 from cytosol.net.background import BackgroundLoop
 from cytosol.net.evidence import Knock, NetworkSeen, PeerSeen
@@ -85,6 +85,7 @@ class _Examination:
         self._usable: list[Interface] = []
         self._own: set[str] = set()
         self._knock_ports: dict[int, Knock] = {}
+        self._callers = 0
         self._stranger: PeerId | None = None
         self._task: asyncio.Task[NetworkSeen] | None = None
         self._servers: list[asyncio.Server] = []
@@ -106,13 +107,7 @@ class _Examination:
         seen.interfaces = see_interfaces()
         self._usable = broadcast_interfaces(loopback=subject.is_loopback_enough)
         self._own = {address for each in seen.interfaces for address in each.addresses}
-        for peer_id, pinned in subject.paired.items():
-            entry = PeerSeen(peer_id, pinned.name, is_paired=True)
-            entry.is_connected = peer_id in subject.connected
-            addresses = subject.addresses.get(peer_id, ())
-            entry.addresses = [each for each in addresses if _is_ipv4(each[0])][:CANDIDATES_MAX]
-            seen.peers[peer_id] = entry
-            self._keys[peer_id] = pinned.public_key
+        self.note_paired()
         known = [ip for peer in seen.peers.values() for ip, _ in peer.addresses]
         seen.detours = find_detours(seen.interfaces, [*known, *subject.named], self._port)
         try:
@@ -125,12 +120,24 @@ class _Examination:
             peer.is_near = self._is_near(peer)
         return seen
 
+    def note_paired(self) -> None:
+        """Begin the list of peers with those that are known."""
+        subject = self._subject
+        for peer_id, pinned in subject.paired.items():
+            entry = PeerSeen(peer_id, pinned.name, is_paired=True)
+            entry.is_connected = peer_id in subject.connected
+            addresses = subject.addresses.get(peer_id, ())
+            entry.addresses = [each for each in addresses if _is_ipv4(each[0])][:CANDIDATES_MAX]
+            self.seen.peers[peer_id] = entry
+            self._keys[peer_id] = pinned.public_key
+
     def _is_near(self, peer: PeerSeen) -> bool:
+        """Tell whether a peer's newest address is in a network of ours, or not known."""
         networks = [
             ipaddress.IPv4Network(each) for seen in self.seen.interfaces for each in seen.networks
         ]
-        addresses = [ipaddress.IPv4Address(ip) for ip, _ in peer.addresses]
-        return not addresses or any(ip in network for ip in addresses for network in networks)
+        addresses = [ipaddress.IPv4Address(ip) for ip, _ in peer.addresses[:1]]
+        return not addresses or any(addresses[0] in network for network in networks)
 
     async def _look_around(self) -> None:
         began = time.monotonic()
@@ -299,20 +306,27 @@ class _Examination:
         """Return a heartbeat that names a listener of its own."""
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-                async with asyncio.timeout(ANSWER_S):
-                    peer = self.seen.peers.get(await reader.readexactly(16))
-                    if peer is not None:
-                        peer.has_dialled = True
-                        peer.noticed.add(kind)
-                        self._changed.set()
+            self._callers += 1
+            if self._callers <= HALF_OPEN_MAX:
+                with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
+                    async with asyncio.timeout(ANSWER_S):
+                        self._dialled_in(kind, await reader.readexactly(16))
             writer.transport.abort()
+            self._callers -= 1
 
         server = await asyncio.start_server(accept, "0.0.0.0", 0)
         self._servers.append(server)
         port = server.sockets[0].getsockname()[1]
         self._knock_ports[port] = kind
         return self._encoded(port)
+
+    def _dialled_in(self, kind: Knock, claimed_id: PeerId) -> None:
+        """Take note of who dialled what a heartbeat named; a lie misleads nobody but the user."""
+        peer = self.seen.peers.get(claimed_id)
+        if peer is not None:
+            peer.has_dialled = True
+            peer.noticed.add(kind)
+            self._changed.set()
 
     def _encoded(self, port: int) -> bytes:
         subject = self._subject

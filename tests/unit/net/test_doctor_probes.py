@@ -13,6 +13,7 @@ import pytest
 
 from cytosol.crypto.keys import KeyPair, make_key_pair, peer_id_for_key
 from cytosol.crypto.primitives import shared_key
+from cytosol.limits import CANDIDATES_MAX, VISIBLE_PEERS_MAX
 from cytosol.model.ids import PeerId
 from cytosol.net import peer_probes, probes
 from cytosol.net.evidence import Knock, NetworkSeen, PeerSeen, Reach, Reply
@@ -20,7 +21,7 @@ from cytosol.net.interfaces import Interface
 from cytosol.net.probes import Subject, examine_network
 from cytosol.protocol.seams import PairedPeer
 from cytosol.wire.framing import GATEWAY, Sealer
-from cytosol.wire.heartbeat import heartbeat_port
+from cytosol.wire.heartbeat import Heartbeat, encode_heartbeat, heartbeat_port
 from tests.unit.net.services import TestDevice, devices
 
 LOOPBACK = [Interface("lo", "127.0.0.1", "127.255.255.255")]
@@ -303,3 +304,40 @@ def test_without_an_identity_the_app_on_this_machine_is_not_company(hasty: None)
             app.app_id, peer_id_for_key(keys.public), keys, "doctor", has_identity=False
         )
         assert {} == examine_network(subject, 0.0).peers
+
+
+def test_a_flood_of_heartbeats_fills_nothing() -> None:
+    """Invented peers, apps, addresses and clones are bounded, and paired peers keep their place."""
+    examined = Examined(os.urandom(16))
+    friend = PairedPeer(bytes(16), "friend", make_key_pair(os.urandom(32)).public)
+    subject = Subject(
+        examined.app_id, examined.peer_id, examined.keys, "examined", paired={bytes(16): friend}
+    )
+    examination = probes._Examination(subject, 0.0)
+    examination.note_paired()
+
+    def hear(app_id: bytes, peer_id: bytes, key: bytes, port: int, ip_address: str) -> None:
+        heartbeat = Heartbeat(app_id, peer_id, key, port, "x")
+        examination._received(encode_heartbeat(heartbeat), ip_address, None)
+
+    for number in range(2 * VISIBLE_PEERS_MAX):
+        peer_id = number.to_bytes(16, "little")
+        hear(examined.app_id, peer_id, friend.public_key, 2000, "10.0.0.1")
+        hear(examined.app_id, bytes(16), friend.public_key, 2000 + number, "10.0.0.2")
+        hear(examined.app_id, examined.peer_id, friend.public_key, 2000, f"10.1.{number % 256}.1")
+        hear(peer_id, peer_id, friend.public_key, 2000, f"10.{number // 256}.{number % 256}.9")
+    seen = examination.seen
+    assert VISIBLE_PEERS_MAX == len(seen.peers) == len(seen.other_apps)
+    assert CANDIDATES_MAX == len(seen.clones) == len(seen.peers[bytes(16)].addresses)
+    assert ("10.0.0.2", 2000 + 2 * VISIBLE_PEERS_MAX - 1) == seen.peers[bytes(16)].addresses[0]
+
+
+def test_what_is_no_heartbeat_is_dropped() -> None:
+    """Whatever its length."""
+    examined = Examined(os.urandom(16))
+    subject = Subject(examined.app_id, examined.peer_id, examined.keys, "examined")
+    examination = probes._Examination(subject, 0.0)
+    for data in (b"", b"\0", os.urandom(71), os.urandom(2048)):
+        examination._received(data, "10.0.0.1", "10.0.0.2")
+        examination._answered(Knock.DIRECT, data, "10.0.0.1")
+    assert ({}, {}) == (examination.seen.peers, examination.seen.other_apps)
