@@ -294,6 +294,72 @@ def test_who_writes_into_the_file_meanwhile_is_not_overwritten(
     assert [file] == list(file.parent.iterdir())
 
 
+def test_a_new_file_that_holds_something_else_is_not_taken(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk wrote something else than it was given: the old file stays."""
+    before = facts(plain(file))
+    real = conversion._batches
+    for spoil in (
+        lambda batch: batch[:-1],
+        lambda batch: [*batch, ("meta/x", batch[0][1])],
+        lambda batch: [(key, batch[0][1]) for key, _ in batch],
+    ):
+        monkeypatch.setattr(conversion, "_batches", lambda source: map(spoil, real(source)))  # noqa: B023  # used at once
+        with pytest.raises(SaveError, match="does not hold what was written"):
+            cytosol.seal(file, passphrase="x", cost=CHEAP)
+        assert before == facts(plain(file))
+
+
+def test_a_large_file_is_copied_in_several_commits(tmp_path: Path) -> None:
+    """Memory does not grow with the file."""
+    path = tmp_path / "notes.cytosol"
+    with open_alone(path) as db:
+        for number in range(6):
+            db.dispatch(Set(f"$.k{number}", str(number) * 1_000_000))
+    before = facts(plain(path))
+    cytosol.seal(path, passphrase="x", cost=CHEAP)
+    assert before == facts(sealed(path, passphrase="x"))
+
+
+def test_bytes_that_cannot_be_written_over_are_told(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is sealed all the same, and the result says that the old one may be found."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    before = facts(plain(file))
+    with monkeypatch.context() as patch:
+        patch.setattr("cytosol.savestates.conversion.os.ftruncate", lambda *_: refuse(0))
+        assert not cytosol.seal(file, passphrase="x", cost=CHEAP)
+    assert before == facts(sealed(file, passphrase="x"))
+
+
+def test_a_temporary_file_with_a_second_name_is_left_alone(file: Path) -> None:
+    """Only what nobody else calls by name is written over."""
+    precious = file.with_name("precious")
+    precious.write_text("not ours")
+    os.link(precious, file.with_name(f"{file.name}-new"))
+    cytosol.seal(file, passphrase="x", cost=CHEAP)
+    assert "not ours" == precious.read_text()
+
+
+def test_a_disk_that_refuses_leaves_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is ours."""
+    before = facts(plain(file))
+
+    def refuse(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(conversion, "_check_only_name", refuse)
+    with pytest.raises(SaveError, match="the disk is full"):
+        cytosol.seal(file, passphrase="x", cost=CHEAP)
+    monkeypatch.undo()
+    assert before == facts(plain(file))
+
+
 def test_a_graph_storage_can_be_sealed(tmp_path: Path) -> None:
     """A sealed save state is a save state wherever one is taken, and a sealed file is told."""
     state = SealedSaveState(cytosol.SqliteSaveState(tmp_path / "graph"), passphrase="x", cost=CHEAP)

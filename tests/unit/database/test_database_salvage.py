@@ -185,6 +185,44 @@ def test_a_base_that_is_gone_leaves_what_came_after(tmp_path: Path) -> None:
     assert "list" in keys_of(found)
 
 
+def test_an_op_that_makes_no_sense_is_listed(tmp_path: Path) -> None:
+    """It is not lost, and costs none of the others."""
+    path = make(tmp_path / "notes.json")
+    content = json.loads(path.read_text())
+    record = content["records"]["op/0000000000000005"]
+    record[0]["action"] = "Explode"
+    content["records"]["op/x"] = "no list"
+    path.write_text(json.dumps(content))
+    found = salvage(path)
+    assert record == found.left_out
+    assert COUNT == len(keys_of(found))
+    assert any(
+        "an op in the record op/0000000000000005 cannot be read" in p for p in found.problems
+    )
+
+
+def test_an_op_that_no_history_takes_is_listed(tmp_path: Path) -> None:
+    """Such as one whose number is out of bounds."""
+    path = make(tmp_path / "notes.json")
+    content = json.loads(path.read_text())
+    record = content["records"]["op/0000000000000090"]
+    record[0]["id"]["index"] = 2**50
+    path.write_text(json.dumps(content))
+    found = salvage(path)
+    assert [2**50] == [each["id"]["index"] for each in found.left_out]  # type: ignore[call-overload, index]  # ops
+    assert any("could not be applied" in problem for problem in found.problems)
+    assert COUNT - 1 <= len(keys_of(found))
+
+
+def test_a_file_in_which_nothing_is_left_gives_an_empty_document(tmp_path: Path) -> None:
+    """And says that no record could be read."""
+    path = tmp_path / "notes.cytosol"
+    path.write_bytes(bytes(5 * PAGE))
+    found = salvage(path)
+    assert ({}, "no record could be read") == (found.document, found.problems[-1])
+    assert 2 == cli("check", path, "--salvage", tmp_path / "out").exit_code
+
+
 def test_a_damaged_log_gives_what_comes_before_the_damage(tmp_path: Path) -> None:
     """And the file of which opening would be refused is left as it is."""
     path = tmp_path / "notes.cytosol"

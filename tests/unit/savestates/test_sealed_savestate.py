@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nacl.exceptions import RuntimeError as NaclRuntimeError
 
 from cytosol.errors import (
     ActionError,
@@ -28,7 +29,13 @@ from cytosol.errors import (
     SealError,
 )
 from cytosol.limits import PASSPHRASE_BYTES_MAX, SEAL_MEMORY_BYTES_MAX, SEAL_PASSES_MAX
-from cytosol.savestates import InMemorySaveState, JsonFileSaveState, SaveState, SqliteSaveState
+from cytosol.savestates import (
+    InMemorySaveState,
+    JsonFileSaveState,
+    SaveState,
+    SqliteSaveState,
+    sealkeys,
+)
 from cytosol.savestates.sealed import SealedRecords, padded_size
 from cytosol.savestates.sealkeys import SealCost, head_check, key_secret, passphrase_secret
 from tests.contract.savestate_kinds import CHEAP
@@ -288,6 +295,17 @@ def test_costs_have_bounds() -> None:
             SealCost(**wrong)
 
 
+def test_a_machine_without_the_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2id needs what the head says, and nothing is opened with less."""
+
+    def refuse(*arguments: Any) -> bytes:
+        raise NaclRuntimeError("Key derivation failed")
+
+    monkeypatch.setattr(sealkeys, "crypto_pwhash_alg", refuse)
+    with pytest.raises(SealError, match="takes 8,192 bytes of memory, which this machine"):
+        sealed(InMemorySaveState()).open()
+
+
 # --- What was changed is noticed ----------------------------------------------------------------
 
 
@@ -357,6 +375,17 @@ def test_a_damaged_copy_of_the_head_is_noticed() -> None:
     put_back(inner, {**content(inner), "sealed/spare": b"{}"})
     with pytest.raises(DatabaseCorruptError, match="the copy of its head"):
         state.open()
+
+
+def test_a_record_that_is_cut_short_is_noticed() -> None:
+    """Even where nothing of it is left."""
+    inner, state = filled("a")
+    state.close()
+    slot = records_of(inner)[0]
+    for rest in (b"", b"short"):
+        put_back(inner, {**content(inner), slot: rest})
+        with pytest.raises(DatabaseCorruptError, match="it is too short"):
+            state.open()
 
 
 def test_a_record_in_the_clear_is_refused() -> None:
