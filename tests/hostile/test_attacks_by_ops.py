@@ -50,9 +50,9 @@ def test_places_deeper_than_the_limit(field: Field) -> None:
     before = failures(field)
     first = author.set("deep", {"a": {}})
     inner = name_of(first, 1)
-    ops = [first, author.set("b", deep(DEPTH_MAX - 4), inner), author.set("c", deep(125), inner)]
+    ops = [first, author.set("b", deep(DEPTH_MAX - 3), inner), author.set("c", deep(126), inner)]
     for number in range(200):
-        ops.append(author.set(f"d{number}", deep(124), inner))
+        ops.append(author.set(f"d{number}", deep(126), inner))
     live(wire, ops)
     assert failures(field) > before
 
@@ -84,16 +84,16 @@ def test_arrays_filled_to_far_indexes(field: Field) -> None:
 
 @case("exploding documents", "ARRAY_FILL_MAX")
 def test_arrays_filled_again_and_again(field: Field) -> None:
-    """Exploding documents: three fills of 65,536 nulls each, taken back by a deletion."""
+    """Exploding documents: a fill of 65,536 nulls, taken back by a deletion."""
     wire, author = begin(field)
     ops = []
-    for key in ("one", "two", "three"):
+    for key in ("one",):
         array = author.op(Body(Kind.INIT_ARRAY, None, key))
         spot = Spot(0, None, Side.END, ARRAY_FILL_MAX)
         ops += [array, author.op(Body(Kind.SET, name_of(array), spot=spot, payload=1))]
     ops += [author.op(Body(Kind.DELETE, name_of(op))) for op in ops[::2]]
     live(wire, ops)
-    assert [] == field.victim.ask("query", path="$['one','two','three']")
+    assert [] == field.victim.ask("query", path="$.one")
 
 
 @case("exploding documents", "OP_PAYLOAD_BYTES_MAX")
@@ -108,14 +108,14 @@ def test_payloads_beyond_eight_megabytes(field: Field) -> None:
 
 @case("exploding documents", "COPY_PLACES_MAX")
 def test_copies_that_double(field: Field) -> None:
-    """Exploding documents: copies of a place into itself double it, up to a few thousand here."""
+    """Exploding documents: copies of a place into itself double it, up to a few hundred here."""
     wire, author = begin(field)
     root = author.set("copies", {"a": {}})
     ops = [root]
-    for number in range(12):
+    for number in range(8):
         ops.append(author.op(Body(Kind.COPY, name_of(root), f"c{number}", source=name_of(root))))
     live(wire, ops)
-    assert field.victim.ask("query", path="$.copies.c11.c10")
+    assert field.victim.ask("query", path="$.copies.c7.c6")
 
 
 @case("exploding documents", "COPY_CHAIN_MAX")
@@ -212,13 +212,13 @@ def test_names_of_places_that_never_were(field: Field) -> None:
 
 @case("exploding documents", "call floods")
 def test_ops_that_belong_before_all_others(field: Field) -> None:
-    """Exploding documents: 200 early ops, one by one, that each make the victim rewind."""
+    """Exploding documents: 60 early ops, one by one, that each make the victim rewind."""
     wire, author = begin(field)
-    live(wire, [author.set(f"late{number}", number) for number in range(3_000)])
     other = field.paired()
     through = other.connect()
-    seen = {who: index for who, index in known_to(through).items() if who != author.author}
-    early = Author(other.peer_id, author.clock - 3_000, seen=seen)
+    early = Author(other.peer_id, author.clock, seen=known_to(through))
+    author.clock += 1_000
+    live(wire, [author.set(f"late{number}", number) for number in range(1_000)])
     for number in range(60):
         live(through, [early.set("early", number)])
     assert [59] == field.victim.ask("query", path="$.early")

@@ -18,11 +18,17 @@ from cytosol.crdt.savepoints import SavePoints
 from cytosol.crdt.sequence import Sequence
 from cytosol.crdt.tree import Place
 from cytosol.errors import ActionError
-from cytosol.limits import COPY_CHAIN_MAX, DOCUMENT_PLACES_MAX, LAMPORT_MAX
+from cytosol.limits import (
+    AUTHORS_MAX,
+    COPY_CHAIN_MAX,
+    DOCUMENT_PLACES_MAX,
+    FAILURES_KEPT_MAX,
+    LAMPORT_MAX,
+)
 from cytosol.model.ids import OpId, PeerId, parse_id
 from cytosol.model.json import JsonValue, copy_json
 from cytosol.model.op import Link, Name
-from cytosol.model.packed import UnpackError, pack, unpack
+from cytosol.model.packed import UnpackError, list_length, pack, unpack
 
 __all__ = ["BASE_BYTES_MAX", "Notes", "export_base", "load_base"]
 
@@ -66,6 +72,7 @@ class Notes:
 
 
 _decoder = msgspec.msgpack.Decoder(_Base)
+_parts_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -235,7 +242,18 @@ def _unpack(data: bytes) -> _Base:
     if data[:1] != bytes((VERSION,)):
         raise _damaged("its version is unknown")
     try:
-        return _decoder.decode(unpack(memoryview(data)[1:], BASE_BYTES_MAX))
+        plain = unpack(memoryview(data)[1:], BASE_BYTES_MAX)
+        # A few kilobytes can unpack to lists of millions: their lengths come before their entries.
+        parts = _parts_decoder.decode(plain)
+        lengths = list(map(list_length, parts))
+        places = lengths[2:5]
+        if len(set(places)) > 1 or max(places, default=0) > len(memoryview(parts[0])):
+            raise _damaged("its names do not fit its document")
+        if max(lengths[10:12] + lengths[13:14], default=0) > AUTHORS_MAX:
+            raise _damaged("it has too many authors")
+        if max(lengths[15:], default=0) > FAILURES_KEPT_MAX:
+            raise _damaged("it has too many failures")
+        return _decoder.decode(plain)
     except UnpackError as error:
         raise _damaged(f"its compressed part {error}") from None
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):

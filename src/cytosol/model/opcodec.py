@@ -38,7 +38,7 @@ from cytosol.model.op import (
     Side,
     Spot,
 )
-from cytosol.model.packed import UnpackError, pack, unpack
+from cytosol.model.packed import UnpackError, list_length, pack, unpack
 
 __all__ = [
     "Columns",
@@ -307,27 +307,17 @@ def unpack_foreign_columns(data: bytes) -> Columns:
         if data[:1] == PACKED:
             data = PLAIN + unpack(memoryview(data)[1:], UNPACKED_BYTES_MAX)
         columns = _raw_decoder.decode(memoryview(data)[1:])
-        lengths = [_announced(column) for column in columns]
+        lengths = [list_length(column) for column in columns]
         if max(lengths[1:5], default=0) > BATCH_OPS_MAX or max(lengths, default=0) > ENTRIES_MAX:
             raise _damaged("it has too many ops")
         for names in columns[15:]:  # lists of columns
-            if max(map(_announced, _raw_decoder.decode(names)), default=0) > ENTRIES_MAX:
+            if max(map(list_length, _raw_decoder.decode(names)), default=0) > ENTRIES_MAX:
                 raise _damaged("it has too many names")
     except UnpackError as error:
         raise _damaged(f"its compressed part {error}") from None
     except (msgspec.MsgspecError, RecursionError):
         raise _damaged("it cannot be unpacked") from None
     return unpack_columns(data)
-
-
-def _announced(column: msgspec.Raw) -> int:
-    """Return how many entries a list in MessagePack has, 0 for what is none."""
-    head = bytes(memoryview(column)[:5])
-    if 0x90 <= head[0] <= 0x9F:
-        return head[0] & 0x0F
-    if head[0] == 0xDC:
-        return int.from_bytes(head[1:3], "big")
-    return int.from_bytes(head[1:5], "big") if head[0] == 0xDD else 0
 
 
 def decode_columns(columns: Columns) -> list[Op]:

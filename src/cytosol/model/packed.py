@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 from typing import Final
 
+import msgspec
+
 if sys.version_info >= (3, 14):  # pragma: no cover - each Python has one of the two
     from compression import zstd
 else:  # pragma: no cover - see above
     from backports import zstd
 
-__all__ = ["UnpackError", "pack", "unpack", "zstd"]
+__all__ = ["UnpackError", "list_length", "pack", "unpack", "zstd"]
 
 _LEVEL: Final = 3
 _WINDOW_LOG_MIN: Final = 10  # RFC 8878, 3.1.1.1.2
@@ -59,3 +61,13 @@ def unpack(data: bytes | memoryview, size_max: int) -> bytes:
     if not decompressor.eof or decompressor.unused_data or len(content) != size:
         raise UnpackError("is cut short, or is longer than it says")
     return content
+
+
+def list_length(value: msgspec.Raw) -> int:
+    """Return how many entries a list in MessagePack announces, 0 for what is no list."""
+    head = bytes(memoryview(value)[:5])
+    if 0x90 <= head[0] <= 0x9F:
+        return head[0] & 0x0F
+    if head[0] == 0xDC:
+        return int.from_bytes(head[1:3], "big")
+    return int.from_bytes(head[1:5], "big") if head[0] == 0xDD else 0

@@ -100,6 +100,15 @@ def test_names_that_no_base_can_hold_are_refused(
         load_base(base[:1] + pack(msgspec.msgpack.encode(parts)), THEM, 100)
 
 
+def test_names_without_places_are_refused_by_their_number() -> None:
+    """Before lists of millions are built, to which a few kilobytes can unpack."""
+    base = base_of(Set("$.a", 1))
+    parts: Any = msgspec.msgpack.decode(unpack(base[1:], BASE_BYTES_MAX), strict=False)
+    parts[2:5] = [[0] * 100] * 3
+    with pytest.raises(ActionError, match="names do not fit its document"):
+        load_base(base[:1] + pack(msgspec.msgpack.encode(parts)), THEM, 100)
+
+
 def failure(**ident: Any) -> dict[str, Any]:
     return {"id": {"author": "11111111-1111-4111-8111-111111111111", "index": 1, **ident}}
 
@@ -126,6 +135,11 @@ def failure(**ident: Any) -> dict[str, Any]:
         (15, [failure(author="me")], "a failure does not name its op"),
         (15, [failure(author=None)], "a failure does not name its op"),
         (15, [failure(author=[1])], "a failure does not name its op"),
+        (2, [0] * 70_000, "names do not fit"),
+        (10, [(US, 1)] * 70_000, "too many authors"),
+        (11, [(US, [])] * 70_000, "too many authors"),
+        (13, [(US, b"")] * 70_000, "too many authors"),
+        (15, [0] * 10_001, "too many failures"),
     ],
 )
 def test_what_goes_with_a_base_is_not_trusted(column: int, value: Any, complaint: str) -> None:
