@@ -37,7 +37,9 @@ def check_database(
 ) -> CheckReport:
     """Check everything that an open database has; slow. Raises DatabaseClosedError."""
     path = document.journal.path
-    sections = [] if path is None else list(file_sections(Path(path), is_open=True))
+    sections: list[CheckSection] = []
+    if path is not None and document.journal.is_one_file:
+        sections += file_sections(Path(path), is_open=True)
     sections.append(section("identity", lambda: _check_identity(identity)))
     sections.append(section("pairings", lambda: _check_pairings(identity, pairings)))
     sections += document.check_sections(progress)
@@ -116,7 +118,9 @@ def _file_sections(path: Path, is_open: bool) -> Iterator[CheckSection]:
         return
     yield _permissions(path, found)
     yield _beside(path)
-    if not is_open and (log := path.with_name(f"{path.name}-wal")).is_file():
+    if is_open:
+        yield _lock(path)
+    elif (log := path.with_name(f"{path.name}-wal")).is_file():
         yield _log(log)
 
 
@@ -162,6 +166,21 @@ def _log(log: Path) -> CheckSection:
         return CheckSection("log", CheckOutcome.NOTE, detail, "opening drops it")
     detail = f"it is damaged in the middle, and {unreadable} transactions after that are unreadable"
     return CheckSection("log", CheckOutcome.DAMAGED, detail, RESTORE)
+
+
+def _lock(path: Path) -> CheckSection:
+    """Look whether the lock that keeps others out is there, and names this process."""
+    lock = path.with_name(f"{path.name}-lock")
+    try:
+        owner = lock.read_bytes().strip()
+    except FileNotFoundError:
+        detail = f"'{lock.name}' was deleted, so that another program could open the file, too"
+        advice = "close the database, and open it again before anything else does"
+        return CheckSection("lock", CheckOutcome.NOTE, detail, advice)
+    if sys.platform != "win32" and owner != b"%d" % os.getpid():
+        detail = "the lock names another process; this one may be a fork of it"
+        return CheckSection("lock", CheckOutcome.NOTE, detail, "open the database after forking")
+    return CheckSection("lock", CheckOutcome.FINE, "this process owns the file")
 
 
 def _files_beside(path: Path, suffixes: tuple[str, ...]) -> list[Path]:

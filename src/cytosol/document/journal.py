@@ -87,6 +87,11 @@ class Journal:
         return None if path is None else str(path)
 
     @property
+    def is_one_file(self) -> bool:
+        """Whether `path` is one plain file, of which more can be said than the records tell."""
+        return self._state is not None and self._state.is_one_file
+
+    @property
     def is_text(self) -> bool:
         """Whether people can read, and change, the file."""
         return self._state is not None and self._state.text
@@ -196,7 +201,8 @@ class Journal:
     def _corrupt(self, key: str, why: str) -> DatabaseCorruptError:
         return DatabaseCorruptError(
             f"{self._name} is damaged: the record {key} cannot be read "
-            f"({why}); nothing was changed. Restore a copy, or let another device sync a new file"
+            f"({why}); nothing was changed. Restore a copy, or let another device sync a new file; "
+            "`cytosol check --salvage` writes what can still be read of it"
         )
 
     # --- small records ------------------------------------------------------------------

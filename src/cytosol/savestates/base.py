@@ -87,6 +87,9 @@ class SaveState(ABC):
 
     path: Path | None = None
 
+    is_one_file: bool = False
+    """True: `path` is one plain file, with a lock by `FileLock` beside it."""
+
     @abstractmethod
     def open(self) -> None:
         """Become the owner, repair what a crash left behind, and make the records readable.

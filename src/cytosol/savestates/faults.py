@@ -129,7 +129,8 @@ def damaged_error(path: Path, detail: str) -> DatabaseCorruptError:
     """Return the error for a file of ours that cannot be trusted any more."""
     return DatabaseCorruptError(
         f"'{path}' is damaged ({detail}); it was not repaired: copy the file to a safe place, then "
-        "restore a backup, or start with a new file and sync from another device"
+        "restore a backup, or start with a new file and sync from another device; `cytosol check "
+        "--salvage` writes what can still be read of it"
     )
 
 

@@ -42,6 +42,7 @@ class JsonFileSaveState(SaveState):
     """Keep records in the JSON file `path`, made with mode 0600 at the first commit."""
 
     text = True
+    is_one_file = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path: Path = Path(os.path.abspath(path))

@@ -119,6 +119,7 @@ class SealedRecords(SaveState):
         self._cost = cost or SealCost()
         self.path = inner.path
         self.text = inner.text
+        self.is_one_file = inner.is_one_file
         self._lock = threading.RLock()
         self._open: _Opened | None = None
         self._is_broken = False
@@ -394,7 +395,7 @@ class SealedRecords(SaveState):
         return DatabaseCorruptError(
             f"{_name(self)} is damaged, or somebody changed it ({detail}); it was not repaired: "
             "copy the file to a safe place, then restore a backup, or start with a new file and "
-            "sync from another device"
+            "sync from another device; `cytosol check --salvage` writes what can still be read"
         )
 
 

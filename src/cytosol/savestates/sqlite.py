@@ -59,6 +59,8 @@ _Row = tuple[str, bytes, int]
 class SqliteSaveState(SaveState):
     """Keep records in the SQLite file `path`, made with mode 0600 if there is none."""
 
+    is_one_file = True
+
     def __init__(
         self, path: str | os.PathLike[str], durability: Literal["full", "relaxed"] = "full"
     ) -> None:

@@ -82,7 +82,7 @@ def test_a_whole_database_is_found_whole(tmp_path: Path, kind: str) -> None:
             fill(db)
             report = db.check()
             assert report.is_whole
-            assert ["permissions", "leftovers", *SECTIONS] == list(outcomes(report))
+            assert ["permissions", "leftovers", "lock", *SECTIONS] == list(outcomes(report))
             assert {CheckOutcome.FINE} == set(outcomes(report).values())
             assert () == report.damaged == report.notes
 
@@ -343,6 +343,31 @@ def test_a_file_that_others_can_read_is_noted(tmp_path: Path) -> None:
         report = db.check()
     assert ["permissions"] == [each.name for each in report.notes]
     assert "'notes' had the mode 0644, it has 2 names (hard links)" == report.notes[0].detail
+
+
+def test_a_lock_that_is_gone_is_noted(tmp_path: Path) -> None:
+    """Another program could open the file, as one could after a fork."""
+    with open_alone(tmp_path / "notes") as db:
+        lock = tmp_path / "notes-lock"
+        lock.write_bytes(b"1\n")
+        notes = db.check().notes
+        lock.unlink()
+        notes += db.check().notes
+    assert ["lock", "lock"] == [each.name for each in notes]
+    assert "names another process" in notes[0].detail
+    assert "was deleted" in notes[1].detail
+
+
+class Elsewhere(cytosol.InMemorySaveState):
+    """A backend of somebody's own, whose path is no plain file."""
+
+    path = Path("/nowhere/at all")
+
+
+def test_the_path_of_another_backend_is_not_taken_for_a_file() -> None:
+    """Only what Cytosol's own files promise is looked at from outside."""
+    with open_alone(Elsewhere()) as db:
+        assert SECTIONS == list(outcomes(db.check()))
 
 
 def test_a_closed_database_is_not_checked() -> None:
