@@ -15,7 +15,7 @@ from cytosol.crypto.keys import KeyPair, make_key_pair, peer_id_for_key
 from cytosol.crypto.primitives import shared_key
 from cytosol.limits import CANDIDATES_MAX, VISIBLE_PEERS_MAX
 from cytosol.model.ids import PeerId
-from cytosol.net import peer_probes, probes
+from cytosol.net import background, peer_probes, probes
 from cytosol.net.evidence import Knock, NetworkSeen, PeerSeen, Reach, Reply
 from cytosol.net.interfaces import Interface
 from cytosol.net.probes import Subject, examine_network
@@ -341,3 +341,53 @@ def test_what_is_no_heartbeat_is_dropped() -> None:
         examination._received(data, "10.0.0.1", "10.0.0.2")
         examination._answered(Knock.DIRECT, data, "10.0.0.1")
     assert ({}, {}) == (examination.seen.peers, examination.seen.other_apps)
+
+
+def test_a_peer_that_hears_no_broadcast_is_knocked_at_otherwise(
+    monkeypatch: pytest.MonkeyPatch, hasty: None
+) -> None:
+    """Where it was last, which on one machine reaches one of us only, and by 255.255.255.255."""
+    monkeypatch.setattr(probes._Examination, "_broadcast", lambda *_: None)
+    with devices("phone") as (phone,):
+        examined = Examined(phone.app_id)
+        known = examined.pair_with(phone)
+        address = ("127.0.0.1", phone.service.gateway_port)
+        peer = only_peer(examined.examine(known, addresses={phone.peer_id: [address]}))
+        assert peer.noticed
+        assert peer.noticed <= {Knock.DIRECT, Knock.LIMITED}
+        assert Reach.OPEN is peer.reach
+
+
+def test_a_peer_that_starts_meanwhile_is_found() -> None:
+    """It is waited for, and then knocked at once more."""
+    device = TestDevice(os.urandom(16), "phone")
+    examined = Examined(device.app_id)
+    known = examined.pair_with(device)
+    found: list[NetworkSeen] = []
+    thread = threading.Thread(target=lambda: found.append(examined.examine(known, wait_s=60.0)))
+    thread.start()
+    try:
+        device.service.start()
+        thread.join()
+    finally:
+        device.service.stop()
+    peer = only_peer(found[0])
+    assert Knock.BROADCAST in peer.noticed
+    assert Reply.WELCOME is peer.reply
+
+
+class LoopWithoutReaders(asyncio.SelectorEventLoop):
+    """A loop such as Windows has."""
+
+    def add_reader(self, *_: Any) -> None:
+        raise NotImplementedError
+
+
+def test_a_loop_that_cannot_watch_sockets_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only to which address a datagram was sent is not known then."""
+    with devices("phone") as (phone,):
+        monkeypatch.setattr(background, "_new_loop", LoopWithoutReaders)
+        examined = Examined(phone.app_id)
+        peer = only_peer(examined.examine(examined.pair_with(phone)))
+        assert Knock.BROADCAST in peer.noticed
+        assert Reach.OPEN is peer.reach
