@@ -26,6 +26,7 @@ from cytosol.errors import (
     SealError,
 )
 from cytosol.model.ids import format_id, parse_id
+from cytosol.model.json import JsonValue
 
 __all__ = ["see_doctor"]
 
@@ -121,5 +122,12 @@ def _lines(diagnosis: Diagnosis) -> list[str]:
                 printable(text), 92, initial_indent="    ", subsequent_indent="    "
             )
     if diagnosis.peers:
-        lines += ["", "devices", *(f"  {printable(each)}" for each in diagnosis.peers)]
+        lines += ["", "devices", *map(_device_line, diagnosis.peers)]
     return lines
+
+
+def _device_line(peer: dict[str, JsonValue]) -> str:
+    state = "connected" if peer["connected"] else "heard" if peer["heard"] else "not heard"
+    where = "" if peer["address"] is None else f" at {peer['address']}"
+    relation = "paired" if peer["paired"] else "not paired"
+    return f"  {printable(repr(peer['name']))} {peer['id']}{where}: {relation}, {state}"

@@ -68,11 +68,12 @@ class Finding:
 class Diagnosis:
     """What the doctor found: nothing, if this device and its partners see each other.
 
-    `peers` has a line for each device of the app that is paired or was heard.
+    `peers` has a JSON object for each device of the app that is paired or was heard: `id`, `name`,
+    `address` (or None), `paired`, `connected` and `heard`.
     """
 
     findings: tuple[Finding, ...]
-    peers: tuple[str, ...] = ()
+    peers: tuple[dict[str, JsonValue], ...] = ()
 
     @property
     def is_healthy(self) -> bool:
@@ -90,7 +91,7 @@ class Diagnosis:
             "healthy": self.is_healthy,
             "codes": list(self.codes),
             "findings": [finding.to_json() for finding in self.findings],
-            "peers": list(self.peers),
+            "peers": [dict(peer) for peer in self.peers],
         }
 
     def __str__(self) -> str:
@@ -163,11 +164,15 @@ def diagnose(device: DeviceSeen, network: NetworkSeen | None) -> Diagnosis:
     return Diagnosis(tuple(case.findings), tuple(map(_describe, network.peers.values())))
 
 
-def _describe(peer: PeerSeen) -> str:
-    state = "connected" if peer.is_connected else "heard" if peer.is_heard else "not heard"
-    relation = "paired" if peer.is_paired else "not paired"
-    where = f" at {peer.addresses[0][0]}" if peer.addresses else ""
-    return f"{peer.name!r} {format_id(peer.peer_id)}{where}: {relation}, {state}"
+def _describe(peer: PeerSeen) -> dict[str, JsonValue]:
+    return {
+        "id": format_id(peer.peer_id),
+        "name": peer.name,
+        "address": peer.addresses[0][0] if peer.addresses else None,
+        "paired": peer.is_paired,
+        "connected": peer.is_connected,
+        "heard": peer.is_heard,
+    }
 
 
 # --- This device -------------------------------------------------------------------------

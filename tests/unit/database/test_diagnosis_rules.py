@@ -322,8 +322,15 @@ def test_each_peer_has_findings_of_its_own() -> None:
     assert [False, True] == ["'tv'" in each.cause for each in found.findings]
     assert found.findings[0].peer_id != found.findings[1].peer_id
     assert 3 == len(found.peers)
-    assert "'tablet'" in found.peers[1]
-    assert "not heard" in found.peers[1]
+    assert {
+        "id": "00000000-0000-0000-0000-000000000001",
+        "name": "tablet",
+        "address": "10.0.0.2",
+        "paired": True,
+        "connected": False,
+        "heard": False,
+    } == found.peers[1]
+    assert list(found.peers) == found.to_json()["peers"]
 
 
 def test_every_cause_has_words_and_stands_on_the_page() -> None:
