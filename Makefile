@@ -18,12 +18,13 @@ PURE_PACKAGES := model path crdt crypto wire protocol
 # These import nothing of ours, or start other programs: they would only take time.
 UNMEASURED := architecture docs end_to_end oracle
 
-.PHONY: help venv demo test quick lint format check long coverage bench clean
+.PHONY: help venv demo test quick lint format check long coverage soak bench clean
 
 help:
 	@echo "make demo      two devices on this machine, paired and syncing"
 	@echo "make test      lint, types and the quick tests (under 10 minutes)"
 	@echo "make check     the long tests and the coverage floors"
+	@echo "make soak      1,000 simulated worlds; others with SEEDS=... SEED=..."
 	@echo "make bench     the benchmarks"
 	@echo "make lint      ruff and mypy only"
 	@echo "make format    let ruff rewrite what it can"
@@ -99,6 +100,12 @@ coverage: $(STAMP)
 check: $(STAMP)
 	@$(MAKE) --no-print-directory long
 	@$(MAKE) --no-print-directory coverage
+
+SEEDS ?= 1000
+SEED ?= 1000
+
+soak: $(STAMP)
+	@$(BIN)/python -m cytosol.testing.soak --seeds $(SEEDS) --seed $(SEED)
 
 bench: $(BENCH_STAMP)
 	@$(BIN)/python -m benchmarks

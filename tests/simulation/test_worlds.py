@@ -74,3 +74,10 @@ def test_the_command_prints_seeds_and_counts(capsys: pytest.CaptureFixture[str])
     assert lines[0].startswith("seed 7 (disk): ")
     assert lines[1].startswith("seed 8 (clocks): ")
     assert lines[2].startswith("2 worlds held, 0 failed; 0.")
+
+
+def test_a_climate_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also one that seeds do not choose, because it is known to break something now and then."""
+    arguments = ["--seeds", "1", "--hours", "0.5", "--climate", "crossing copies", "--quiet"]
+    assert 0 == main(arguments)
+    assert capsys.readouterr().out.startswith("1 worlds held, 0 failed; 0.5")
