@@ -61,7 +61,7 @@ _RECORD: Final = "sealed/r/"
 _PREFIX: Final = "sealed/"
 _SUM: Final = 1 << 256
 _WHOLE_FORM: Final = struct.Struct(">QQ32s")
-_RECORD_FORM: Final = struct.Struct(">HQ")
+_RECORD_FORM: Final = struct.Struct(">IQ")
 _PAD_MIN: Final = 256
 _POWERS_TO: Final = 4_096
 

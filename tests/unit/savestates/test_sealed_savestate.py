@@ -446,6 +446,15 @@ def test_sizes_are_hidden_among_others(size: int) -> None:
         assert padded in (256, 512, 1024, 2048, 4096)
 
 
+def test_a_name_may_be_long() -> None:
+    """A graph's storage has names of 200,000 characters, and their length is padded as well."""
+    _, state = filled("node/" + "%41" * 65_536, "node/" + "%41" * 65_535)
+    state.close()
+    state.open()
+    assert [65_535, 65_536] == [key.count("%41") for key, _ in state.scan("node/")]
+    state.close()
+
+
 def test_small_values_look_alike() -> None:
     """An empty one, a password and a short note take the same space; names do not show either."""
     inner, state = filled()
