@@ -67,7 +67,7 @@ class SqliteSaveState(SaveState):
         if durability not in ("full", "relaxed"):
             raise ValueError(f"durability is 'full' or 'relaxed', not {durability!r}")
         self.path: Path = Path(os.path.abspath(path))
-        self._synchronous = "FULL" if durability == "full" else "NORMAL"
+        self._is_relaxed = durability == "relaxed"
         self._file_lock = FileLock(self.path)
         self._lock = threading.RLock()  # guards the connection, for a transaction or a page
         self._connection: sqlite3.Connection | None = None
@@ -87,7 +87,7 @@ class SqliteSaveState(SaveState):
         """Become the owner of the file, and let SQLite recover what a crash left in its log."""
         self._file_lock.acquire()
         try:
-            connection = open_file(self.path, self._synchronous)
+            connection = open_file(self.path, "NORMAL" if self._is_relaxed else "FULL")
             try:
                 file_ids = file_id(self.path), file_id(self._log_path)
             except BaseException:
@@ -190,14 +190,20 @@ class SqliteSaveState(SaveState):
             if self._is_broken:
                 raise broken_error(self.path)
             self._check_names()
+            # So that the stamp of each log, which says that it is relaxed, is on the disk first.
+            needs_flush = self._is_log_new and self._is_relaxed
             try:
+                if needs_flush:
+                    connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("BEGIN IMMEDIATE")
                 if self._is_log_new:
-                    put_stamp(connection)
+                    put_stamp(connection, is_relaxed=self._is_relaxed)
                 for batch in group:
                     self._apply(connection, batch)
                 connection.execute("COMMIT")
                 self._is_log_new = False
+                if needs_flush:
+                    connection.execute("PRAGMA synchronous = NORMAL")
             except SQLITE_ERRORS as error:
                 is_undone = roll_back(connection)
                 self._is_broken = not (is_undone and is_passing(error))

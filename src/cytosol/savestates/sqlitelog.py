@@ -4,7 +4,8 @@ SQLite reads its write-ahead log up to the first frame that does not fit and for
 rest, without a word. After a crash that is right: a transaction that was being written was
 never acknowledged. But with full durability each transaction is flushed before the next one
 begins, so at most one can be cut short; when two or more follow the first bad frame, bits
-were damaged in the middle, and acknowledged changes would vanish.
+were damaged in the middle, and acknowledged changes would vanish. A relaxed writer flushes only the
+first transaction of a log, which says so (see `sqlitestamp`): there a crash may cut several.
 
 The format is SQLite's, described in its file format document, section 4.
 """
@@ -14,7 +15,12 @@ from __future__ import annotations
 from array import array
 from typing import BinaryIO, Final
 
-__all__ = ["count_unreadable", "first_pages"]
+__all__ = ["RELAXED", "VERSION_AT", "count_unreadable", "first_pages"]
+
+VERSION_AT: Final = 63
+"""Where page 1 tells the format, in the low byte of SQLite's user version."""
+RELAXED: Final = 0x80
+"""Set beside the format by a writer that does not flush each transaction."""
 
 _HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
@@ -57,7 +63,8 @@ def first_pages(file: BinaryIO, size: int) -> list[bytes] | None:
 def count_unreadable(file: BinaryIO) -> int:
     """Return how many transactions of a log end after its first bad frame; 0 for a whole log.
 
-    A bad header makes everything unreadable, which counts as two at least.
+    A bad header makes everything unreadable, which counts as two at least. What a crash may have
+    cut from the log of a relaxed writer counts as one.
     """
     header = file.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES:
@@ -67,15 +74,18 @@ def count_unreadable(file: BinaryIO) -> int:
     page_bytes, order, sums = _number(header, 8), _order(header), _sums(header, 24)
     salts = header[16:24]
     is_whole = True
+    is_relaxed = False
     unreadable = 0
     while len(frame := file.read(_FRAME_HEADER_BYTES + page_bytes)) > _FRAME_HEADER_BYTES:
         is_ours = frame[8:16] == salts  # other salts: left over from before the log began anew
         if is_whole:
             sums = _checksum(frame[:8] + frame[_FRAME_HEADER_BYTES:], order, sums)
             is_whole = is_ours and sums == _sums(frame, 16)
+            if is_whole and _number(frame, 0) == 1:
+                is_relaxed = frame[_FRAME_HEADER_BYTES + VERSION_AT] & RELAXED != 0
         if not is_whole and is_ours and _number(frame, 4):  # the last frame of a transaction
             unreadable += 1
-    return unreadable
+    return min(unreadable, 1) if is_relaxed else unreadable
 
 
 def _is_header(header: bytes) -> bool:
