@@ -138,6 +138,9 @@ def test_a_sealed_database_shows_nothing(watch: Watch, name: str) -> None:
 
     with open_alone(make(), max_history=20) as db:
         work(db, watch)
+        shown = f"{db.query_once_meta('$')} {db!r} {db.check()}"
+        key = base64.b64encode(db._identity.key_pair.secret).decode()
+        assert [] == [secret for secret in (PASSPHRASE, key) if secret in shown]
     reopen_and_look(make, watch)
     assert set() == watch.found
     log = f"{name}-wal" if name.endswith("cytosol") else f"{name}-new"

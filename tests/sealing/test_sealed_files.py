@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -292,6 +293,29 @@ def test_who_writes_into_the_file_meanwhile_is_not_overwritten(
         cytosol.seal(file, passphrase="x", cost=CHEAP)
     assert True is facts(plain(file))[1][0]["meanwhile"]
     assert [file] == list(file.parent.iterdir())
+
+
+def test_a_crash_at_any_commit_leaves_a_sealed_file_that_opens(tmp_path: Path) -> None:
+    """The sum over all records is that of the last commit which the log holds whole."""
+    path, image = tmp_path / "notes.cytosol", tmp_path / "image" / "notes.cytosol"
+    image.parent.mkdir()
+    state = sealed(path, passphrase="x")
+    state.open()
+    for number in range(1, 30):
+        state.commit([(f"op/{number:016}", b"x" * number * 40), ("last", b"%d" % number)])
+        size = Path(f"{path}-wal").stat().st_size
+        for cut in (0, 1, 5_000):
+            for suffix in ("", "-wal"):
+                shutil.copy(f"{path}{suffix}", f"{image}{suffix}")
+            os.truncate(f"{image}-wal", max(0, size - cut))
+            copy = sealed(image, passphrase="x")
+            copy.open()
+            copy.check()
+            last = int(copy.get("last") or b"0")
+            assert last == sum(1 for _ in copy.scan("op/"))
+            assert last == number if cut == 0 else last <= number
+            copy.close()
+    state.close()
 
 
 def test_a_new_file_that_holds_something_else_is_not_taken(
