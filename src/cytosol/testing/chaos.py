@@ -316,6 +316,11 @@ class Chaos:
                 if thorough:
                     device.check()
         if self.stranger is not None:
+            stranger = self.stranger.ip_address
+            for (sender, receiver), count in self.world.network.stream_bytes.items():
+                assert stranger not in (sender, receiver), (
+                    f"{count} bytes went from {sender} to {receiver}, one of which is a stranger"
+                )
             assert self.stranger.document == {"own": "secret"}, "a stranger got data"
             for device in self.members():
                 if device.is_up:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -136,6 +136,7 @@ class Stream:
                 other.lose("the other side closed the connection")
             elif other.is_open and other.user is not None:
                 network.note(data)
+                network.stream_bytes[here, there] += len(data)
                 for piece in network.pieces(data):
                     if other.is_open:
                         other.user.stream_data(other, piece)
@@ -174,8 +175,8 @@ class VirtualNetwork:
         self.conditions = Conditions()
         self.fingerprint = 0
         """A checksum over all that was carried and when: equal worlds have the same."""
-        self.spy: Callable[[str, str, bytes], None] | None = None
-        """Called with sender, receiver and bytes of all that is carried."""
+        self.stream_bytes: Counter[tuple[str, str]] = Counter()
+        """How many bytes came out of streams, by the addresses of sender and receiver."""
         self._hosts: dict[str, Host] = {}
         self._blocked: set[tuple[str, str]] = set()
         self._ports = itertools.count(20_000)
