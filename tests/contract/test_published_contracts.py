@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cytosol import InMemorySaveState, JsonFileSaveState, SaveState, SqliteSaveState
-from cytosol.graph.transports.memory import pair
 from cytosol.testing import VirtualDisk, VirtualSaveState
 from cytosol.testing.savestate_contract import SaveStateContract
-from cytosol.testing.transport_contract import TransportContract
 from tests.contract.savestate_kinds import seal
 
 
@@ -73,13 +68,3 @@ def test_the_contract_notices_a_save_state_that_breaks_it(name: str) -> None:
     state.open()
     with pytest.raises(AssertionError):
         getattr(SaveStateContract(), name)(state)
-
-
-class TestMemoryPair(TransportContract):
-    """Two graphs in one process."""
-
-    @asynccontextmanager
-    async def pair(self) -> AsyncIterator[tuple[Any, Any]]:
-        a, b = pair()
-        yield a, b
-        await asyncio.sleep(0)
