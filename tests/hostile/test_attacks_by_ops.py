@@ -51,7 +51,7 @@ def test_places_deeper_than_the_limit(field: Field) -> None:
     first = author.set("deep", {"a": {}})
     inner = name_of(first, 1)
     ops = [first, author.set("b", deep(DEPTH_MAX - 3), inner), author.set("c", deep(126), inner)]
-    for number in range(200):
+    for number in range(5):
         ops.append(author.set(f"d{number}", deep(126), inner))
     live(wire, ops)
     assert failures(field) > before
@@ -138,12 +138,12 @@ def test_copies_of_copies_of_copies(field: Field) -> None:
 
 @case("exploding documents", "TRANSACTION_OPS_MAX")
 def test_transactions_without_end(field: Field) -> None:
-    """Exploding documents: 20,000 inner ops, of which the last one fails: nothing is left."""
+    """Exploding documents: 1,000 inner ops, of which the last one fails: nothing is left."""
     wire, author = begin(field)
-    inner = [Body(Kind.SET, None, f"t{number}", payload=number) for number in range(20_000)]
+    inner = [Body(Kind.SET, None, f"t{number}", payload=number) for number in range(1_000)]
     missing = Body(Kind.ADD, Name(author.author, 1), payload=1)
     live(wire, [author.op(Body(Kind.TRANSACTION, payload=(*inner, missing)))])
-    assert [] == field.victim.ask("query", path="$['t0','t19999']")
+    assert [] == field.victim.ask("query", path="$['t0','t999']")
     assert 1 <= failures(field)
 
 
@@ -220,7 +220,7 @@ def test_ops_that_belong_before_all_others(field: Field) -> None:
     author.clock += 1_000
     live(wire, [author.set(f"late{number}", number) for number in range(1_000)])
     for number in range(60):
-        live(through, [early.set("early", number)])
+        assert live(through, [early.set("early", number)]) is not None, through.messages[-2:]
     assert [59] == field.victim.ask("query", path="$.early")
 
 

@@ -156,7 +156,7 @@ def test_millions_of_brackets(field: Field) -> None:
 def test_millions_of_values(field: Field) -> None:
     """Huge JSON: small frames with as many values as are taken, and with more."""
     start = b'{"jsonrpc":"2.0","method":"x","id":1,"params":['
-    for value in (b"0", b"[]", b"{}", b'""', b'{"a":{}}', b"1.5", b'"\xc3\xa9"'):
+    for value in (b"0", b"[]", b'{"a":{}}', b'"\xc3\xa9"'):
         for count in (RPC_VALUES_MAX // 3, 2 * RPC_VALUES_MAX):
             wire = field.paired().connect()
             text = start + (value + b",") * count + b"0]}"
@@ -256,7 +256,7 @@ def test_a_device_that_asks_and_never_reads(field: Field) -> None:
     wire = field.paired().connect()
     method = "m" * 128
     wire.sock.settimeout(5.0)
-    for start in range(0, 60_000, 500):
+    for start in range(0, 12_000, 500):
         frames = [
             wire.sealer.seal(
                 json.dumps(

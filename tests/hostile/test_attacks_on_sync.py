@@ -52,8 +52,8 @@ def test_a_device_that_claims_to_hold_everything(field: Field) -> None:
 
 @case("forged histories", "huge JSON")
 def test_summaries_of_very_many_authors(field: Field) -> None:
-    """Forged histories: 20,000 invented authors in each part of a summary."""
-    invented = {os.urandom(16): 1 for _ in range(20_000)}
+    """Forged histories: 5,000 invented authors in each part of a summary."""
+    invented = {os.urandom(16): 1 for _ in range(5_000)}
     digests = dict.fromkeys(invented, b"\x11" * 32)
     for changes in (
         {"latest": invented},
@@ -66,9 +66,9 @@ def test_summaries_of_very_many_authors(field: Field) -> None:
 
 @case("forged histories", "call floods", "SESSION_LENGTH_MAX")
 def test_sessions_without_end(field: Field) -> None:
-    """Forged histories: 300 sessions are opened and ended, with names of all lengths."""
+    """Forged histories: 100 sessions are opened and ended, with names of all lengths."""
     wire = field.paired().connect()
-    for number in range(300):
+    for number in range(100):
         state = summary(latest={field.victim.peer_id: number + 1}, state_hash=b"\xbb" * 64)
         session = f"mallory/{number}".ljust(number % SESSION_LENGTH_MAX, "x")
         wire.send(method=SUMMARY, params=StateSummaryParams(session[:64], state).to_json())
@@ -130,7 +130,7 @@ def test_sessions_that_stop_in_the_middle(field: Field) -> None:
 def test_a_session_asks_for_the_history_again_and_again(field: Field) -> None:
     """Forged histories: who holds nothing gets everything, each time, and holds nobody else up."""
     mallory = field.paired()
-    for _ in range(8):
+    for _ in range(4):
         wire = mallory.connect()
         open_session(wire, summary())
         wire.read_all()
@@ -249,11 +249,11 @@ def test_ops_that_wait_for_others(field: Field) -> None:
 
 @case("waiting ops", "WAITING_OP_BYTES_MAX")
 def test_large_ops_that_wait(field: Field) -> None:
-    """Waiting ops: 200 of a megabyte each, so that their number alone is no bound."""
+    """Waiting ops: 80 of a megabyte each, so that their number alone is no bound."""
     mallory = field.paired()
     wire = mallory.connect()
     clock = field.victim.ask("clock") + 1_000
-    for number in range(200):
+    for number in range(80):
         author = Author(mallory.peer_id, clock + 10 * number, clock - 1)
         if live(wire, [author.set("never", f"{number}" + "x" * 2**20)]) is None:
             wire = mallory.connect()
@@ -263,9 +263,8 @@ def test_large_ops_that_wait(field: Field) -> None:
 
 
 @case("foreign ids", "forged histories")
-def test_ops_under_the_id_of_the_victim(fresh_field: Field) -> None:
+def test_ops_under_the_id_of_the_victim(field: Field) -> None:
     """Foreign ids: ops that the victim never made are kept, and it writes under a fresh id."""
-    field = fresh_field
     mallory = field.paired()
     wire = mallory.connect()
     before = author_id_of(field)
@@ -277,9 +276,8 @@ def test_ops_under_the_id_of_the_victim(fresh_field: Field) -> None:
 
 
 @case("foreign ids")
-def test_ops_under_the_id_of_the_witness(fresh_field: Field) -> None:
+def test_ops_under_the_id_of_the_witness(field: Field) -> None:
     """Foreign ids: what the victim takes for the witness's reaches the witness, which goes on."""
-    field = fresh_field
     mallory = field.paired()
     wire = mallory.connect()
     author = field.witness.peer_id
@@ -291,9 +289,8 @@ def test_ops_under_the_id_of_the_witness(fresh_field: Field) -> None:
 
 
 @case("two contents under one id")
-def test_different_ops_under_one_id_for_different_devices(fresh_field: Field) -> None:
+def test_different_ops_under_one_id_for_different_devices(field: Field) -> None:
     """Two contents under one id: both devices notice, and in the end they hold the same."""
-    field = fresh_field
     mallory = field.paired(field.victim, field.witness)
     clock = max(field.victim.ask("clock"), field.witness.ask("clock")) + 500
     field.shout(mallory.heartbeat(), mallory.ip_address)
