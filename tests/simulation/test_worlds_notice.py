@@ -56,27 +56,29 @@ def swallow_what_fails_to_merge(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plant", "seeds", "complaint"),
+    ("plant", "climate", "complaint"),
     [
-        (acknowledge_before_flushing, (1, 7), "was told that its"),
-        (forget_a_delivery, (0,), "the last callback for"),
-        (trim_what_others_lack, (6,), "additions of 1 make"),
-        (ignore_the_numbers_of_others, (0,), "knew of a greater one"),
-        (swallow_what_fails_to_merge, (0, 1, 2), "differ after"),
+        (acknowledge_before_flushing, "disk", "was told that its"),
+        (forget_a_delivery, "network", "the last callback for"),
+        (trim_what_others_lack, "network", "additions of 1 make"),
+        (ignore_the_numbers_of_others, "network", "knew of a greater one"),
+        (swallow_what_fails_to_merge, "network", "differ after"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_a_planted_mistake_is_found(
-    monkeypatch: pytest.MonkeyPatch, plant: Plant, seeds: tuple[int, ...], complaint: str
+    monkeypatch: pytest.MonkeyPatch, plant: Plant, climate: str, complaint: str
 ) -> None:
-    """And the complaint names it, with the command that replays it."""
+    """Within a few worlds; the complaint names it, with the command that replays it."""
     plant(monkeypatch)
     found = []
-    for seed in seeds:
+    for seed in range(12):
         try:
-            run_world(seed, 0.5)
+            run_world(seed, 0.5, climate)
         except AssertionError as error:
             found.append(str(error))
+            if complaint in found[-1]:
+                break
     assert any(complaint in each for each in found), found
     assert all("replay: python -m cytosol.testing.soak --seeds 1 --seed" in each for each in found)
 
