@@ -69,10 +69,10 @@ def swallow_what_fails_to_merge(patch: pytest.MonkeyPatch) -> None:
 def test_a_planted_mistake_is_found(
     monkeypatch: pytest.MonkeyPatch, plant: Plant, climate: str, complaint: str
 ) -> None:
-    """Within a few worlds; the complaint names it, with the command that replays it."""
+    """Within 30 short worlds; the complaint names it, with the command that replays it."""
     plant(monkeypatch)
     found = []
-    for seed in range(12):
+    for seed in range(30):
         try:
             run_world(seed, 0.5, climate)
         except AssertionError as error:
