@@ -35,7 +35,7 @@ from cytosol.savestates.files import (
     file_size,
     sync_folder,
 )
-from cytosol.savestates.sqlitelog import count_unreadable
+from cytosol.savestates.sqlitelog import survey
 from cytosol.savestates.sqlitestamp import is_own_log, put_first_stamp, version_of
 
 __all__ = ["check_tree", "open_file", "roll_back"]
@@ -170,24 +170,27 @@ def _check_log(path: Path, head: bytes, *, is_flushed: bool) -> None:
         if not is_own_log(head, file):
             raise foreign_log_error(path)
         file.seek(0)
-        if is_flushed and count_unreadable(file) >= 2:
+        end, unreadable = survey(file)
+        if is_flushed and unreadable >= 2:
             raise DatabaseCorruptError(
                 f"the log '{log}' is damaged in the middle, so acknowledged changes would be lost; "
                 f"it was left as it is: copy it and '{path.name}' to a safe place, then restore a "
                 "backup, or open once with durability='relaxed' to go on without those changes"
             )
-    _write_again(log)
+    _write_again(log, end)
 
 
-def _write_again(log: Path) -> None:
-    """Write what a log holds once more, and flush it.
+def _write_again(log: Path, end: int) -> None:
+    """Write what a log holds once more, cut off what a crash has torn, and flush it.
 
     After a flush that failed the system may hold in memory, as if it were saved, what the disk
     never got. SQLite would copy it into the file and only then cut the log; a power cut in between
-    would leave the newer file under the older log, and mix the two.
+    would leave the newer file under the older log, and mix the two. Torn frames that stay behind,
+    because the disk is full and the log goes on, would look like damage after the next crash.
     """
     descriptor = os.open(log, os.O_RDWR | NOFOLLOW)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        os.ftruncate(descriptor, end)
         position = 0
         while piece := file.read(_PIECE_BYTES):
             file.seek(position)

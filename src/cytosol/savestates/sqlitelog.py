@@ -15,7 +15,7 @@ from __future__ import annotations
 from array import array
 from typing import BinaryIO, Final
 
-__all__ = ["RELAXED", "VERSION_AT", "count_unreadable", "first_pages"]
+__all__ = ["RELAXED", "VERSION_AT", "count_unreadable", "first_pages", "survey"]
 
 VERSION_AT: Final = 63
 """Where page 1 tells the format, in the low byte of SQLite's user version."""
@@ -66,26 +66,36 @@ def count_unreadable(file: BinaryIO) -> int:
     A bad header makes everything unreadable, which counts as two at least. What a crash may have
     cut from the log of a relaxed writer counts as one.
     """
+    return survey(file)[1]
+
+
+def survey(file: BinaryIO) -> tuple[int, int]:
+    """Return where the last whole transaction of a log ends, and what `count_unreadable` does."""
     header = file.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES:
-        return 0
+        return 0, 0
     if not _is_header(header):
-        return 2 if file.read(1) else 0
+        return 0, 2 if file.read(1) else 0
     page_bytes, order, sums = _number(header, 8), _order(header), _sums(header, 24)
     salts = header[16:24]
     is_whole = True
     is_relaxed = False
-    unreadable = 0
+    end = unreadable = 0
+    position = _HEADER_BYTES
     while len(frame := file.read(_FRAME_HEADER_BYTES + page_bytes)) > _FRAME_HEADER_BYTES:
+        position += len(frame)
         is_ours = frame[8:16] == salts  # other salts: left over from before the log began anew
         if is_whole:
             sums = _checksum(frame[:8] + frame[_FRAME_HEADER_BYTES:], order, sums)
             is_whole = is_ours and sums == _sums(frame, 16)
             if is_whole and _number(frame, 0) == 1:
                 is_relaxed = frame[_FRAME_HEADER_BYTES + VERSION_AT] & RELAXED != 0
-        if not is_whole and is_ours and _number(frame, 4):  # the last frame of a transaction
-            unreadable += 1
-    return min(unreadable, 1) if is_relaxed else unreadable
+        if is_ours and _number(frame, 4):  # the last frame of a transaction
+            if is_whole:
+                end = position
+            else:
+                unreadable += 1
+    return end, min(unreadable, 1) if is_relaxed else unreadable
 
 
 def _is_header(header: bytes) -> bool:

@@ -103,6 +103,19 @@ def test_a_log_is_flushed_again_before_it_is_used(
     assert ["op/0", "op/1", "op/2"] == keys_at(path)
 
 
+def test_what_a_crash_has_torn_is_cut_off(path: Path) -> None:
+    """If the log goes on, because the disk is full, it would look like damage to the next one."""
+    sizes = crashed(path, 6)
+    log = Path(f"{path}-wal")
+    flip(log, sizes[4] + 500)
+    sqlitefile._check_log(path, path.read_bytes()[:100], is_flushed=True)
+    assert sizes[4] == log.stat().st_size
+    log.write_bytes(log.read_bytes() + bytes(5_000))
+    sqlitefile._check_log(path, path.read_bytes()[:100], is_flushed=True)
+    assert sizes[4] == log.stat().st_size
+    assert [f"op/{number}" for number in range(5)] == keys_at(path)
+
+
 def test_a_folder_that_cannot_be_flushed_is_not_passed_over(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
