@@ -41,7 +41,7 @@ def play(field: Field, mix: list[Callable[[Field], object]]) -> Figures:
         with suppress(AssertionError, OSError, KeyError, TypeError):
             test(field)
 
-    with field.under_attack() as figures:
+    with field.under_attack(len(mix)) as figures:
         threads = [threading.Thread(target=attack, args=(test,), daemon=True) for test in mix]
         for thread in threads:
             thread.start()
@@ -58,7 +58,7 @@ def draw(seed: int, number: int) -> list[Callable[[Field], object]]:
 @pytest.mark.long
 @pytest.mark.parametrize("number", range(CHECK_MIXES))
 def test_three_attacks_at_once(number: int) -> None:
-    """Call floods: the ceilings hold for three at once, and the witness keeps syncing."""
+    """Call floods: the ceilings hold for each of three, and the witness keeps syncing."""
     with Field() as field:
         play(field, draw(1, number))
 
