@@ -126,7 +126,7 @@ class Session:
         self._suite.lay(disk.seen())
         contents = allowed.contents
         shim.record()
-        subject.open()
+        self._open()
         found = subject.read()
         current = allowed.find(found)
         if current is None:
@@ -136,7 +136,7 @@ class Session:
         for _ in range(source.randint(2, 10)):
             if is_broken or source.random() < 0.08:
                 self._close()
-                subject.open()
+                self._open()
                 contents_now = subject.read()
                 matching = [n for n in (current, len(contents) - 1) if contents[n] == contents_now]
                 if not matching:
@@ -171,9 +171,28 @@ class Session:
         shim.note(f"done {number}")
         return number, False
 
+    def _let_fail(self, calls: int) -> None:
+        """Now and then, let one of the next calls fail."""
+        source = self._source
+        if source.random() < 0.15:
+            kinds, error, half = source.choice(_FAULTS)
+            number = source.randint(1, calls)
+            self._suite.shim.fail(number, kinds, error, for_ever=source.random() < 0.5, half=half)
+
+    def _open(self) -> None:
+        """Open; if the disk refuses, once more when it is mended."""
+        try:
+            self._subject.open()
+        except SaveError:
+            self._suite.shim.count(CHANGES)
+            self._subject.open()
+        finally:
+            self._suite.shim.count(CHANGES)
+
     def _close(self) -> None:
         with suppress(SaveError):
             self._subject.close()
+        self._suite.shim.count(CHANGES)
 
 
 class Suite:

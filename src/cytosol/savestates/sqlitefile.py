@@ -170,33 +170,36 @@ def _check_log(path: Path, head: bytes, *, is_flushed: bool) -> None:
         if not is_own_log(head, file):
             raise foreign_log_error(path)
         file.seek(0)
-        end, unreadable = survey(file)
-        if is_flushed and unreadable >= 2:
+        if is_flushed and survey(file)[1] >= 2:
             raise DatabaseCorruptError(
                 f"the log '{log}' is damaged in the middle, so acknowledged changes would be lost; "
                 f"it was left as it is: copy it and '{path.name}' to a safe place, then restore a "
                 "backup, or open once with durability='relaxed' to go on without those changes"
             )
-    _write_again(log, end)
+    _write_again(log)
 
 
-def _write_again(log: Path, end: int) -> None:
-    """Write what a log holds once more, cut off what a crash has torn, and flush it.
+def _write_again(log: Path) -> None:
+    """Write what a log holds once more, and flush it.
 
     After a flush that failed the system may hold in memory, as if it were saved, what the disk
     never got. SQLite would copy it into the file and only then cut the log; a power cut in between
-    would leave the newer file under the older log, and mix the two. Torn frames that stay behind,
-    because the disk is full and the log goes on, would look like damage after the next crash.
+    would leave the newer file under the older log, and mix the two.
     """
     descriptor = os.open(log, os.O_RDWR | NOFOLLOW)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
-        os.ftruncate(descriptor, end)
         position = 0
         while piece := file.read(_PIECE_BYTES):
             file.seek(position)
             position += file.write(piece) or 0
             file.seek(position)
         os.fsync(descriptor)
+
+
+def _cut_torn(log: Path) -> None:
+    """Cut off what a crash has torn; after the next crash it would look like damage."""
+    with os.fdopen(os.open(log, os.O_RDWR | NOFOLLOW), "r+b") as file:
+        file.truncate(survey(file)[0])
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
@@ -227,6 +230,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     except SQLITE_ERRORS as error:
         if not is_passing(error):
             raise
+        _cut_torn(beside(path, "-wal"))  # the log goes on
     # SQLite does this with the first commit, and does not mind if it fails: then a power cut
     # could take the log, name and all.
     sync_folder(path)
