@@ -35,7 +35,12 @@ _LEFT_OVER: Final = {
 def check_database(
     document: Document, identity: Identity, pairings: PairingStore, progress: Progress
 ) -> CheckReport:
-    """Check everything that an open database has; slow. Raises DatabaseClosedError."""
+    """Check everything that an open database has; slow.
+
+    Raises DatabaseClosedError, and ActionError for a `progress` that cannot be called.
+    """
+    if not callable(progress):
+        raise ActionError(f"progress is a function of (what, share), not {progress!r}")
     path = document.journal.path
     sections: list[CheckSection] = []
     if path is not None and document.journal.is_one_file:

@@ -409,7 +409,8 @@ class Database:
 
         `progress` is told what is looked at, and how much of the whole is done, from 0 to 1. Raises
         DatabaseCorruptError, with the report as `.report`, if something is damaged and `raises`
-        does not say that the report tells it; SaveError where the disk cannot be read.
+        does not say that the report tells it; SaveError where the disk cannot be read; ActionError
+        for a `progress` that cannot be called.
         """
         report = check_database(self._document, self._identity, self._pairings, progress)
         if raises and not report.is_whole:

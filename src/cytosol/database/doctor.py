@@ -134,10 +134,12 @@ def file_faults(path: str | os.PathLike[str] | None) -> list[FileFault]:
 def _checked(wait_s: float, addresses: Sequence[str]) -> tuple[str, ...]:
     if isinstance(wait_s, bool) or not isinstance(wait_s, (int, float)) or not 0 <= wait_s <= 3600:
         raise ActionError(f"wait_s is a number of seconds, 0 to 3600, not {wait_s!r}")
-    if isinstance(addresses, str):
+    if isinstance(addresses, (str, bytes)) or not isinstance(addresses, Sequence):
         raise ActionError(f"addresses is a list of IPv4 addresses, not {addresses!r}")
     for address in addresses:
         try:
+            if not isinstance(address, str):  # else 5 would be 0.0.0.5
+                raise ValueError
             ipaddress.IPv4Address(address)
         except ValueError:
             raise ActionError(f"{address!r} is no IPv4 address such as 192.168.1.20") from None

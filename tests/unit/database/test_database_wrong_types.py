@@ -46,6 +46,8 @@ NO_IDS = (5, None, True, 1.5, "x", b"x", {}, {"index": 1}, [5], [None], ["x"], [
 NO_PEER = (5, None, True, "x", b"x", [], {}, [[]], set(), object())
 NO_CONFIG = (5, None, True, "x", b"x", [], {1: 2}, {"hooks": 5}, {"storage": 5}, object())
 NO_TIMEOUT = ("x", True, [], {}, b"x", float("nan"), object())
+NO_WAIT = ("x", None, True, [], -1, 10**400, float("nan"), object())
+NO_ADDRESSES = (5, None, True, "10.0.0.1", b"x", {"10.0.0.1"}, [5], [None], ["x"], [[]], object())
 
 CALLS: dict[str, tuple[tuple[Any, ...], Callable[[cytosol.Database, Any], Any]]] = {
     "dispatch action": (NO_ACTION, lambda db, x: db.dispatch(x)),
@@ -76,6 +78,9 @@ CALLS: dict[str, tuple[tuple[Any, ...], Callable[[cytosol.Database, Any], Any]]]
     "on event": (NO_TEXT, lambda db, x: db.on(x, ignore)),
     "on callback": (NO_CALLBACK, lambda db, x: db.on("pair_request", x)),
     "dismiss_failures ids": (NO_IDS, lambda db, x: db.dismiss_failures(x)),
+    "check progress": (NO_CALLBACK, lambda db, x: db.check(x)),
+    "doctor wait_s": (NO_WAIT, lambda db, x: db.doctor(wait_s=x)),
+    "doctor addresses": (NO_ADDRESSES, lambda db, x: db.doctor(addresses=x)),
     "transaction dispatch": (
         NO_ACTION,
         lambda db, x: in_transaction(db, lambda transaction: transaction.dispatch(x)),
@@ -93,7 +98,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], Callable[[cytosol.Database, Any], Any]]]
         lambda db, x: in_transaction(db, lambda transaction: transaction.get(x)),
     ),
 }
-FREE = {"default", "return_failures", "deltas"}  # any value, or whatever is true or false
+FREE = {"default", "return_failures", "deltas", "raises"}  # any value, or whatever is true or false
 
 
 @pytest.mark.parametrize(
