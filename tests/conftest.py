@@ -22,9 +22,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Tell what attacks on a real process have cost it at most (tests/hostile)."""
     costs = [
         cost
-        for report in terminalreporter.stats.get("passed", [])
+        for report in terminalreporter.stats.get("", [])  # setups and teardowns
         for name, cost in report.user_properties
-        if name == "attack" and report.when == "teardown"
+        if name == "attack"
     ]
     if costs:
         memory, p99_s = max(cost[0] for cost in costs), max(cost[1] / cost[2] for cost in costs)
