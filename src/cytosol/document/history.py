@@ -74,7 +74,12 @@ class History:
                     f"{journal.path} is damaged: {error}; nothing was changed"
                 ) from None
         own = journal.get_meta("failures") or []
-        self._set_kept([*self._notes.failures, *(own if type(own) is list else [])])
+        if type(own) is not list or len(own) > FAILURES_KEPT_MAX:
+            raise DatabaseCorruptError(
+                f"{journal.path} is damaged: the list of kept failures cannot be read; "
+                "nothing was changed"
+            )
+        self._set_kept([*self._notes.failures, *own])
         try:
             self._merge_all(replica)
         except (ActionError, RemoteProtocolError) as error:
