@@ -146,6 +146,7 @@ class Oracle(Tree):
         self._known = {(op["id"]["author"], op["id"]["index"]) for op in self.ops}
         assert len(self._known) == len(self.ops), "all ids must be distinct"
         self._origins: dict[Name, Op] = {}  # the first op of each origin
+        self._counted: set[Name] = set()  # those of them whose op had its turn
         for op in self.ops:
             self._apply(op)
 
@@ -171,6 +172,7 @@ class Oracle(Tree):
             self.failures.append({"path": failure.path, "message": failure.message, "id": identity})
             if "origin" in op and self._origins[read_name(op["origin"])] == own:
                 del self._origins[read_name(op["origin"])]
+                self._counted.discard(read_name(op["origin"]))
             self._op = {key: part for key, part in op.items() if key != "origin"}
             self._name_only(op)
         self._journal.clear()
@@ -191,11 +193,19 @@ class Oracle(Tree):
         if origin in self._origins:
             return ((*self._origins[origin], 0),)
         self._origins[origin] = self._own
-        author, index, _ = origin[0]
-        whole = ((author, index, 0),)
-        is_part = origin != whole and whole in self._origins
-        is_known = len(origin) == 1 and ((author, index) in self._known or is_part)
-        return origin if is_known or self._find(origin) is not None else None
+        is_known = len(origin) == 1 and (
+            origin[0][:2] in self._known or self._is_part_of_known(*origin[0])
+        )
+        if is_known or self._find(origin) is not None:
+            return origin
+        self._counted.add(origin)
+        return None
+
+    def _is_part_of_known(self, author: str, index: int, offset: int) -> bool:
+        """Tell whether an op was re-issued whole before, and no part of it."""
+        counted = {name[0] for name in self._counted if len(name) == 1}
+        parts = {link for link in counted if link[:2] == (author, index) and link[2] > 0}
+        return offset > 0 and (author, index, 0) in counted and not parts
 
     def _transact(self, actions: list[Action]) -> None:
         numbers = sum(map(numbers_taken, actions))

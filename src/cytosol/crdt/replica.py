@@ -16,7 +16,7 @@ from cytosol.crdt.dates import Dates
 from cytosol.crdt.find import Finder
 from cytosol.crdt.log import NO_INDEX, Act, Coded, Log, Row
 from cytosol.crdt.mutate import Failed
-from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, OFFSET_MASK, Names
+from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, Names
 from cytosol.crdt.quick import CREATED
 from cytosol.crdt.savepoints import SavePoints
 from cytosol.crdt.tree import MISSING, Place, Step, Tree
@@ -291,7 +291,7 @@ class Replica:
             self.failures[op_code] = failed.path, failed.message
             self.applier.skip(body, op_code, trail, acts)
             if origin is not None:
-                self.tree.origins.pop(origin, None)  # a later one has its turn
+                self.tree.drop_origin(origin)  # a later one has its turn
         self.applier.date = None
         if key is not None:
             log.acts[row] = acts[0].up if acts else None
@@ -332,12 +332,11 @@ class Replica:
 
     def _apply_origin(self, row: int, op_code: int, origin: int, trail: Trail) -> bool:
         """Note a re-issued op; return True if it has no effect because it was there before."""
-        origins = self.tree.origins
-        first = origins.get(origin)
+        first = self.tree.origins.get(origin)
         if first is None and (
             (
                 origin >= 0
-                and (origin & ~OFFSET_MASK in origins or self._knows(self.names.name(origin)))
+                and (self.tree.is_part_of_known(origin) or self._knows(self.names.name(origin)))
             )
             or self.finder.find(origin) is not None
         ):
@@ -345,8 +344,8 @@ class Replica:
         if first is not None:
             self.log.acts[row] = first
             return True
-        origins[origin] = op_code << OFFSET_BITS
-        trail.append((origins.pop, origin, None))
+        self.tree.add_origin(origin, op_code << OFFSET_BITS)
+        trail.append((self.tree.drop_origin, origin))
         if origin >= 0:
             repeated = self._repeated.setdefault(origin >> OFFSET_BITS, [])
             repeated.append(op_code)

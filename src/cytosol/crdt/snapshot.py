@@ -181,7 +181,7 @@ def load_base(data: bytes, author: PeerId, places_max: int) -> tuple[Replica, No
     try:
         reader.walk(replica.tree.root, copy_json(base.document))
         for origin, first in base.origins:
-            replica.tree.origins[reader.code(origin)] = reader.code(first)
+            replica.tree.add_origin(reader.code(origin), reader.code(first))
     except (IndexError, TypeError, ValueError) as error:
         raise _damaged(f"its names do not fit its document ({error})") from None
     if reader.at != len(base.author):

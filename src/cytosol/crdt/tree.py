@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cytosol.crdt.names import Names
+from cytosol.crdt.names import OFFSET_MASK, Names
 from cytosol.crdt.sequence import Sequence
 from cytosol.model.ids import PeerId
 
@@ -78,6 +78,7 @@ class Tree:
         "made",
         "names",
         "origins",
+        "part_counts",
         "recounted",
         "root",
         "shape",
@@ -95,12 +96,33 @@ class Tree:
         """What a copy made: (its name, the name its source was made with) -> name."""
         self.origins: dict[int, int] = {}
         """What was re-issued: origin -> first name of the op that did it."""
+        self.part_counts: dict[int, int] = {}
+        """How many of `origins` are parts of an op, by the origin that the whole op has."""
         self.made = 0
         """An upper bound for the number of shown places."""
         self.recounted = False
         """Whether `made` was ever lowered to the exact count, so that undoing may exceed it."""
         self.shape = 0
         """Grows whenever a container may have come, gone or moved: caches look at it."""
+
+    # --- origins ------------------------------------------------------------------------
+
+    def add_origin(self, origin: int, first: int) -> None:
+        """Note what was re-issued."""
+        self.origins[origin] = first
+        if origin >= 0 and origin & OFFSET_MASK:
+            whole = origin & ~OFFSET_MASK
+            self.part_counts[whole] = self.part_counts.get(whole, 0) + 1
+
+    def drop_origin(self, origin: int) -> None:
+        """Forget what was re-issued, if it was noted."""
+        if self.origins.pop(origin, None) is not None and origin >= 0 and origin & OFFSET_MASK:
+            self.part_counts[origin & ~OFFSET_MASK] -= 1
+
+    def is_part_of_known(self, origin: int) -> bool:
+        """Tell whether this is a part of an op that was re-issued whole, before any part of it."""
+        whole = origin & ~OFFSET_MASK
+        return whole in self.origins and not self.part_counts.get(whole)
 
     # --- contents -----------------------------------------------------------------------
 
