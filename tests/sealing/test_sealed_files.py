@@ -174,6 +174,10 @@ def test_a_copy_that_is_sealed_stays_a_copy(tmp_path: Path) -> None:
         cytosol.seal(each, passphrase="x", cost=CHEAP)
     with open_alone(sealed(path, passphrase="x")) as db:
         assert author == db.query_once_meta("$.config.author")
+    state = sealed(copy, passphrase="x")
+    state.open()
+    assert b"0" == state.get("meta/home"), "no inode that another file may get"
+    state.close()
     with open_alone(sealed(copy, passphrase="x")) as db:
         assert author != db.query_once_meta("$.config.author")
 

@@ -151,6 +151,8 @@ def _moved_home(source: SaveState, fresh: Path) -> list[tuple[str, Any]]:
     """Let the new file be at home where the old one was; a copy stays one (see `identity`)."""
     home = source.get("meta/home")
     assert source.path is not None
-    if source.text or home is None or msgspec.json.decode(home) != os.lstat(source.path).st_ino:
+    if source.text or home is None:
         return []
-    return [("meta/home", msgspec.json.encode(os.lstat(fresh).st_ino))]
+    is_home = msgspec.json.decode(home) == os.lstat(source.path).st_ino
+    # The inode of the original may be free by now, and the new file get it: 0 is nobody's.
+    return [("meta/home", msgspec.json.encode(os.lstat(fresh).st_ino if is_home else 0))]
