@@ -179,7 +179,7 @@ def load_base(data: bytes, author: PeerId, places_max: int) -> tuple[Replica, No
     replica = Replica(author, places_max)
     reader = _Reader(base, replica)
     try:
-        reader.walk(replica.tree.root, copy_json(base.document))
+        reader.walk(replica.tree.root, copy_json(base.document, 0))
         for origin, first in base.origins:
             replica.tree.add_origin(reader.code(origin), reader.code(first))
     except (IndexError, TypeError, ValueError) as error:

@@ -13,6 +13,7 @@ from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import BASE_BYTES_MAX, Notes, export_base, load_base
 from cytosol.errors import ActionError
+from cytosol.limits import DEPTH_MAX
 from cytosol.model.op import Body, Kind, Name, Op
 from cytosol.model.packed import pack, unpack
 
@@ -46,6 +47,15 @@ def test_elements_that_were_moved_into_an_array_keep_their_names() -> None:
         ]
     )
     assert ({"l": [0, {"x": 5}]}, {}) == (replica.document, replica.failures)
+
+
+def test_a_document_as_deep_as_documents_may_be_comes_back() -> None:
+    """The root counts as one level, in a base as in the fold."""
+    deep: Any = 0
+    for _ in range(DEPTH_MAX - 1):
+        deep = [deep]
+    replica, _ = load_base(base_of(Set("$.deep", deep)), THEM, 1_000)
+    assert {"deep": deep} == replica.document
 
 
 def test_a_base_knows_what_it_holds_again() -> None:
