@@ -9,7 +9,7 @@ from tests.durability.running import needs_compiler, run_suite
 pytestmark = needs_compiler
 
 
-@pytest.mark.parametrize("seed", ["q1", "q2"])
+@pytest.mark.parametrize("seed", ["q1", pytest.param("q2", marks=pytest.mark.long)])
 def test_every_image_of_a_crash_holds_what_was_acknowledged(seed: str) -> None:
     """5,000 different disks, and 500 of crashes while one of them was being opened."""
     run_suite("crash_images", "--seed", seed, "--count", 5_000, "--recovery", 500)

@@ -101,6 +101,7 @@ def test_common_faults_are_named(lab: Lab, tmp_path: Path) -> None:
     assert_named(tmp_path, QUICK)
 
 
+@pytest.mark.long
 def test_a_running_app_asks_its_own_doctor(network: Network) -> None:
     """Connected all is well, and stays so; what the app switches off itself is named."""
     laptop, phone = network.device("laptop"), network.device("phone")

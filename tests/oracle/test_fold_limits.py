@@ -64,6 +64,7 @@ def test_any_inner_payload_that_is_too_large_fails_the_transaction():
     assert failures == [([], "payload is too large")]
 
 
+@pytest.mark.long
 def test_65_536_elements_can_be_filled():
     """One op may put so many nulls before its element."""
     history = History()
