@@ -60,7 +60,9 @@ def swallow_what_fails_to_merge(patch: pytest.MonkeyPatch) -> None:
     [
         (acknowledge_before_flushing, "disk", "was told that its"),
         (forget_a_delivery, "network", "the last callback for"),
-        (trim_what_others_lack, "network", "additions of 1 make"),
+        pytest.param(
+            trim_what_others_lack, "network", "additions of 1 make", marks=pytest.mark.long
+        ),
         (ignore_the_numbers_of_others, "network", "knew of a greater one"),
         (swallow_what_fails_to_merge, "network", "differ after"),
     ],
