@@ -156,7 +156,7 @@ def test_nothing_is_lost_or_doubled_over_reconnects(two: tuple[Device, Device]) 
 
 
 def test_the_document_syncs_past_programs_that_are_busy(two: tuple[Device, Device]) -> None:
-    """Twenty megabytes wait, nobody takes them, and a write in the document arrives all the same."""
+    """Twenty megabytes wait, nobody takes them, and a write in the document arrives."""
     a, b = two
 
     async def main() -> None:
