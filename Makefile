@@ -18,7 +18,7 @@ PURE_PACKAGES := model path crdt crypto wire protocol
 # These import nothing of ours, start other programs, or repeat what smaller tests cover: they
 # would only take time.
 UNMEASURED := architecture docs durability end_to_end fuzz oracle planted
-UNMEASURED_FILES := hostile/test_attacks_* simulation/test_worlds.py \
+UNMEASURED_FILES := hostile/test_attacks_* hostile/test_mixes_* simulation/test_worlds.py \
   graph/test_histories_over_transports.py graph/test_two_processes_*
 
 .PHONY: help venv demo test quick lint format check long coverage soak bench clean
