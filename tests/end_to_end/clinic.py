@@ -177,6 +177,8 @@ class Clinic:
         for program in self._programs:
             program.kill()
             program.wait()
+            assert program.stdout is not None
+            program.stdout.close()
 
 
 def offline(file: Path) -> Database:

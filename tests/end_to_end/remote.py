@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class Remote:
         """Wait until the process was killed by somebody."""
         assert self._process is not None
         assert self._process.wait(DEADLINE_S) == -signal.SIGKILL, self.tell("did not die")
-        self._process = None
+        self._forget()
 
     def close(self) -> None:
         """Have the database closed and the process end well; harmless when it does not run."""
@@ -108,18 +109,26 @@ class Remote:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._process = None
+            self._forget()
+
+    def _forget(self) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with suppress(OSError):  # what it was sent and did not read
+            self._process.stdin.close()
+        self._process = None
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            message = json.loads(line)
-            with self._changed:
-                if "event" in message:
-                    self.events.append(message)
-                else:
-                    self._answers[message["id"]] = message
-                self._changed.notify_all()
+        with process.stdout as lines:
+            for line in lines:
+                message = json.loads(line)
+                with self._changed:
+                    if "event" in message:
+                        self.events.append(message)
+                    else:
+                        self._answers[message["id"]] = message
+                    self._changed.notify_all()
         with self._changed:
             self._has_ended = self._has_ended or process is self._process
             self._changed.notify_all()

@@ -10,6 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -38,8 +39,9 @@ class Terminal:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line.rstrip("\n"))
+        with self.process.stdout as lines:
+            for line in lines:
+                self._lines.put(line.rstrip("\n"))
 
     def type(self, *lines: str) -> None:
         assert self.process.stdin is not None
@@ -63,6 +65,13 @@ class Terminal:
         self.process.stdin.close()
         return self.process.wait(timeout=LINE_S)
 
+    def stop_anyway(self) -> None:
+        assert self.process.stdin is not None
+        self.process.kill()
+        self.process.wait()
+        with suppress(OSError):  # what it was sent and did not read
+            self.process.stdin.close()
+
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Terminal, Terminal]]:
@@ -77,8 +86,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[Terminal, Terminal]]:
     ]
     yield devices[0], devices[1]
     for device in devices:
-        device.process.kill()
-        device.process.wait()
+        device.stop_anyway()
 
 
 def test_two_terminals_pair_sync_and_unpair(pair: tuple[Terminal, Terminal]) -> None:

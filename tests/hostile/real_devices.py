@@ -92,6 +92,7 @@ class Program:
     def stop(self) -> None:
         """End the device."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         with suppress(OSError):
             self._process.stdin.close()
         try:
@@ -100,6 +101,8 @@ class Program:
             self._process.kill()
             self._process.wait()
             raise AssertionError(f"{self.name} does not end") from None
+        finally:
+            self._process.stdout.close()
 
 
 class Wire:

@@ -53,10 +53,10 @@ def test_a_killed_writer_loses_nothing_and_leaves_nothing_half(tmp_path: Path, k
             who, number = map(int, line.split())
             acknowledged[who] = number
         process.send_signal(signal.SIGKILL)
-        for line in process.stdout.read().splitlines():  # what it had said before
+        said_before, _ = process.communicate()
+        for line in said_before.splitlines():
             if len(words := line.split()) == 2:
                 acknowledged[int(words[0])] = int(words[1])
-        process.wait()
         with open_database(kind, path) as db:
             db.check()
             for who in range(WRITERS):
