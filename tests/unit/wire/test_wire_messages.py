@@ -59,17 +59,19 @@ def result_json(method: str) -> Any:
     return next(text for name, _, text in RESULTS if method == name)
 
 
-def refused_params(method: str, params: Any, reason: str) -> None:
-    """Expect params to be refused with -32602 and a sentence."""
-    with pytest.raises(RemoteProtocolError, match=reason) as caught:
+def refusal_of_params(method: str, params: Any) -> str:
+    """Return the sentence with which params are refused, always with -32602."""
+    with pytest.raises(RemoteProtocolError) as caught:
         parse_params(method, params, METHODS[method].place)
     assert ErrorCode.INVALID_PARAMS == caught.value.code
+    return str(caught.value)
 
 
-def refused_result(method: str, result: Any, reason: str) -> None:
-    """Expect a result to be refused with a sentence."""
-    with pytest.raises(RemoteProtocolError, match=reason):
+def refusal_of_result(method: str, result: Any) -> str:
+    """Return the sentence with which a result is refused."""
+    with pytest.raises(RemoteProtocolError) as caught:
         parse_result(method, result)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(("params", "text"), PARAMS, ids=lambda value: getattr(value, "METHOD", ""))
@@ -122,7 +124,8 @@ def test_a_notification_has_no_result() -> None:
 def test_params_of_another_shape_are_refused(params: Any, text: Any) -> None:
     """Neither an object nor an array where the other is due."""
     for wrong in (None, True, 1, "x", [1], {"x": 1} if isinstance(text, list) else []):
-        refused_params(params.METHOD, wrong, "not an object|not an array")
+        sentence = refusal_of_params(params.METHOD, wrong)
+        assert "not an object" in sentence or "not an array" in sentence
 
 
 @pytest.mark.parametrize(("params", "text"), PARAMS, ids=lambda value: getattr(value, "METHOD", ""))
@@ -163,14 +166,16 @@ def test_a_field_that_is_missing_or_of_another_type_is_named(
     method: str, path: tuple[Any, ...], wrong: Any
 ) -> None:
     """The sentence says which field of which RPC."""
-    refused_params(method, changed(params_json(method), path, wrong), "the field '")
+    assert "the field '" in refusal_of_params(method, changed(params_json(method), path, wrong))
 
 
 def test_an_entry_that_is_no_object_is_refused() -> None:
     """Inside lists too."""
-    refused_params("osmosis.net.sharePeers", [1], "a peer in osmosis.net.sharePeers is not")
+    assert "a peer in osmosis.net.sharePeers is not" in refusal_of_params(
+        "osmosis.net.sharePeers", [1]
+    )
     method = "osmosis.sync.findLastSharedHistory"
-    refused_params(method, {"session": "s", "savePoints": [1]}, "a save point in")
+    assert "a save point in" in refusal_of_params(method, {"session": "s", "savePoints": [1]})
 
 
 @pytest.mark.parametrize(
@@ -196,14 +201,16 @@ def test_an_entry_that_is_no_object_is_refused() -> None:
 def test_a_key_has_exactly_one_text(text: str) -> None:
     """Base64 with padding, without stray characters or bits, of a key that is safe."""
     method = "osmosis.net.connect"
-    refused_params(method, changed(params_json(method), ("publicKey",), text), "'publicKey'")
+    assert "'publicKey'" in refusal_of_params(
+        method, changed(params_json(method), ("publicKey",), text)
+    )
 
 
 @pytest.mark.parametrize("port", [GATEWAY_PORT_MIN - 1, 65536, 0, -1, True, 50000.0, "50000"])
 def test_a_port_is_not_privileged(port: Any) -> None:
     """GATEWAY_PORT_MIN, here for connections."""
-    refused_result(
-        "osmosis.net.connect", {"port": port, "publicKey": KEY_TEXT}, "an integer in 1025"
+    assert "an integer in 1025" in refusal_of_result(
+        "osmosis.net.connect", {"port": port, "publicKey": KEY_TEXT}
     )
 
 
@@ -226,14 +233,14 @@ def test_pairings_max_bounds_what_share_peers_brings() -> None:
     params = parse_params(method, entries[:-1], Place.CONNECTION)
     assert isinstance(params, net.SharePeersParams)
     assert PAIRINGS_MAX == len(params.paired)
-    refused_params(method, entries, f"at most {PAIRINGS_MAX} peers")
+    assert f"at most {PAIRINGS_MAX} peers" in refusal_of_params(method, entries)
 
 
 def test_share_peers_names_nobody_twice() -> None:
     """Else a device could be paired and refused at once."""
     entry = {"peerId": ONE_UUID, "peerName": "", "publicKey": KEY_TEXT}
     method = "osmosis.net.sharePeers"
-    refused_params(method, [entry, {**entry, "refused": True}], "named once")
+    assert "named once" in refusal_of_params(method, [entry, {**entry, "refused": True}])
     with pytest.raises(RemoteProtocolError, match="a boolean"):
         parse_params(method, [{**entry, "refused": 1}], Place.CONNECTION)
 
@@ -246,7 +253,7 @@ def test_when_a_peer_was_paired_or_refused_may_be_unknown() -> None:
     assert net.SharePeersParams((net.SharedPeer(ONE, "P", KEY, 0),)) == paired
     refused = parse_params(method, [{**entry, "refused": True, "sinceMs": 9}], Place.CONNECTION)
     assert net.SharePeersParams((), (net.RefusedPeer(ONE, KEY, 9),)) == refused
-    refused_params(method, [{**entry, "sinceMs": -1}], "'sinceMs'")
+    assert "'sinceMs'" in refusal_of_params(method, [{**entry, "sinceMs": -1}])
 
 
 def test_a_peer_that_is_not_refused_is_paired() -> None:
@@ -261,10 +268,8 @@ def test_a_peer_that_is_not_refused_is_paired() -> None:
 )
 def test_a_peer_id_is_a_uuid(text: Any) -> None:
     """In its form of 36 characters only."""
-    refused_params(
-        "osmosis.net.sharePeers",
-        [{"peerId": text, "peerName": "", "publicKey": KEY_TEXT}],
-        "'peerId' of a peer in osmosis.net.sharePeers is not a UUID",
+    assert "'peerId' of a peer in osmosis.net.sharePeers is not a UUID" in refusal_of_params(
+        "osmosis.net.sharePeers", [{"peerId": text, "peerName": "", "publicKey": KEY_TEXT}]
     )
 
 
@@ -273,7 +278,9 @@ def test_a_peer_id_is_a_uuid(text: Any) -> None:
 )
 def test_a_state_hash_is_64_bytes_in_hex(text: Any) -> None:
     """Lower-case, so that each has one text."""
-    refused_result("osmosis.sync.liveUpdate", {"hash": text, "latest": {}}, "lower-case hex of 64")
+    assert "lower-case hex of 64" in refusal_of_result(
+        "osmosis.sync.liveUpdate", {"hash": text, "latest": {}}
+    )
 
 
 def test_session_length_max() -> None:
@@ -282,17 +289,19 @@ def test_session_length_max() -> None:
     params = parse_params("osmosis.sync.endSession", {"session": longest}, Place.CONNECTION)
     assert sync.EndSessionParams(longest) == params
     for wrong in ("", longest + "s", 1):
-        refused_params("osmosis.sync.endSession", {"session": wrong}, "1 to 64 characters")
+        assert "1 to 64 characters" in refusal_of_params(
+            "osmosis.sync.endSession", {"session": wrong}
+        )
 
 
 @pytest.mark.parametrize("index", [0, -1, LAMPORT_MAX + 1, True, 1.0, "1", None])
 def test_lamport_numbers_lie_in_their_range(index: Any) -> None:
     """LAMPORT_MAX: 1 .. 2^53-1, in op ids and in maps."""
-    refused_result(
-        "osmosis.sync.findLastSharedHistory", {"id": {"author": ONE_UUID, "index": index}}, "index"
+    assert "index" in refusal_of_result(
+        "osmosis.sync.findLastSharedHistory", {"id": {"author": ONE_UUID, "index": index}}
     )
-    refused_result(
-        "osmosis.sync.liveUpdate", {"hash": HASH_TEXT, "latest": {ONE_UUID: index}}, "latest"
+    assert "latest" in refusal_of_result(
+        "osmosis.sync.liveUpdate", {"hash": HASH_TEXT, "latest": {ONE_UUID: index}}
     )
 
 
@@ -308,16 +317,16 @@ def test_an_author_has_one_spelling_in_a_map() -> None:
     """Upper and lower case would be two keys for one author."""
     author = "aaaaaaaa-1111-1111-1111-111111111111"
     latest = {author: 1, author.upper(): 2}
-    refused_result("osmosis.sync.liveUpdate", {"hash": HASH_TEXT, "latest": latest}, "each author")
+    assert "each author" in refusal_of_result(
+        "osmosis.sync.liveUpdate", {"hash": HASH_TEXT, "latest": latest}
+    )
 
 
 def test_authors_max_bounds_the_maps() -> None:
     """AUTHORS_MAX; the size is looked at before the keys are."""
     latest = {str(number): 1 for number in range(AUTHORS_MAX + 1)}
-    refused_result(
-        "osmosis.sync.liveUpdate",
-        {"hash": HASH_TEXT, "latest": latest},
-        f"at most {AUTHORS_MAX} authors",
+    assert f"at most {AUTHORS_MAX} authors" in refusal_of_result(
+        "osmosis.sync.liveUpdate", {"hash": HASH_TEXT, "latest": latest}
     )
 
 
@@ -328,10 +337,8 @@ def test_save_points_max() -> None:
     parse_params(
         method, {"session": "s", "savePoints": [point] * SAVE_POINTS_MAX}, Place.CONNECTION
     )
-    refused_params(
-        method,
-        {"session": "s", "savePoints": [point] * (SAVE_POINTS_MAX + 1)},
-        f"at most {SAVE_POINTS_MAX}",
+    assert f"at most {SAVE_POINTS_MAX}" in refusal_of_params(
+        method, {"session": "s", "savePoints": [point] * (SAVE_POINTS_MAX + 1)}
     )
 
 
@@ -344,7 +351,7 @@ def test_a_history_never_trimmed_has_no_trim_point() -> None:
     assert params == parse_params(method, text, Place.CONNECTION)
     absent = changed(text, ("state", "trim"), ABSENT)
     assert params == parse_params(method, absent, Place.CONNECTION)
-    refused_params(method, changed(text, ("state", "trim"), 0), "'trim' of state in")
+    assert "'trim' of state in" in refusal_of_params(method, changed(text, ("state", "trim"), 0))
 
 
 def test_nothing_shared_is_null() -> None:
@@ -382,15 +389,13 @@ def test_ops_travel_in_either_form(params: Any) -> None:
 )
 def test_a_live_update_brings_ops_in_one_form(more: Any, reason: str) -> None:
     """Exactly one."""
-    refused_params("osmosis.sync.liveUpdate", more, reason)
+    assert reason in refusal_of_params("osmosis.sync.liveUpdate", more)
 
 
 def test_a_session_update_does_not_bring_two_forms() -> None:
     """Which one would count?"""
-    refused_params(
-        "osmosis.sync.sessionUpdate",
-        {"session": "s", "last": True, "ops": [], "batch": ""},
-        "although there is a batch",
+    assert "although there is a batch" in refusal_of_params(
+        "osmosis.sync.sessionUpdate", {"session": "s", "last": True, "ops": [], "batch": ""}
     )
 
 
@@ -410,7 +415,7 @@ def test_a_session_update_does_not_bring_two_forms() -> None:
 def test_a_snapshot_chunk_fits_its_whole(path: tuple[Any, ...], wrong: Any, reason: str) -> None:
     """No chunk reaches beyond the end, and none is empty before it."""
     method = "cytosol.sync.snapshot"
-    refused_result(method, changed(result_json(method), path, wrong), reason)
+    assert reason in refusal_of_result(method, changed(result_json(method), path, wrong))
 
 
 def test_the_end_of_a_snapshot_may_be_empty() -> None:
@@ -427,7 +432,9 @@ def test_frame_bytes_max_bounds_a_chunk() -> None:
         "hash": HASH_TEXT,
         "data": "A" * ((FRAME_BYTES_MAX + 2) // 3 * 4 + 4),
     }
-    refused_result("cytosol.sync.snapshot", text, f"base64 of at most {FRAME_BYTES_MAX} bytes")
+    assert f"base64 of at most {FRAME_BYTES_MAX} bytes" in refusal_of_result(
+        "cytosol.sync.snapshot", text
+    )
 
 
 def test_content_digests_may_be_shorter_than_state_hashes() -> None:
@@ -437,7 +444,9 @@ def test_content_digests_may_be_shorter_than_state_hashes() -> None:
     for digest in ("ab" * 16, "ab" * 64):
         parse_params("osmosis.sync.stateSummary", changed(text, path, digest), Place.CONNECTION)
     for digest in ("ab" * 15, "ab" * 65, "a" * 33, 5):
-        refused_params("osmosis.sync.stateSummary", changed(text, path, digest), "contentHashes")
+        assert "contentHashes" in refusal_of_params(
+            "osmosis.sync.stateSummary", changed(text, path, digest)
+        )
 
 
 def test_bytes_travel_as_padded_base64() -> None:
