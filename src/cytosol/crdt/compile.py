@@ -152,9 +152,11 @@ class Compiler:
             place = self._walk(steps)
             if place is None:
                 return False
-            if len(self._parents) > 1024:
-                self._parents.clear()
-            self._parents[beginning] = known = (tree.shape, place)
+            known = tree.shape, place
+            if all(type(step) is str for step in steps):  # indexes may mean others any time
+                if len(self._parents) > 1024:
+                    self._parents.clear()
+                self._parents[beginning] = known
         return quick_set(self._replica, known[1], key, payload, now_ms)
 
     def _walk(self, steps: tuple[Step, ...]) -> Place | None:

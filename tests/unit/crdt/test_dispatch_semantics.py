@@ -235,6 +235,18 @@ def test_several_places_become_several_ops_which_stand_or_fall_together_here() -
     assert 5 == replica.document["n"]
 
 
+def test_an_index_means_the_element_that_stands_there_now() -> None:
+    """A path through an array is looked up anew: elements may have come or gone before it."""
+    written = changed_by(
+        Set("$.rows[1].seen", 1),
+        InsertBefore("$.rows[0]", "first"),
+        Set("$.rows[1].seen", 2),
+        Delete("$.rows[0]"),
+        Set("$.rows[1].seen", 3),
+    )
+    assert written == {"rows": [{"id": 1, "seen": 2}, {"id": 2, "seen": 3}]}
+
+
 def test_typed_actions_are_values() -> None:
     """They compare by what they mean, and show how to make them."""
     assert Set("$.a", 1) == Set("$.a", 1)
