@@ -1,6 +1,7 @@
 """Choose how hard Hypothesis tries: HYPOTHESIS_PROFILE is `quick` (the default) or `check`."""
 
 import os
+import signal
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,11 @@ settings.register_profile(
 )
 settings.register_profile("check", settings.get_profile("quick"), max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+# A shell has what it runs in the background ignore Ctrl-C, and programs inherit that; some tests
+# interrupt programs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
