@@ -23,10 +23,13 @@ __all__ = [
     "TARGETS",
     "Finding",
     "Target",
+    "keep_inputs",
     "kept_inputs",
     "run_block",
     "run_kept",
     "target",
+    "watched",
+    "written",
 ]
 
 BLOCK = 500
@@ -105,21 +108,55 @@ def run_block(name: str, made: Target, seed: int, block: int, count: int = BLOCK
 
 
 def kept_inputs(name: str) -> list[Any]:
-    """Return the kept inputs of a target: what was found once, and what is worth trying always.
-
-    One JSON value a line; `{"hex": ...}` stands for bytes.
-    """
-    path = CORPUS / f"{name.replace(' ', '_')}.jsonl"
+    """Return the kept inputs of a target: what was found once, and what is worth trying always."""
+    path = _kept_path(name)
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [_input(json.loads(line)) for line in lines]
+    return [_from_json(json.loads(line)) for line in lines]
 
 
-def _input(value: Any) -> Any:
-    if isinstance(value, dict) and set(value) == {"hex"}:
-        return bytes.fromhex(value["hex"])
-    return tuple(value) if isinstance(value, list) else value
+def keep_inputs(name: str, inputs: Sequence[Any]) -> None:
+    """Write the kept inputs of a target."""
+    lines = [f"{written(data)}\n" for data in inputs]
+    _kept_path(name).write_text("".join(lines), encoding="utf-8")
+
+
+def written(data: Any) -> str:
+    """Return an input as it is kept."""
+    return json.dumps(_to_json(data))
+
+
+def _kept_path(name: str) -> Path:
+    """One JSON value a line; see `_to_json` for what JSON does not have."""
+    return CORPUS / f"{name.replace(' ', '_')}.jsonl"
+
+
+def _to_json(value: Any) -> Any:
+    match value:
+        case bytes():
+            return {"$bytes": value.hex()}
+        case tuple():
+            return {"$tuple": [_to_json(each) for each in value]}
+        case list():
+            return [_to_json(each) for each in value]
+        case dict():
+            return {"$dict": [[_to_json(key), _to_json(each)] for key, each in value.items()]}
+    assert value is None or isinstance(value, (str, int, float)), type(value)
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    match value:
+        case {"$bytes": str(digits)}:
+            return bytes.fromhex(digits)
+        case {"$tuple": list(items)}:
+            return tuple(_from_json(each) for each in items)
+        case {"$dict": list(items)}:
+            return {_from_json(key): _from_json(each) for key, each in items}
+        case list():
+            return [_from_json(each) for each in value]
+    return value
 
 
 def run_kept(name: str, made: Target) -> int:
