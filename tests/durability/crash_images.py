@@ -2,7 +2,7 @@
 
 `python -m tests.durability.crash_images --seed S --count N --recovery R` opens N different images
 and R more of crashes while an image was being opened. A *session* is one program: it opens what
-another one left, writes, sometimes meets a failing disk, and closes the file or is killed. What
+another one left, writes, and closes the file or is killed; the disk may fail at any of it. What
 was acknowledged must be there, of what was not all or nothing, and nothing is ever refused.
 """
 
@@ -157,9 +157,7 @@ class Session:
         contents.append(after)
         number = len(contents) - 1
         shim.note(f"begin {number}")
-        if source.random() < 0.15:
-            kinds, error, half = source.choice(_FAULTS)
-            shim.fail(source.randint(1, 4), kinds, error, for_ever=source.random() < 0.5, half=half)
+        self._let_fail(4)
         try:
             subject.write(step)
         except SaveError:
@@ -181,6 +179,7 @@ class Session:
 
     def _open(self) -> None:
         """Open; if the disk refuses, once more when it is mended."""
+        self._let_fail(10)
         try:
             self._subject.open()
         except SaveError:
@@ -190,6 +189,7 @@ class Session:
             self._suite.shim.count(CHANGES)
 
     def _close(self) -> None:
+        self._let_fail(5)
         with suppress(SaveError):
             self._subject.close()
         self._suite.shim.count(CHANGES)

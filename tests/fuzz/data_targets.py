@@ -311,11 +311,18 @@ def sqlite_logs() -> Target:
     corpus = [header + bytes(8), header + bytes(8 + 3 * (24 + 512)), _log_of_two_frames(header)]
 
     def attempt(data: bytes) -> None:
-        count_unreadable(io.BytesIO(data))
+        count_unreadable(io.BytesIO(data), io.BytesIO(_file_of(data)))
         pages = first_pages(io.BytesIO(data), 100)
         assert pages is None or all(len(page) == 100 for page in pages)
 
     return Target(attempt, _anywhere, corpus)
+
+
+def _file_of(log: bytes) -> bytes:
+    """Return a file with the pages of a log one after the other."""
+    head = bytes(16) + b"\2\0"
+    pages = [log[at + 24 : at + 24 + 512] for at in range(32, len(log), 24 + 512)]
+    return head + b"".join(pages)[len(head) :]
 
 
 def _log_of_two_frames(header: bytes) -> bytes:

@@ -126,7 +126,7 @@ def _file_sections(path: Path, is_open: bool) -> Iterator[CheckSection]:
     if is_open:
         yield _lock(path)
     elif (log := path.with_name(f"{path.name}-wal")).is_file():
-        yield _log(log)
+        yield _log(path, log)
 
 
 def _permissions(path: Path, found: os.stat_result) -> CheckSection:
@@ -157,10 +157,10 @@ def _beside(path: Path) -> CheckSection:
     return CheckSection("leftovers", CheckOutcome.NOTE, ", ".join(names), "; ".join(reasons))
 
 
-def _log(log: Path) -> CheckSection:
+def _log(path: Path, log: Path) -> CheckSection:
     """Look for the end of SQLite's log, which a crash may have cut."""
-    with log.open("rb") as file:
-        unreadable = count_unreadable(file)
+    with log.open("rb") as frames, path.open("rb") as file:
+        unreadable = count_unreadable(frames, file)
     size = log.stat().st_size
     if unreadable == 0:
         return CheckSection(

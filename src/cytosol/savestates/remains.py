@@ -120,8 +120,8 @@ def _of_sqlite(path: Path, expected: Iterable[str]) -> Remains:
         shutil.copyfile(path, copy)
         if file_size(log):
             shutil.copyfile(log, beside(copy, "-wal"))
-            with log.open("rb") as file:
-                lost = count_unreadable(file)
+            with log.open("rb") as frames, copy.open("rb") as file:
+                lost = count_unreadable(frames, file)
             if lost >= 2:  # a single one was cut short by a crash, and never acknowledged
                 remains.problems.append(f"the log is damaged: {lost} transactions in it are lost")
         if not _read_all(copy, remains, expected):

@@ -35,7 +35,7 @@ from cytosol.savestates.files import (
     file_size,
     sync_folder,
 )
-from cytosol.savestates.sqlitelog import survey
+from cytosol.savestates.sqlitelog import count_unreadable, survey
 from cytosol.savestates.sqlitestamp import is_own_log, put_first_stamp, version_of
 
 __all__ = ["check_tree", "open_file", "roll_back"]
@@ -166,11 +166,13 @@ def _check_log(path: Path, head: bytes, *, is_flushed: bool) -> None:
         descriptor = os.open(log, os.O_RDONLY | NOFOLLOW)
     except FileNotFoundError:
         return
-    with os.fdopen(descriptor, "rb") as file:
-        if not is_own_log(head, file):
+    with os.fdopen(descriptor, "rb") as frames:
+        if not is_own_log(head, frames):
             raise foreign_log_error(path)
-        file.seek(0)
-        if is_flushed and survey(file)[1] >= 2:
+        frames.seek(0)
+        with os.fdopen(os.open(path, os.O_RDONLY | NOFOLLOW), "rb") as file:
+            unreadable = count_unreadable(frames, file)
+        if is_flushed and unreadable >= 2:
             raise DatabaseCorruptError(
                 f"the log '{log}' is damaged in the middle, so acknowledged changes would be lost; "
                 f"it was left as it is: copy it and '{path.name}' to a safe place, then restore a "

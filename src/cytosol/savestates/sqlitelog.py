@@ -7,12 +7,18 @@ begins, so at most one can be cut short; when two or more follow the first bad f
 were damaged in the middle, and acknowledged changes would vanish. A relaxed writer flushes only the
 first transaction of a log, which says so (see `sqlitestamp`): there a crash may cut several.
 
+When all of a log is in the file, SQLite begins it anew by writing over its header. A disk may
+refuse half of that, and a crash then leaves a header that fits neither the old frames nor any
+others. SQLite reads nothing of such a log; where the file holds all of it, nothing is lost.
+
 The format is SQLite's, described in its file format document, section 4.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
+from io import SEEK_END
 from typing import BinaryIO, Final
 
 __all__ = ["RELAXED", "VERSION_AT", "count_unreadable", "first_pages", "survey"]
@@ -25,22 +31,23 @@ RELAXED: Final = 0x80
 _HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
 _MAGIC: Final = 0x377F0682  # the lowest bit tells the byte order of the checksums
+_PAGE_SIZE_AT: Final = 16  # in the file; the format's section 1.3
 _PAGE_BYTES_MIN: Final = 512
 _PAGE_BYTES_MAX: Final = 65_536
 _MASK: Final = 0xFFFFFFFF
 
 
-def first_pages(file: BinaryIO, size: int) -> list[bytes] | None:
+def first_pages(log: BinaryIO, size: int) -> list[bytes] | None:
     """Return how page 1 begins, `size` bytes, as often as it stands in a log.
 
     None for a log without a good first frame, of which SQLite reads nothing. An empty list if
     the first frame holds another page.
     """
-    header = file.read(_HEADER_BYTES)
+    header = log.read(_HEADER_BYTES)
     if not _is_header(header):
         return None
     page_bytes = _number(header, 8)
-    frame = file.read(_FRAME_HEADER_BYTES + page_bytes)
+    frame = log.read(_FRAME_HEADER_BYTES + page_bytes)
     if len(frame) < _FRAME_HEADER_BYTES + page_bytes or frame[8:16] != header[16:24]:
         return None
     order = _order(header)
@@ -55,57 +62,120 @@ def first_pages(file: BinaryIO, size: int) -> list[bytes] | None:
         elif not pages:
             break
         position += _FRAME_HEADER_BYTES + page_bytes
-        file.seek(position)
-        frame = file.read(_FRAME_HEADER_BYTES + size)
+        log.seek(position)
+        frame = log.read(_FRAME_HEADER_BYTES + size)
     return pages
 
 
-def count_unreadable(file: BinaryIO) -> int:
+def count_unreadable(log: BinaryIO, file: BinaryIO) -> int:
     """Return how many transactions of a log end after its first bad frame; 0 for a whole log.
 
-    A bad header makes everything unreadable, which counts as two at least. What a crash may have
-    cut from the log of a relaxed writer counts as one.
+    A bad header makes everything unreadable, which counts as two at least, and as one if the file
+    holds it all: then a crash has cut short the transaction that was to begin the log anew. What a
+    crash may have cut from the log of a relaxed writer counts as one, too.
     """
-    return survey(file)[1]
+    unreadable = survey(log)[1]
+    return 1 if unreadable >= 2 and _is_settled(log, file) else unreadable
 
 
-def survey(file: BinaryIO) -> tuple[int, int]:
-    """Return where the last whole transaction of a log ends, and what `count_unreadable` does."""
-    header = file.read(_HEADER_BYTES)
+def survey(log: BinaryIO) -> tuple[int, int]:
+    """Return where the last whole transaction of a log ends, and how many after it are unreadable.
+
+    The second is what `count_unreadable` says of a log whose file is not known.
+    """
+    header = log.read(_HEADER_BYTES)
     if len(header) < _HEADER_BYTES:
         return 0, 0
     if not _is_header(header):
-        return 0, 2 if file.read(1) else 0
-    page_bytes, order, sums = _number(header, 8), _order(header), _sums(header, 24)
+        return 0, 2 if log.read(1) else 0
     salts = header[16:24]
-    is_whole = True
     is_relaxed = False
     end = unreadable = 0
-    position = _HEADER_BYTES
-    while len(frame := file.read(_FRAME_HEADER_BYTES + page_bytes)) > _FRAME_HEADER_BYTES:
-        position += len(frame)
-        is_ours = frame[8:16] == salts  # other salts: left over from before the log began anew
-        if is_whole:
-            sums = _checksum(frame[:8] + frame[_FRAME_HEADER_BYTES:], order, sums)
-            is_whole = is_ours and sums == _sums(frame, 16)
-            if is_whole and _number(frame, 0) == 1:
-                is_relaxed = frame[_FRAME_HEADER_BYTES + VERSION_AT] & RELAXED != 0
-        if is_ours and _number(frame, 4):  # the last frame of a transaction
+    for position, frame, is_whole in _frames(
+        log, _number(header, 8), _order(header), salts, _sums(header, 24)
+    ):
+        if is_whole and _number(frame, 0) == 1:
+            is_relaxed = frame[_FRAME_HEADER_BYTES + VERSION_AT] & RELAXED != 0
+        if frame[8:16] == salts and _number(frame, 4):  # the last frame of a transaction
             if is_whole:
-                end = position
+                end = position + len(frame)
             else:
                 unreadable += 1
     return end, min(unreadable, 1) if is_relaxed else unreadable
+
+
+def _frames(
+    log: BinaryIO, page_bytes: int, order: str, salts: bytes, sums: tuple[int, int] | None
+) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield the position of each frame, the frame, and whether it and all before it are good.
+
+    Each frame is checked against what came before it, the first one against `sums`; None: it is
+    believed. Other salts than these are left over from before the log began anew.
+    """
+    log.seek(_HEADER_BYTES)
+    is_whole = True
+    position = _HEADER_BYTES
+    while len(frame := log.read(_FRAME_HEADER_BYTES + page_bytes)) > _FRAME_HEADER_BYTES:
+        own = _sums(frame, 16)
+        if is_whole:
+            data = frame[:8] + frame[_FRAME_HEADER_BYTES:]
+            sums = own if sums is None else _checksum(data, order, sums)
+            is_whole = frame[8:16] == salts and sums == own
+        yield position, frame, is_whole
+        position += len(frame)
+
+
+def _is_settled(log: BinaryIO, file: BinaryIO) -> bool:
+    """Tell whether only the header of a log is bad, and the file holds all its pages."""
+    log.seek(0)
+    header = log.read(_HEADER_BYTES)
+    head = file.read(_PAGE_SIZE_AT + 2)
+    if _is_header(header) or not _has_magic(header) or len(head) < _PAGE_SIZE_AT + 2:
+        return False
+    page_bytes = head[_PAGE_SIZE_AT] << 8 | head[_PAGE_SIZE_AT + 1] << 16  # 1 stands for 65,536
+    salts = log.read(_FRAME_HEADER_BYTES)[8:16]
+    frames: list[tuple[int, int]] = []  # number and position of each page
+    settled = pages = 0  # how many of the frames were committed, and the pages of the file then
+    unreadable = 0
+    for position, frame, is_whole in _frames(log, page_bytes, _order(header), salts, None):
+        is_last = frame[8:16] == salts and _number(frame, 4) > 0
+        if is_whole:
+            frames.append((_number(frame, 0), position + _FRAME_HEADER_BYTES))
+            if is_last:
+                settled, pages = len(frames), _number(frame, 4)
+        else:
+            unreadable += is_last
+    return (
+        settled > 0
+        and unreadable < 2  # one may have been written when the disk refused to go on
+        and frames[0][0] == 1  # as in all our logs; nothing else vouches for the first frame
+        and pages * page_bytes == file.seek(0, SEEK_END)
+        and all(
+            0 < number <= pages
+            and _read_at(file, (number - 1) * page_bytes, page_bytes)
+            == _read_at(log, at, page_bytes)
+            for number, at in dict(frames[:settled]).items()
+        )
+    )
+
+
+def _read_at(file: BinaryIO, position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)
 
 
 def _is_header(header: bytes) -> bool:
     """Tell whether SQLite would take this for the beginning of a log."""
     return (
         len(header) == _HEADER_BYTES
-        and _number(header, 0) & ~1 == _MAGIC
+        and _has_magic(header)
         and _PAGE_BYTES_MIN <= _number(header, 8) <= _PAGE_BYTES_MAX
         and _checksum(header[:24], _order(header), (0, 0)) == _sums(header, 24)
     )
+
+
+def _has_magic(header: bytes) -> bool:
+    return _number(header, 0) & ~1 == _MAGIC
 
 
 def _order(header: bytes) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from cytosol.errors import DatabaseCorruptError, DatabaseLockedError, SaveError
 from cytosol.savestates import SqliteSaveState, sqlitefile
-from cytosol.savestates.sqlitelog import count_unreadable
+from cytosol.savestates.sqlitelog import survey
 
 
 @pytest.fixture
@@ -270,11 +270,11 @@ def test_logs_in_either_byte_order_are_read(path: Path) -> None:
     """The file may come from a machine of the other kind."""
     crashed(path, 3)
     log = Path(f"{path}-wal").read_bytes()
-    assert 0 == count_unreadable(BytesIO(log))
+    assert (len(log), 0) == survey(BytesIO(log))
     other = bytearray(log)
     other[3] ^= 1
-    assert 2 == count_unreadable(BytesIO(bytes(other)))  # its checksums are of the first kind
-    assert 0 == count_unreadable(BytesIO(log[:20]))
+    assert (0, 2) == survey(BytesIO(bytes(other)))  # its checksums are of the first kind
+    assert (0, 0) == survey(BytesIO(log[:20]))
 
 
 def test_frames_from_before_the_log_began_anew_do_not_count(path: Path) -> None:
@@ -283,8 +283,8 @@ def test_frames_from_before_the_log_began_anew_do_not_count(path: Path) -> None:
     state.open()
     state.commit([(f"op/{number}", b"x" * 3_000) for number in range(1_500)])  # settled at once
     state.commit([("last", b"x")])
-    with open(f"{path}-wal", "rb") as file:
-        assert 0 == count_unreadable(file)
+    with open(f"{path}-wal", "rb") as log:
+        assert 0 == survey(log)[1]
     image = path.with_name("image")
     for suffix in ("", "-wal"):
         shutil.copy(f"{path}{suffix}", f"{image}{suffix}")
