@@ -10,7 +10,6 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from cytosol.errors import DatabaseError, SaveError
 from cytosol.savestates import (
@@ -21,6 +20,7 @@ from cytosol.savestates import (
 )
 from cytosol.savestates.sealed import SealedRecords
 from cytosol.savestates.sealkeys import SealCost, key_secret, passphrase_secret
+from cytosol.testing.savestate_contract import check_whole, commit_number, value_of
 
 CHEAP = SealCost(passes=1, memory_bytes=8_192)
 
@@ -43,7 +43,6 @@ FILE_KINDS: dict[str, Callable[[Path], SaveState]] = {
     "sealed-json": lambda path: seal_with_key(JsonFileSaveState(path)),
 }
 KINDS = ["memory", "sealed-memory", *FILE_KINDS]
-RECORDS_PER_BATCH = 5
 
 
 def make(kind: str, path: Path) -> SaveState:
@@ -54,37 +53,6 @@ def make(kind: str, path: Path) -> SaveState:
         case "sealed-memory":
             return seal(InMemorySaveState())
     return FILE_KINDS[kind](path)
-
-
-def value_of(state: SaveState, content: str) -> Any:
-    """Return `content` as a value that the save state takes."""
-    return content if state.text else content.encode()
-
-
-def commit_number(state: SaveState, number: int, size: int = 200) -> None:
-    """Commit batch `number`: all records of the last batch are replaced, one is added."""
-    value = value_of(state, f"{number} {'x' * size}")
-    last = [(f"last/{index}", value) for index in range(RECORDS_PER_BATCH)]
-    state.commit(
-        [*last, (f"op/{number:016}", value)],
-        deletes=[f"gone/{number - 1}"],
-        delete_prefixes=["last/"],
-    )
-
-
-def check_whole(state: SaveState) -> int:
-    """Return the number of the last batch, after checking that it and those before are whole."""
-    last = {str(value.split()[0], "ascii") if isinstance(value, bytes) else value.split()[0]
-            for _, value in state.scan("last/")}  # fmt: skip
-    count = sum(1 for _ in state.scan("op/"))
-    if count == 0:
-        assert set() == last
-        return 0
-    assert {str(count)} == last, "records of different batches stand together"
-    assert RECORDS_PER_BATCH == sum(1 for _ in state.scan("last/"))
-    expected = [f"op/{number:016}" for number in range(1, count + 1)]
-    assert expected == [key for key, _ in state.scan("op/")]
-    return count
 
 
 def write_against_a_limit(state: SaveState) -> None:

@@ -7,40 +7,24 @@ from typing import Any
 
 import pytest
 
-from cytosol import InMemorySaveState, JsonFileSaveState, SaveState, SqliteSaveState
+from cytosol import InMemorySaveState, SaveState
 from cytosol.testing import VirtualDisk, VirtualSaveState
 from cytosol.testing.savestate_contract import SaveStateContract
-from tests.contract.savestate_kinds import seal
+from tests.contract.savestate_kinds import FILE_KINDS, KINDS, make
 
 
-class TestSqlite(SaveStateContract):
-    """SQLite keeps the contract."""
+class TestEachKind(SaveStateContract):
+    """Whatever Cytosol ships keeps the contract; memory as far as its object lives."""
 
-    def make(self, folder: Path) -> SaveState:
-        return SqliteSaveState(folder / "database")
-
-
-class TestJson(SaveStateContract):
-    """The JSON file keeps the contract."""
-
-    def make(self, folder: Path) -> SaveState:
-        return JsonFileSaveState(folder / "database")
-
-
-class TestMemory(SaveStateContract):
-    """Memory keeps the contract, as far as its object lives."""
-
-    lasts = False
+    @pytest.fixture(params=KINDS, autouse=True)
+    def kind(self, request: pytest.FixtureRequest) -> str:
+        """Hold the contract against each kind."""
+        self._kind = request.param
+        self.lasts = self._kind in FILE_KINDS
+        return self._kind
 
     def make(self, folder: Path) -> SaveState:
-        return InMemorySaveState()
-
-
-class TestSealed(SaveStateContract):
-    """A sealed save state keeps the contract, too."""
-
-    def make(self, folder: Path) -> SaveState:
-        return seal(SqliteSaveState(folder / "database"))
+        return make(self._kind, folder / "database")
 
 
 class TestVirtual(SaveStateContract):

@@ -24,7 +24,8 @@ from typing import Final, NoReturn
 
 from cytosol.errors import DatabaseLockedError
 from cytosol.savestates import SaveState
-from tests.contract.savestate_kinds import make, value_of
+from cytosol.testing.savestate_contract import value_of
+from tests.contract.savestate_kinds import make
 from tests.durability.shim import scratch
 from tests.durability.subjects import NAME
 

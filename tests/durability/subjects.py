@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import cytosol
 from cytosol.savestates import SaveState
-from tests.contract.savestate_kinds import make, value_of
+from cytosol.testing.savestate_contract import value_of
+from tests.contract.savestate_kinds import make
 
 __all__ = ["APP_ID", "NAME", "SUBJECTS", "Content", "Documents", "Records", "Step", "Subject"]
 

@@ -2,7 +2,7 @@
 
 A save state knows records only, under keys that others chose: bytes, or JSON where it
 declares `text = True`. What the records mean is the journal's business (`document`), so a
-new backend is one short file that passes `tests/contract/test_savestate_contract.py`.
+new backend is one short file that passes `cytosol.testing.savestate_contract`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -187,12 +188,12 @@ class SaveStateContract:
         state.close()
 
     def test_a_closed_save_state_says_so(self, state: SaveState) -> None:
-        """Every use after closing raises the same error."""
-        _put(state, "a")
+        """Every use after closing raises the same error, and at once."""
+        _put(state, *(f"op/{number}" for number in range(1_000)))
         state.close()
         uses: list[Callable[[], object]] = [
             lambda: state.get("a"),
-            lambda: list(state.scan("")),
+            lambda: state.scan(""),
             lambda: _put(state, "a"),
             lambda: state.size_bytes(),
             lambda: state.check(),
@@ -200,6 +201,20 @@ class SaveStateContract:
         for use in uses:
             with pytest.raises(DatabaseClosedError, match="is closed; open the database again"):
                 use()
+
+    def test_a_scan_that_runs_while_it_is_closed_tells_nothing_wrong(
+        self, state: SaveState
+    ) -> None:
+        """It gives the rest of what was there, or ends with the same error."""
+        keys = [f"op/{number:04}" for number in range(1_000)]
+        _put(state, *keys)
+        scan = state.scan("op/")
+        seen = [next(scan)[0]]
+        state.close()
+        with suppress(DatabaseClosedError):
+            for key, _ in scan:
+                seen.append(key)
+        assert keys[: len(seen)] == seen
 
     def test_an_open_save_state_has_one_owner(self, state: SaveState) -> None:
         """It cannot be opened again, and goes on working."""

@@ -1,4 +1,4 @@
-"""What every save state promises; each backend passes the same tests."""
+"""What save states in files promise beyond the published contract, and what all do at random."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,21 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cytosol.errors import (
-    DatabaseClosedError,
     DatabaseCorruptError,
     DatabaseLockedError,
     SaveError,
     SealError,
 )
 from cytosol.savestates import JsonFileSaveState, SaveState, SqliteSaveState
-from tests.contract.savestate_kinds import (
-    FILE_KINDS,
-    KINDS,
-    check_whole,
-    commit_number,
-    make,
-    value_of,
-)
+from cytosol.testing.savestate_contract import check_whole, commit_number, value_of
+from tests.contract.savestate_kinds import FILE_KINDS, KINDS, make
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,15 +32,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "notes.cytosol"
-
-
-@pytest.fixture(params=KINDS)
-def state(request: pytest.FixtureRequest, path: Path) -> Iterator[SaveState]:
-    """An open save state of each kind."""
-    state = make(request.param, path)
-    state.open()
-    yield state
-    state.close()
 
 
 @pytest.fixture(params=FILE_KINDS)
@@ -75,126 +58,7 @@ def keys_of(state: SaveState, prefix: str = "") -> list[str]:
     return [key for key, _ in state.scan(prefix)]
 
 
-# --- Records ----------------------------------------------------------------------------------
-
-
-def test_a_record_is_read_as_it_was_put(state: SaveState) -> None:
-    """Get returns the value; a key without record gives None."""
-    state.commit([("a", value_of(state, "1")), ("b", value_of(state, ""))])
-    assert value_of(state, "1") == state.get("a")
-    assert value_of(state, "") == state.get("b")
-    assert None is state.get("c")
-
-
-def test_scan_yields_keys_in_code_point_order(state: SaveState) -> None:
-    """Whatever the order of putting, and capitals before small letters."""
-    put(state, "op/10", "op/9", "op/B", "op/a", "op/~", "op", "oq", "on/1")
-    assert ["op", "op/10", "op/9", "op/B", "op/a", "op/~"] == keys_of(state, "op")
-    assert ["op/10", "op/9", "op/B", "op/a", "op/~"] == keys_of(state, "op/")
-    assert ["on/1", "op", "op/10", "op/9", "op/B", "op/a", "op/~", "oq"] == keys_of(state)
-    assert [] == keys_of(state, "x")
-
-
-def test_scan_yields_many_thousand_records_of_one_batch(state: SaveState) -> None:
-    """A batch and a scan have no upper size."""
-    keys = [f"op/{number:08}" for number in range(5_000)]
-    put(state, *keys)
-    assert keys == keys_of(state)
-    assert keys[4000:4010] == keys_of(state, "op/0000400")
-
-
-def test_a_batch_deletes_first_and_puts_last(state: SaveState) -> None:
-    """So one batch can replace all records below a prefix."""
-    put(state, "a/1", "a/2", "b/1", "b/2", "c")
-    state.commit([("a/2", value_of(state, "new"))], deletes=["b/1", "none"], delete_prefixes=["a/"])
-    assert ["a/2", "b/2", "c"] == keys_of(state)
-    assert value_of(state, "new") == state.get("a/2")
-    state.commit([("c", value_of(state, "1")), ("c", value_of(state, "2"))], deletes=["c"])
-    assert value_of(state, "2") == state.get("c")
-    state.commit(delete_prefixes=["", "x"])
-    assert [] == keys_of(state)
-
-
-def test_an_empty_batch_is_fine(state: SaveState) -> None:
-    """Nothing changes."""
-    put(state, "a")
-    state.commit([])
-    assert ["a"] == keys_of(state)
-
-
-def test_a_malformed_batch_changes_nothing(state: SaveState) -> None:
-    """A wrong key or value is found before anything is written."""
-    put(state, "a")
-    good = ("b", value_of(state, "b"))
-    for bad in [("c", {1, 2}), ("ü", good[1]), ("", good[1]), (b"c", good[1])]:
-        with pytest.raises(TypeError):
-            state.commit([good, bad], deletes=["a"])  # type: ignore[list-item]  # wrong on purpose
-    assert ["a"] == keys_of(state)
-
-
-def test_commits_during_a_scan_disturb_nothing(state: SaveState) -> None:
-    """A scan goes on over the records that nobody touched."""
-    keys = [f"op/{number:04}" for number in range(1_000)]
-    put(state, *keys)
-    seen = []
-    for key, _ in state.scan("op/"):
-        seen.append(key)
-        if len(seen) == 10:
-            state.commit([("op/0003x", value_of(state, ""))], deletes=["op/0999"])
-    assert keys[:999] == [key for key in seen if key != "op/0999"]
-
-
-def test_size_grows_with_what_is_stored(state: SaveState) -> None:
-    """The size counts what lies in the log as well."""
-    before = state.size_bytes()
-    state.commit([("a", value_of(state, "x" * 100_000))])
-    assert state.size_bytes() >= before + 90_000
-
-
 # --- Opening and closing ----------------------------------------------------------------------
-
-
-def test_reopening_sees_everything(state: SaveState) -> None:
-    """Closing loses nothing, and the same object can be opened again."""
-    put(state, "a", "b")
-    state.commit(deletes=["a"])
-    state.close()
-    state.open()
-    assert [("b", value_of(state, "b"))] == list(state.scan(""))
-    state.check()
-
-
-def test_another_object_sees_everything(kind: str, path: Path) -> None:
-    """The records are in the file and nowhere else."""
-    first, second = make(kind, path), make(kind, path)
-    first.open()
-    put(first, "a")
-    first.close()
-    second.open()
-    assert ["a"] == keys_of(second)
-    second.close()
-
-
-def test_closing_twice_is_fine(state: SaveState) -> None:
-    """Close does nothing when there is nothing to close."""
-    state.close()
-    state.close()
-
-
-def test_a_closed_save_state_says_so(state: SaveState) -> None:
-    """Every use after closing raises the same error, a running scan too."""
-    put(state, *(f"op/{number}" for number in range(1_000)))
-    state.close()
-    uses = [
-        lambda: state.get("a"),
-        lambda: state.scan(""),
-        lambda: put(state, "a"),
-        lambda: state.size_bytes(),
-        lambda: state.check(),
-    ]
-    for use in uses:
-        with pytest.raises(DatabaseClosedError, match="is closed; open the database again"):
-            use()
 
 
 def test_one_owner_inside_a_process(kind: str, path: Path) -> None:
@@ -209,12 +73,6 @@ def test_one_owner_inside_a_process(kind: str, path: Path) -> None:
     first.close()
     second.open()
     second.close()
-
-
-def test_one_owner_of_records_in_memory(state: SaveState) -> None:
-    """An open save state cannot be opened again."""
-    with pytest.raises(DatabaseLockedError, match="already open"):
-        state.open()
 
 
 def test_one_owner_among_processes(kind: str, path: Path) -> None:
@@ -498,33 +356,6 @@ def test_a_crash_between_commits_loses_nothing(path: Path) -> None:
         assert number == check_whole(copy)
         copy.close()
     state.close()
-
-
-# --- Threads ----------------------------------------------------------------------------------
-
-
-def test_commits_of_many_threads_are_all_there(state: SaveState) -> None:
-    """Threads commit and read at once; each sees its own commit on return."""
-    wrong: list[str] = []
-
-    def work(name: int) -> None:
-        for number in range(20):
-            key = f"op/{name}/{number:02}"
-            put(state, key)
-            if value_of(state, key) != state.get(key):
-                wrong.append(key)
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [] == wrong
-    expected = sorted(f"op/{name}/{number:02}" for name in range(6) for number in range(20))
-    assert expected == keys_of(state)
-    state.close()
-    state.open()
-    assert expected == keys_of(state)
 
 
 # --- Against a dictionary ---------------------------------------------------------------------
