@@ -315,6 +315,20 @@ def test_a_virtual_save_state_notices_that_its_log_was_changed() -> None:
         state.check()
 
 
+def test_zeros_after_the_magic_number_of_a_record_are_no_record() -> None:
+    """A crash can leave them behind it, and the checksum of nothing would be zero, too."""
+    disk = VirtualDisk()
+    state = VirtualSaveState(disk)
+    state.open()
+    state.commit([("a", b"1")])
+    state.close()
+    size = disk.used_bytes()
+    disk.append("database", b"cyto" + bytes(8))
+    state.open()
+    assert b"1" == state.get("a")
+    assert size == disk.used_bytes(), "they were cut off"
+
+
 def test_a_full_disk_does_not_keep_a_log_from_being_read() -> None:
     """It is only not rewritten."""
     disk = VirtualDisk()

@@ -255,7 +255,12 @@ class VirtualSaveState(SaveState):
 
 def _encode(batch: Batch) -> bytes:
     body = msgspec.msgpack.encode((batch.puts, batch.deletes, batch.delete_prefixes))
-    return _HEADER.pack(_MAGIC, len(body), zlib.crc32(body)) + body
+    return _HEADER.pack(_MAGIC, len(body), _checksum(body)) + body
+
+
+def _checksum(body: bytes) -> int:
+    """Return a checksum that also tells an empty body from zeros that a crash has left."""
+    return zlib.crc32(body, zlib.crc32(_MAGIC))
 
 
 def _batches(data: bytes) -> Iterator[tuple[Batch, int]]:
@@ -264,7 +269,7 @@ def _batches(data: bytes) -> Iterator[tuple[Batch, int]]:
     while len(data) - at >= _HEADER.size:
         magic, length, checksum = _HEADER.unpack_from(data, at)
         body = data[at + _HEADER.size : at + _HEADER.size + length]
-        if magic != _MAGIC or len(body) != length or zlib.crc32(body) != checksum:
+        if magic != _MAGIC or len(body) != length or _checksum(body) != checksum:
             return
         puts, deletes, prefixes = msgspec.msgpack.decode(body)
         at += _HEADER.size + length
