@@ -72,7 +72,7 @@ def test_the_command_prints_seeds_and_counts(capsys: pytest.CaptureFixture[str])
     assert 0 == main(["--seeds", "2", "--hours", "0.1", "--seed", "7"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("seed 7 (disk): ")
-    assert lines[1].startswith("seed 8 (clocks): ")
+    assert lines[1].startswith("seed 8 (clocks, json files): ")
     assert lines[2].startswith("2 worlds held, 0 failed; 0.")
 
 

@@ -482,7 +482,7 @@ def test_the_power_may_fail_while_a_device_starts_or_stops(world: World) -> None
     with pytest.raises(PowerCut):
         a.start().dispatch(Set("$.x", 2))
     assert not a.is_up
-    a.disk.stay_powered()
+    a.mend_disk()
     assert "<Device device-1, up>" == repr(a.start())
 
 
@@ -514,6 +514,23 @@ def test_a_device_offers_what_a_database_offers(world: World) -> None:
     a.stop()
     with pytest.raises(DatabaseClosedError):
         a.get("list")
+
+
+def test_the_power_may_fail_while_a_transaction_is_written(world: World) -> None:
+    """The device is down then, as after any other dispatch."""
+    a = world.device()
+    a.cut_power_at_write(1)
+    with pytest.raises(PowerCut), a.transaction() as transaction:
+        transaction.dispatch(Set("$.x", 1))
+    assert not a.is_up
+    with pytest.raises(DatabaseClosedError), a.transaction():
+        pass
+
+
+def test_a_device_is_no_database(world: World) -> None:
+    """What would end the program behind its back it does not have."""
+    with pytest.raises(AttributeError, match="a device has no 'close'; its database, `db`, may"):
+        world.device().close()
 
 
 def test_a_virtual_network_is_commanded_as_a_real_one(world: World) -> None:

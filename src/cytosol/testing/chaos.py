@@ -11,15 +11,19 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from cytosol.testing.device import Backup, Device
 from cytosol.testing.disk import PowerCut
+from cytosol.testing.files import FILE_KINDS, FileKind
 from cytosol.testing.invariants import check_equal
+from cytosol.testing.laws import Moments, check_merging
 from cytosol.testing.workload import MarkedApp, Workload
 from cytosol.testing.world import SETTLE_S, World
 
-__all__ = ["CLIMATES", "Climate", "Outcome", "replay_command", "run_world"]
+__all__ = ["CLIMATES", "OPEN", "Climate", "FileChoice", "Outcome", "replay_command", "run_world"]
+
+FileChoice = Literal["virtual"] | FileKind
 
 GAPS_S: Final = (0.0, 0.0, 0.01, 0.2, 1.0, 5.0, 20.0, 60.0, 240.0)
 
@@ -50,6 +54,9 @@ _DISK: Final = (
     "start",
     "start",
 )
+
+_DISK_ONLY: Final = ("power_cut", "cut_in_write", "full_disk", "bad_flush")
+"""What only a virtual disk can do; who has real files is killed instead."""
 
 _COPIES: Final = ("backup", "backup", "restore", "partition", "heal", "night")
 _CROSSING: Final = (*_COPIES, "clone")
@@ -82,11 +89,16 @@ class Outcome:
 
     seed: int
     climate: str
+    files: FileKind | None = None
     hours: float = 0.0
     devices: int = 0
     writes: int = 0
     events: int = 0
     settled_s: float = 0.0
+    rounds: int = 0
+    """Of the pair that needed most of them in the end."""
+    joins: int = 0
+    """How many joins of former states were compared."""
     fingerprint: int = 0
     faults: Counter[str] = field(default_factory=Counter)
 
@@ -98,24 +110,39 @@ def climate_of(seed: int, name: str | None = None) -> Climate:
     return {climate.name: climate for climate in (*CLIMATES, *OPEN)}[name]
 
 
-def replay_command(seed: int, hours: float, climate: str | None = None) -> str:
+def files_of(seed: int) -> FileKind | None:
+    """Return the kind of files in the world of a seed: real ones in every fifth."""
+    if seed % 5 != 3:
+        return None
+    return FILE_KINDS[(seed // 5 + seed // 30) % len(FILE_KINDS)]
+
+
+def replay_command(
+    seed: int, hours: float, climate: str | None = None, files: FileChoice | None = None
+) -> str:
     """Return the command that runs one world again."""
     chosen = f" --climate '{climate}'" if climate is not None else ""
+    kept = files or files_of(seed)
+    chosen += f" --files {kept}" if kept is not None else ""
     return f"python -m cytosol.testing.soak --seeds 1 --seed {seed} --hours {hours:g}{chosen}"
 
 
-def run_world(seed: int, hours: float = 1.0, climate: str | None = None) -> Outcome:
+def run_world(
+    seed: int, hours: float = 1.0, climate: str | None = None, files: FileChoice | None = None
+) -> Outcome:
     """Run the world of a seed for so many simulated hours.
 
-    Raises AssertionError, with the command that replays it, when something does not hold.
+    `climate` and `files` are chosen by the seed unless they are given. Raises AssertionError, with
+    the command that replays it, when something does not hold.
     """
-    chaos = Chaos(seed, climate_of(seed, climate))
+    kind = files_of(seed) if files is None else None if files == "virtual" else files
+    chaos = Chaos(seed, climate_of(seed, climate), kind)
     try:
         return chaos.run(hours)
     except Exception as error:
         raise AssertionError(
             f"seed {seed} ({chaos.climate.name}), {chaos.world.now:.1f} s after the world began: "
-            f"{error}\nreplay: {replay_command(seed, hours, climate)}"
+            f"{error}\nreplay: {replay_command(seed, hours, climate, files)}"
         ) from error
     finally:
         chaos.world.close()
@@ -124,9 +151,11 @@ def run_world(seed: int, hours: float = 1.0, climate: str | None = None) -> Outc
 class Chaos:
     """One world, what its climate does to it, and what it does meanwhile."""
 
-    def __init__(self, seed: int, climate: Climate) -> None:
-        self.world = World(seed)
+    def __init__(self, seed: int, climate: Climate, files: FileKind | None = None) -> None:
+        self.world = World(seed, files=files)
         self.chance = random.Random(seed * 7919 + 1)
+        self.looking = random.Random(seed)  # of its own: looking changes nothing that happens
+        self.moments = Moments(self.looking)
         self.climate = climate
         self.workload = Workload(self.world, self.chance)
         self.backups: dict[str, Backup] = {}
@@ -173,17 +202,20 @@ class Chaos:
                 world.died(cut)
             world.run(min(chance.choice(GAPS_S), max(0.0, end - world.now)))
             self.check(thorough=actions % 25 == 0)
-        settled_s = self._finish()
+        settled_s, joins = self._finish()
         return Outcome(
             world.seed,
             self.climate.name,
-            world.now / 3600,
-            len(world.all),
-            sum(device.writes for device in world.all),
-            world.clock.events,
-            settled_s,
-            world.network.fingerprint,
-            self.faults,
+            files=world.files,
+            hours=world.now / 3600,
+            devices=len(world.all),
+            writes=sum(device.writes for device in world.all),
+            events=world.clock.events,
+            settled_s=settled_s,
+            rounds=world.last_rounds,
+            joins=joins,
+            fingerprint=world.network.fingerprint,
+            faults=self.faults,
         )
 
     def _begin(self) -> None:
@@ -219,6 +251,8 @@ class Chaos:
             return
         name = self.chance.choice(self.climate.faults)
         device = self.chance.choice(self.members())
+        if name in _DISK_ONLY and device.has_real_files:
+            name = "kill"
         self.faults[name] += 1
         self._can[name](device)
 
@@ -260,12 +294,13 @@ class Chaos:
 
     def _bad_flush(self, device: Device) -> None:
         """After a failed flush nothing is acknowledged until the database is opened again."""
-        device.disk.flush_fails = True
+        disk = device.virtual_disk
+        disk.flush_fails = True
         try:
             if device.is_up:
                 self.workload.write(device)
         finally:
-            device.disk.flush_fails = False
+            disk.flush_fails = False
         device.crash(power=self.chance.random() < 0.5)
         device.start()
 
@@ -308,8 +343,14 @@ class Chaos:
     # --- What must hold ------------------------------------------------------------------
 
     def check(self, *, thorough: bool = False) -> None:
-        """Check what must hold after every event; `thorough` reads all files anew."""
+        """Check what must hold after every event; `thorough` reads all files anew, and folds what
+        one device has in another order.
+        """
         self.world.check()
+        self.moments.look(self.members())
+        up = [device for device in self.members() if device.is_up]
+        if thorough and up:
+            check_merging(self.looking.choice(up), self.looking)
         for device in self.members():
             if device.is_up:
                 device.app.check()
@@ -326,13 +367,14 @@ class Chaos:
                 if device.is_up:
                     assert device.get("own") is None, "a stranger gave data"
 
-    def _finish(self) -> float:
+    def _finish(self) -> tuple[float, int]:
         """End all faults, let everybody meet, and look for what was lost."""
         self._end_faults()
         settled_s = self._meet()
         members = self.members()
         check_equal(members, "after everybody has met")
         self.check(thorough=True)
+        joins = check_merging(members[0], self.looking, self.moments.held)
         for device in members:
             self.workload.check(device)
             if self.climate.counts:
@@ -342,14 +384,12 @@ class Chaos:
             device.restart()
         after = [(device.document, device.failures, device.state_hash()) for device in members]
         assert before == after, "a restart changes what a device shows"
-        return settled_s
+        return settled_s, joins
 
     def _end_faults(self) -> None:
         self.world.heal()
         for device in self.members():
-            device.free_disk()
-            device.disk.stay_powered()
-            device.disk.flush_fails = False
+            device.mend_disk()
             device.start()
 
     def _meet(self) -> float:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 __all__ = ["EPOCH_S", "Timer", "VirtualClock"]
 
@@ -37,6 +38,8 @@ class VirtualClock:
         self.now = 0.0
         self.events = 0
         """How many calls were made so far."""
+        self.standing = ""
+        """What has to be over before anything else may happen, if there is such a thing."""
         self._queue: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
 
@@ -56,8 +59,22 @@ class VirtualClock:
             heapq.heappop(self._queue)
         return self._queue[0][0] if self._queue else None
 
+    @contextmanager
+    def standing_still(self, what: str) -> Iterator[None]:
+        """Let no time pass, and nobody use the network, in something that must not need either."""
+        before, self.standing = self.standing, what
+        try:
+            yield
+        finally:
+            self.standing = before
+
+    def check_running(self) -> None:
+        """Raise AssertionError inside of `standing_still`."""
+        assert not self.standing, f"{self.standing} waits for the network, or uses it"
+
     def step(self, end: float) -> bool:
         """Make the next call if it is due by `end`; tell whether there was one."""
+        self.check_running()
         at = self.next_at()
         if at is None or at > end:
             return False

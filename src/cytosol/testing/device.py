@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cytosol.crdt.actions import DataAction
 from cytosol.database.database import Database
-from cytosol.database.listeners import Listener
 from cytosol.database.network_actions import NetworkAction
 from cytosol.database.opening import open_in
 from cytosol.database.surroundings import Surroundings
 from cytosol.database.transaction import TransactionContext
-from cytosol.document.subscriptions import Subscription
 from cytosol.errors import DatabaseClosedError, DatabaseError
 from cytosol.limits import HISTORY_DEFAULT_MAX
 from cytosol.model.json import JsonValue
-from cytosol.path import Variables
+from cytosol.savestates import SaveState
 from cytosol.testing.clock import EPOCH_S
 from cytosol.testing.disk import PowerCut, VirtualDisk, VirtualSaveState
+from cytosol.testing.files import RealFiles
 from cytosol.testing.host import VirtualCaller, VirtualService
 
 if TYPE_CHECKING:
@@ -31,20 +30,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Backup", "Device"]
 
+PASSED_ON: Final = frozenset(
+    {
+        "check", "dismiss_failures", "get", "on", "query_once", "query_once_meta", "subscribe",
+        "subscribe_meta",
+    }
+)  # fmt: skip
+"""Of `Database`; the signatures stand there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backup:
     """A copy of a device's disk, and how many writes the ledger had from the device by then."""
 
-    disk: VirtualDisk
+    disk: VirtualDisk | RealFiles
     writes: int
 
 
 class Device:
     """A database whose disk, network, clock and chance are virtual; made by `World.device`.
 
-    It has the API of `Database`, and `db` is one, made anew at each start. `app`, if the world
-    was given one, is what it made of that database.
+    It reads and writes as `Database` does, and `db` is one, made anew at each start. `app`, if the
+    world was given one, is what it made of that database.
     """
 
     def __init__(
@@ -52,7 +59,7 @@ class Device:
         world: World,
         name: str,
         ip_address: str,
-        disk: VirtualDisk,
+        disk: VirtualDisk | RealFiles,
         app: Callable[[Database], Any] | None,
         options: Mapping[str, Any],
     ) -> None:
@@ -130,7 +137,7 @@ class Device:
         with self._dying():
             self._db = open_in(
                 surroundings,
-                VirtualSaveState(self.disk),
+                self._save_state(),
                 app_id=self.world.app_id,
                 peer_name=self.name,
                 network=True,
@@ -142,6 +149,10 @@ class Device:
             if self._app_factory is not None:
                 self.app = self._app_factory(self._db)
         return self
+
+    def _save_state(self) -> SaveState:
+        disk = self.disk
+        return disk.save_state() if isinstance(disk, RealFiles) else VirtualSaveState(disk)
 
     def stop(self) -> None:
         """End the program in order; does nothing if it is down."""
@@ -155,14 +166,18 @@ class Device:
         """End the program at once: writes that were not flushed are lost, or torn.
 
         In a power cut the others notice only silence; if just the program dies (`power=False`) the
-        system resets its connections, and nothing that was written is lost.
+        system resets its connections, and nothing that was written is lost. Nor is it in a power
+        cut if the device has real files.
         """
         if self._service is not None:
             self._service.vanish(silently=power)
         if self._caller is not None:
             self._caller.vanish()
-        if self._db is not None and power:
-            self.disk.crash(self._chance)
+        if self._db is not None:
+            if isinstance(self.disk, RealFiles):
+                self.disk.let_go()
+            elif power:
+                self.disk.crash(self._chance)
         self._db = self._service = self._caller = None
 
     def restart(self) -> Device:
@@ -186,15 +201,36 @@ class Device:
 
         A dispatch in which that happens raises PowerCut; whether it is on the disk is not known.
         """
-        self.disk.cut_power_after(count)
+        self.virtual_disk.cut_power_after(count)
 
     def fill_disk(self, free_bytes: int = 0) -> None:
         """Leave no more than some bytes free on the disk."""
-        self.disk.capacity = self.disk.used_bytes() + free_bytes
+        self.virtual_disk.capacity = self.virtual_disk.used_bytes() + free_bytes
 
     def free_disk(self) -> None:
         """Let there be space on the disk again."""
-        self.disk.capacity = None
+        if isinstance(self.disk, VirtualDisk):
+            self.disk.capacity = None
+
+    def mend_disk(self) -> None:
+        """End all faults of the disk, also those that have not happened yet."""
+        if isinstance(self.disk, VirtualDisk):
+            self.disk.mend()
+
+    @property
+    def has_real_files(self) -> bool:
+        """Whether its database is a real file and not on a virtual disk."""
+        return isinstance(self.disk, RealFiles)
+
+    @property
+    def virtual_disk(self) -> VirtualDisk:
+        """The disk, for faults; raises ValueError for a device that has real files."""
+        if isinstance(self.disk, RealFiles):
+            raise ValueError(
+                f"the device {self.name} has real files, whose disk does not fail; make it "
+                "without `files` to let its disk be full or its power fail while it writes"
+            )
+        return self.disk
 
     def move_clock(self, seconds: float) -> None:
         """Set the wall clock forward, or back with a negative number."""
@@ -215,7 +251,7 @@ class Device:
         has it.
         """
         self.crash()
-        self.disk = backup.disk.copy()
+        self.disk.put_back(backup.disk)  # type: ignore[arg-type]  # a device keeps its kind
         self.world.restored(self, backup.writes)
         self.start()
 
@@ -233,54 +269,14 @@ class Device:
             return self.db.dispatch(action, return_failures)
 
     def transaction(self) -> TransactionContext:
-        """As `Database.transaction`."""
-        return self.db.transaction()
+        """As `Database.transaction`; ends as `dispatch` does."""
+        return TransactionContext(self.db._document, self.dispatch)
 
-    def query_once(self, path: str, variables: Variables = ()) -> list[JsonValue]:
-        """As `Database.query_once`."""
-        return self.db.query_once(path, variables)
-
-    def query_once_meta(self, path: str, variables: Variables = ()) -> list[JsonValue]:
-        """As `Database.query_once_meta`."""
-        return self.db.query_once_meta(path, variables)
-
-    def get(self, *steps: str | int, default: Any = None) -> JsonValue:
-        """As `Database.get`."""
-        return self.db.get(*steps, default=default)
-
-    def subscribe(
-        self,
-        path: str,
-        callback: Callable[..., None],
-        *,
-        variables: Variables = (),
-        deltas: bool = False,
-    ) -> Subscription:
-        """As `Database.subscribe`; ends with the program, as all subscriptions do."""
-        return self.db.subscribe(path, callback, variables=variables, deltas=deltas)
-
-    def subscribe_meta(
-        self,
-        path: str,
-        callback: Callable[..., None],
-        *,
-        variables: Variables = (),
-        deltas: bool = False,
-    ) -> Subscription:
-        """As `Database.subscribe_meta`."""
-        return self.db.subscribe_meta(path, callback, variables=variables, deltas=deltas)
-
-    def on(self, event: str, callback: Callable[[Any], None]) -> Listener:
-        """As `Database.on`."""
-        return self.db.on(event, callback)
-
-    def dismiss_failures(self, ids: Sequence[Mapping[str, Any]]) -> None:
-        """As `Database.dismiss_failures`."""
-        self.db.dismiss_failures(ids)
-
-    def check(self) -> None:
-        """As `Database.check`."""
-        self.db.check()
+    def __getattr__(self, name: str) -> Any:
+        """Pass on what only reads, or listens until the program ends."""
+        if name in PASSED_ON:
+            return getattr(self.db, name)
+        raise AttributeError(f"a device has no {name!r}; its database, `db`, may have it")
 
     @property
     def peer_id(self) -> str:
@@ -327,5 +323,5 @@ class Device:
     def _abandon(self) -> None:
         """End at the end of the world, whatever state the device is in."""
         with suppress(DatabaseError, PowerCut):
-            self.disk.capacity = None
+            self.free_disk()
             self.stop()

@@ -136,11 +136,22 @@ class VirtualDisk:
                 kept[-torn:] = bytes(torn) if damage else chance.randbytes(torn)
             file.durable += kept
 
+    def mend(self) -> None:
+        """End all faults: there is space, the power stays, and flushes do what they say."""
+        self.capacity = None
+        self.flush_fails = False
+        self.stay_powered()
+
     def copy(self) -> VirtualDisk:
         """Return another disk with the same files, as a program that copies them sees them."""
         disk = VirtualDisk()
-        disk._files = {name: _File(file.contents()) for name, file in self._files.items()}
+        disk.put_back(self)
         return disk
+
+    def put_back(self, backup: VirtualDisk) -> None:
+        """Get the files of a copy; what was here is gone, and so are all faults."""
+        self.mend()
+        self._files = {name: _File(file.contents()) for name, file in backup._files.items()}
 
 
 class VirtualSaveState(SaveState):

@@ -34,6 +34,7 @@ from cytosol.protocol.inputs import (
     TcpListening,
     WallClock,
 )
+from cytosol.protocol.parts import SyncFactory
 from cytosol.protocol.peer import PeerMachine
 from cytosol.testing.clock import Timer, VirtualClock
 from cytosol.testing.network import Stream, StreamUser, VirtualNetwork
@@ -136,6 +137,7 @@ class VirtualDriver(MachineRunner):
     # --- Time ----------------------------------------------------------------------------
 
     def _now(self) -> float:
+        self._clock.check_running()  # asked for whenever the machine has something to do
         return self._clock.now
 
     def _call_at(self, deadline: float | None) -> None:
@@ -266,11 +268,17 @@ class VirtualService:
         app_id: bytes,
         emit: Callable[[object], None],
         loopback: bool,
+        sync_factory: SyncFactory,
         **settings: Any,
     ) -> None:
         self._clock = network.clock
         self._device = device
-        machine = make_machine(app_id=app_id, random_bytes=device.random_bytes, **settings)
+        machine = make_machine(
+            app_id=app_id,
+            random_bytes=device.random_bytes,
+            sync_factory=device.world.rounds.counting(sync_factory),
+            **settings,
+        )
         self._driver = VirtualDriver(machine, emit, device, heartbeat_port(app_id), network)
         self._is_running = False
         self._changes_posted = False

@@ -212,6 +212,12 @@ class VirtualNetwork:
         """Let pass again what comes from one address to another."""
         self._blocked.discard((sender, receiver))
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether everything arrives, once."""
+        conditions = self.conditions
+        return not (self._blocked or conditions.loss or conditions.duplicates)
+
     def heal(self) -> None:
         """End all partitions."""
         self._blocked.clear()

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from cytosol.testing.chaos import CLIMATES, OPEN, Outcome, replay_command, run_world
+from cytosol.testing.files import FILE_KINDS
 
 __all__ = ["main"]
 
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quiet", action="store_true", help="tell of failures and sums only")
     names = [climate.name for climate in (*CLIMATES, *OPEN)]
     parser.add_argument("--climate", choices=names, help="the faults (default: all in turn)")
+    files = ("virtual", *FILE_KINDS)
+    parser.add_argument("--files", choices=files, help="default: real ones in every fifth world")
     chosen = parser.parse_args(arguments)
     seeds: int = max(1, chosen.seeds)
     hours = (seeds if chosen.hours is None else chosen.hours) / seeds
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.process_time()
     for seed in range(chosen.seed, chosen.seed + seeds):
         try:
-            outcome = run_world(seed, hours, chosen.climate)
+            outcome = run_world(seed, hours, chosen.climate, chosen.files)
         except AssertionError as error:
             failed += 1
             print(f"FAILED {error}", flush=True)
@@ -45,16 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_line(outcome), flush=True)
     _tell_sums(outcomes, failed, time.process_time() - started)
     if failed:
-        print(f"replay one: {replay_command(chosen.seed, hours, chosen.climate)} (with its seed)")
+        command = replay_command(chosen.seed, hours, chosen.climate, chosen.files)
+        print(f"replay one: {command} (with its seed)")
     return min(failed, 100)
 
 
 def _line(outcome: Outcome) -> str:
     faults = ", ".join(f"{count} {name}" for name, count in sorted(outcome.faults.items()))
+    files = "" if outcome.files is None else f", {outcome.files} files"
     return (
-        f"seed {outcome.seed} ({outcome.climate}): {outcome.devices} devices, "
+        f"seed {outcome.seed} ({outcome.climate}{files}): {outcome.devices} devices, "
         f"{outcome.hours:.2f} h, {outcome.writes} writes, {outcome.events} events, "
-        f"settled in {outcome.settled_s:.1f} s, fingerprint {outcome.fingerprint:08x}; {faults}"
+        f"settled in {outcome.settled_s:.1f} s and {outcome.rounds} rounds, "
+        f"fingerprint {outcome.fingerprint:08x}; {faults}"
     )
 
 
@@ -67,7 +73,10 @@ def _tell_sums(outcomes: list[Outcome], failed: int, cpu_s: float) -> None:
         f"{sum(each.hours for each in outcomes):.1f} simulated hours, "
         f"{sum(each.writes for each in outcomes)} writes noted, "
         f"{sum(each.events for each in outcomes)} events, {faults.total()} faults, "
-        f"slowest settling {max((each.settled_s for each in outcomes), default=0.0):.1f} s; "
+        f"slowest settling {max((each.settled_s for each in outcomes), default=0.0):.1f} s, "
+        f"most rounds {max((each.rounds for each in outcomes), default=0)}; "
+        f"{sum(each.joins for each in outcomes)} joins compared, "
+        f"{sum(each.files is not None for each in outcomes)} worlds with real files; "
         f"{cpu_s:.0f} s of CPU"
     )
 

@@ -170,7 +170,8 @@ def play(world: World, schedule: Sequence[Step], devices: Sequence[Device] | Non
             world.died(cut)
         world.check()
     for device in chosen:
-        device.disk.stay_powered()
+        if not device.has_real_files:
+            device.virtual_disk.stay_powered()
         device.start()
 
 
@@ -191,6 +192,13 @@ def _part_one_way(world: World, devices: list[Device], device: Device, argument:
         world.partition(device, other, one_way=True)
 
 
+def _cut_in_write(world: World, devices: list[Device], device: Device, count: int) -> None:
+    if device.has_real_files:  # whose writes nobody can cut
+        device.crash()
+    else:
+        device.cut_power_at_write(count)
+
+
 _STEPS: Final[dict[str, Callable[[World, list[Device], Device, Any], object]]] = {
     "dispatch": _dispatch,
     "partition": _part,
@@ -200,6 +208,6 @@ _STEPS: Final[dict[str, Callable[[World, list[Device], Device, Any], object]]] =
     "crash": lambda world, devices, device, argument: device.crash(),
     "start": lambda world, devices, device, argument: device.start(),
     "restart": lambda world, devices, device, argument: device.restart(),
-    "cut_in_write": lambda world, devices, device, count: device.cut_power_at_write(count),
+    "cut_in_write": _cut_in_write,
     "clock": lambda world, devices, device, seconds: device.move_clock(seconds),
 }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt.actions import (
@@ -107,12 +106,11 @@ class Workload:
             self._noted(device, "add", key, 1, Add(f"$.count.{key}", 1))
         elif pick < 72:
             halves = [Set("$.pair.left", mark), Set("$.pair.right", mark)]
-            self._free(device, lambda: device.dispatch(Transaction(halves)))
+            self._free(device, Transaction(halves))
         elif pick < 78:
-            action = InsertUnique("$.tags", chance.randrange(8))
-            self._free(device, lambda: device.dispatch(action))
+            self._free(device, InsertUnique("$.tags", chance.randrange(8)))
         elif pick < 80:
-            self._free(device, lambda: device.dispatch(Delete("$.tags[0]")))
+            self._free(device, Delete("$.tags[0]"))
         else:
             self._scribble(device)
 
@@ -132,7 +130,7 @@ class Workload:
             self._world.ledger.note(write)
 
         try:
-            device.dispatch(action)
+            self._dispatch(device, action)
         except PowerCut:
             note(False)
             raise
@@ -143,11 +141,16 @@ class Workload:
         else:
             note(True)
 
-    def _free(self, device: Device, write: Callable[[], object]) -> None:
+    def _dispatch(self, device: Device, action: Any) -> None:
+        """Dispatch while the world stands still: no dispatch may wait for the network."""
+        with self._world.clock.standing_still("a dispatch"):
+            device.dispatch(action)
+
+    def _free(self, device: Device, action: Any) -> None:
         """Do something that may be refused, and then leaves no trace."""
         before = device.state_hash(), device.document
         try:
-            write()
+            self._dispatch(device, action)
         except (FailureError, ActionError, SaveError):
             self.refused += 1
             assert before == (device.state_hash(), device.document), "a refusal left a trace"
@@ -156,10 +159,9 @@ class Workload:
         """Do anything at all below `$.free`, or make it again."""
         inside = device.get("free")
         if type(inside) is not dict:
-            self._free(device, lambda: device.dispatch(InitObject("$.free")))
-            return
-        action = self._pen.action(inside)
-        self._free(device, lambda: device.dispatch(action))
+            self._free(device, InitObject("$.free"))
+        else:
+            self._free(device, self._pen.action(inside))
 
     def check(self, device: Device) -> None:
         """Look in a device that has met all others for every write of the ledger."""

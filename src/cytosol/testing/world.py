@@ -10,18 +10,21 @@ world.settle()
 assert a.document == b.document
 ```
 
-Each device is a real database with the real network machine; only the disk, the network, the clock
-and chance are virtual. Time passes in `run`, `run_until` and `settle` only, and no other time than
-that: a write costs none, and no test waits. The same seed and the same calls make the same
-history.
+Each device is a real database with the real network machine; only the network, the clock, chance
+and, unless `files` says otherwise, the disk are virtual. Time passes in `run`, `run_until` and
+`settle` only, and no other time than that: a write costs none, and no test waits. The same seed and
+the same calls make the same history.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
+import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from cytosol.database.database import Database
@@ -30,9 +33,11 @@ from cytosol.protocol.events import PairRequest
 from cytosol.testing.clock import VirtualClock
 from cytosol.testing.device import Device
 from cytosol.testing.disk import PowerCut, VirtualDisk
+from cytosol.testing.files import FileKind, RealFiles
 from cytosol.testing.invariants import Watcher, check_equal
 from cytosol.testing.ledger import Ledger
 from cytosol.testing.network import Conditions, VirtualNetwork
+from cytosol.testing.rounds import ROUNDS_MAX, Rounds
 
 __all__ = ["SETTLE_S", "World"]
 
@@ -47,14 +52,26 @@ and what a session missed is sent by the next one, within another minute.
 class World:
     """Devices, the network between them, and the time."""
 
-    def __init__(self, seed: int = 0, *, app_id: str | None = None) -> None:
+    def __init__(
+        self, seed: int = 0, *, app_id: str | None = None, files: FileKind | None = None
+    ) -> None:
+        """Make an empty world.
+
+        With `files` devices have real files, "sqlite", "json" or "relaxed" (SQLite, too) ones, in
+        a folder that `close` removes; otherwise a virtual disk each.
+        """
         self.seed = seed
+        self.files = files
         self.chance = random.Random(seed)
         self.clock = VirtualClock()
         self.network = VirtualNetwork(self.clock, random.Random(self.chance.getrandbits(64)))
         self.ledger = Ledger()
+        self.rounds = Rounds()
         self.app_id = app_id or str(uuid.UUID(bytes=self.chance.randbytes(16), version=4))
         self.all: list[Device] = []
+        self.last_rounds = 0
+        """How many rounds of a full sync the last `settle` took, of the pair that needed most."""
+        self._folder: Path | None = None
         self._addresses = itertools.count(1)
         self._codes = itertools.count(100_000)
         self._watcher = Watcher()
@@ -66,9 +83,12 @@ class World:
         self.close()
 
     def close(self) -> None:
-        """Stop all devices."""
+        """Stop all devices, and remove their files."""
         for device in self.all:
             device._abandon()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
     @property
     def conditions(self) -> Conditions:
@@ -95,7 +115,8 @@ class World:
         `options` are those of `cytosol.open`: `max_history`, `sync_enabled` and so on.
         """
         name = name or f"device-{len(self.all) + 1}"
-        device = Device(self, name, self.free_address(), VirtualDisk(), app, options)
+        disk = VirtualDisk() if self.files is None else RealFiles(self.files, self._new_folder)
+        device = Device(self, name, self.free_address(), disk, app, options)
         self.all.append(device)
         return device.start()
 
@@ -113,6 +134,13 @@ class World:
         """Return an address that nobody has."""
         number = next(self._addresses)
         return f"10.0.{number // 250}.{number % 250 + 1}"
+
+    def _new_folder(self) -> Path:
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="cytosol-world-"))
+        folder = self._folder / str(len(list(self._folder.iterdir())))
+        folder.mkdir()
+        return folder
 
     def _clone(self, device: Device, name: str | None) -> Device:
         name = name or f"{device.name}-clone-{len(self.all)}"
@@ -196,9 +224,11 @@ class World:
         """Let time pass until all devices that are up and paired hold the same; returns how long.
 
         Raises AssertionError, which says what differs, if that takes too long; by then all of the
-        promises of the network are broken.
+        promises of the network are broken. Where no packet gets lost, it also raises if a pair
+        needs more than three rounds of a full sync.
         """
-        start = self.clock.now
+        start, mark = self.clock.now, self.rounds.mark()
+        is_calm = self.network.is_calm
         groups = self._groups()
         while not all(_is_settled(group) for group in groups):
             if self.clock.now - start >= seconds:
@@ -209,6 +239,11 @@ class World:
                     f"after the last fault (seed {self.seed})"
                 )
             self.run(0.5)
+        self.last_rounds = self.rounds.most_since(mark)
+        assert not is_calm or self.last_rounds <= ROUNDS_MAX, (
+            f"devices needed {self.last_rounds} rounds of a full sync until they were equal "
+            f"(seed {self.seed})"
+        )
         self.run(0.5)  # callbacks come after what they tell of
         return self.clock.now - start
 

@@ -1,0 +1,74 @@
+"""Counts the full syncs of each pair: the rounds in which they look for a difference and end it.
+
+What live sync carries in between needs none. So a device that needs many rounds to become equal
+with another one has gaps that syncing does not see at once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from cytosol.model.ids import PeerId
+from cytosol.model.json import JsonValue
+from cytosol.protocol.connection import SyncLike
+from cytosol.protocol.parts import SyncFactory
+from cytosol.protocol.seams import ReplicaSeam
+from cytosol.wire.sync_messages import StateSummaryParams
+
+__all__ = ["ROUNDS_MAX", "Rounds"]
+
+ROUNDS_MAX: Final = 3
+"""After so many rounds of each pair all are equal, if nothing fails and nobody writes."""
+
+
+class Rounds:
+    """The rounds in which any device has heard from any other one."""
+
+    def __init__(self) -> None:
+        self._heard: list[tuple[PeerId, PeerId, object]] = []
+        self._machines = itertools.count()
+
+    def counting(self, make: SyncFactory) -> SyncFactory:
+        """Return a factory of machines whose rounds are counted."""
+
+        def make_counted(
+            replica: ReplicaSeam, own_id: PeerId, their_id: PeerId, kept: dict[Any, Any]
+        ) -> SyncLike:
+            number = next(self._machines)  # names of rounds begin anew in each connection
+            machine: Any = _Counted(
+                make(replica, own_id, their_id, kept),
+                lambda session: self._heard.append((own_id, their_id, (number, session))),
+            )
+            passing_on: SyncLike = machine
+            return passing_on
+
+        return make_counted
+
+    def mark(self) -> int:
+        """Return this moment, for `most_since`."""
+        return len(self._heard)
+
+    def most_since(self, mark: int) -> int:
+        """Return the rounds since then of the pair that had most of them."""
+        pairs = Counter((own_id, their_id) for own_id, their_id, _ in set(self._heard[mark:]))
+        return max(pairs.values(), default=0)
+
+
+class _Counted:
+    """A sync machine that tells in which rounds the peer says what it holds."""
+
+    def __init__(self, machine: SyncLike, heard: Callable[[JsonValue], None]) -> None:
+        self._machine = machine
+        self._note = heard
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
+
+    def receive_notification(self, method: str, params: JsonValue, now: float) -> None:
+        """Take a notification, and take note of it if a round is named there."""
+        if method == StateSummaryParams.METHOD and isinstance(params, dict):
+            self._note(params.get("session"))
+        self._machine.receive_notification(method, params, now)
