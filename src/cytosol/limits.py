@@ -28,6 +28,7 @@ FAILURES_KEPT_MAX: Final = 10_000  # older ones become a count
 WAITING_OPS_MAX: Final = 4_096  # ops that arrived before their author's previous one, per peer
 WAITING_OP_BYTES_MAX: Final = 8 * 1024  # about; larger ones are not kept, the next sync brings them
 BATCH_OPS_MAX: Final = 20_000  # ops in one batch: 10 kB could unpack to millions
+SINGLE_BYTES_MAX: Final = 512  # of a batch that is one plain write; longer ones are worth packing
 
 # --- Paths: no input may hang the process -------------------------------------------------
 PATH_LENGTH_MAX: Final = 65_536  # characters of one path

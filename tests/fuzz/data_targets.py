@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from cytosol.crdt.replica import Replica
+from cytosol.crdt.single import merge_single
 from cytosol.crdt.snapshot import export_base, load_base
 from cytosol.document.document import Document
 from cytosol.errors import ActionError, CytosolError, DatabaseError, RemoteProtocolError
 from cytosol.limits import DOCUMENT_PLACES_MAX
 from cytosol.model.json import canonical_bytes
-from cytosol.model.op import Op, op_from_json, op_to_json
+from cytosol.model.op import Body, Kind, Op, op_from_json, op_to_json
 from cytosol.model.opcodec import (
     decode_columns,
     decode_ops,
@@ -25,6 +26,7 @@ from cytosol.model.opcodec import (
     unpack_foreign_columns,
 )
 from cytosol.model.packed import pack, unpack
+from cytosol.model.singlecodec import SINGLE, decode_single, op_of
 from cytosol.savestates import InMemorySaveState
 from cytosol.savestates.jsonlayout import encode_file, encode_value, parse_records
 from cytosol.savestates.sqlitelog import count_unreadable, first_pages
@@ -154,6 +156,56 @@ def op_columns() -> Target:
             changed[at] = numbers
         else:
             changed[at] = [rng.randrange(-2, 5) for _ in range(rng.randrange(4))]
+        return msgspec.msgpack.encode(changed)
+
+    return Target(attempt, make, corpus)
+
+
+def _receiver() -> Replica:
+    """Return a replica that holds an op of `ME` and its object `$.a`."""
+    replica = Replica(OTHER, places_max=2_000)
+    replica.merge([Op(1, ME, 0, 0, Body(Kind.SET, key="a", payload={}))])
+    return replica
+
+
+@target("single writes")
+def single_writes() -> Target:
+    """Batches of one plain write: damaged, or merged as the columns that say the same would be."""
+    values: list[Any] = [
+        [ME, 2, 1, 7, [None, 1, 0], "k", "text", []],
+        [ME, 2, 1, 7, [ME, 1, 0], "é", 2**64 - 1, [[ME, 1]]],
+        [ME, 3, 1, 0, None, "a", 1.5, []],
+        [OTHER, 2, 0, 0, None, "", None, [[ME, 1]]],
+    ]
+    corpus = [*values, *map(msgspec.msgpack.encode, values)]
+
+    def attempt(data: bytes) -> None:
+        batch = SINGLE + data
+        try:
+            single = decode_single(batch)
+        except ActionError:
+            return
+        ops = decode_columns(unpack_foreign_columns(batch))
+        assert ops == [op_of(single)] == decode_ops(encode_ops(ops))
+        quick, slow = _receiver(), _receiver()
+        if merge_single(quick, single):
+            assert slow.merge(ops) == ops
+            assert canonical_bytes(quick.document) == canonical_bytes(slow.document)
+            assert (quick.latest, quick.state_hash()) == (slow.latest, slow.state_hash())
+        else:
+            _check_merge(ops)
+
+    def make(rng: random.Random, data: Any) -> bytes:
+        if isinstance(data, bytes):
+            return mutate_bytes(rng, data)
+        changed = list(data)
+        at = rng.randrange(len(changed))
+        old = changed[at]
+        changed[at] = (
+            (old + rng.choice((-1, 1, 2**20, 2**53))) % 2**64
+            if type(old) is int
+            else rng.choice((None, 1, -1, b"", b"m" * 16, "a", [], [[ME, 9]], [None, 1, 1]))
+        )
         return msgspec.msgpack.encode(changed)
 
     return Target(attempt, make, corpus)

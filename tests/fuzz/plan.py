@@ -25,6 +25,7 @@ SHARES: dict[str, float] = {
     "patterns": 30,
     "op batches": 60,
     "op columns": 15,
+    "single writes": 15,
     "ops as JSON": 25,
     "ops merged": 4,
     "bases": 30,

@@ -13,9 +13,11 @@ from cytosol.crdt.bulk import merge_bulk
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.export import encode_rows
 from cytosol.crdt.replica import Replica
+from cytosol.crdt.single import merge_single
 from cytosol.model.json import canonical_bytes
 from cytosol.model.op import op_to_json
 from cytosol.model.opcodec import decode_columns, decode_ops, encode_ops, unpack_columns
+from cytosol.model.singlecodec import SINGLE, decode_single
 from tests.oracle.fold import fold
 from tests.property.histories import History, Peer
 
@@ -86,6 +88,85 @@ def test_merging_in_bulk_gives_what_the_oracle_says(plain: float) -> None:
             assert expected[0] == canonical_bytes(replica.document), seed
             replica.check_invariants()
     assert in_bulk > (20 if plain > 0.9 else 0), "the fast way was hardly taken"
+
+
+class LiveHistory(PlainHistory):
+    """A history whose peers send every op by itself, to two replicas of each receiver.
+
+    The one that the peer goes on writing in takes single writes the fast way, its twin never.
+    """
+
+    def __init__(self, seed: int, plain: float) -> None:
+        super().__init__(seed, plain)
+        self.twins = {peer.replica.author: Replica(peer.replica.author) for peer in self.peers}
+        self.one_by_one = 0
+
+    def write(self, peer: Peer) -> None:
+        """Let a peer write, and its twin have the same ops."""
+        start = len(peer.replica.log)
+        super().write(peer)
+        self.copy_own(peer, start)
+
+    def copy_own(self, peer: Peer, start: int) -> None:
+        """Give the twin of a peer the peer's own ops from a row on."""
+        ops = peer.ops()[start:]
+        if ops:
+            twin = self.twins[peer.replica.author]
+            twin.merge(ops)
+            twin.told()
+
+    def send(self, source: Peer, target: Peer) -> None:
+        """Send a prefix of what is missing, each op as a batch of its own."""
+        replica, log = target.replica, source.replica.log
+        twin = self.twins[replica.author]
+        latest = dict(replica.latest)
+        rows = [
+            row
+            for row in range(len(log))
+            if log.indexes[row] > latest.get(log.table.authors[log.numbers[row]], 0)
+        ]
+        if self.random.random() < 0.5:
+            rows = rows[: self.random.randrange(len(rows) + 1)]
+        for row in rows:
+            batch = encode_rows(log, [row])
+            assert decode_ops(batch) == [log.op(row)]
+            if batch[:1] == SINGLE and merge_single(replica, decode_single(batch)):
+                self.one_by_one += 1
+            else:
+                replica.merge(decode_ops(batch))
+            twin.merge(decode_ops(batch))
+            assert (replica.latest, replica.clock, replica.news()) == (
+                twin.latest,
+                twin.clock,
+                twin.news(),
+            )
+
+
+@pytest.mark.parametrize("plain", [0.5, 0.9, 1.0])
+def test_single_writes_are_merged_as_all_others(plain: float) -> None:
+    """Whatever came before: the same rows, document, hash, news and way back."""
+    one_by_one = 0
+    for seed in range(25):
+        history = LiveHistory(seed, plain)
+        first = history.peers[0]
+        first.compiler.dispatch(Set("$.a", {"inner": {}}), 1)
+        first.compiler.dispatch(Set("$.b", {}), 1)
+        history.copy_own(first, 0)
+        for _ in range(70):
+            history.step()
+        history.settle()
+        one_by_one += history.one_by_one
+        for peer in history.peers:
+            replica, twin = peer.replica, history.twins[peer.replica.author]
+            assert peer.ops() == [twin.log.op(row) for row in range(len(twin.log))], seed
+            assert canonical_bytes(replica.document) == canonical_bytes(twin.document), seed
+            assert replica.state_hash() == twin.state_hash(), seed
+            replica.check_invariants()
+            rows = replica.rewind(0)
+            assert replica.document == {}, seed
+            replica.reinsert(rows)
+            assert canonical_bytes(replica.document) == canonical_bytes(twin.document), seed
+    assert one_by_one > 100, "the fast way was hardly taken"
 
 
 def test_quick_writes_log_and_do_what_the_general_way_does(

@@ -210,6 +210,11 @@ class Replica:
             if author != self.author and self._told.get(author, 0) < index:
                 self._news[author] = index
 
+    def note_write(self, author: PeerId, index: int) -> None:
+        """Count one op of another author that was merged; it is the newest of all."""
+        self.latest[author] = self.clock = index
+        self._news[author] = index
+
     def _insert(self, rows: list[Row]) -> None:
         """Put new rows, sorted, into the log and apply what follows from them."""
         authors = self.names.authors

@@ -9,6 +9,7 @@ from cytosol.document.events import HistoryAdopted, IdentityRenewed
 from cytosol.errors import ActionError, RemoteProtocolError
 from cytosol.model.ids import OpId, PeerId, format_id
 from cytosol.model.opcodec import Columns, decode_columns, unpack_foreign_columns
+from cytosol.model.singlecodec import SINGLE, decode_single
 from cytosol.model.version import StateSummary
 from cytosol.protocol.seams import Relation
 
@@ -74,6 +75,8 @@ class PeerReplica:
         """Merge a batch of the peer."""
         document = self._document
         try:
+            if data[:1] == SINGLE and document.merge_single(decode_single(data), data):
+                return
             columns = unpack_foreign_columns(data)
             if document.history.has_base and self._refuses(columns):
                 return

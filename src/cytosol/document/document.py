@@ -16,6 +16,7 @@ from cytosol.crdt.actions import DataAction
 from cytosol.crdt.bulk import merge_bulk
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
+from cytosol.crdt.single import merge_single
 from cytosol.crdt.tree import Place, Step
 from cytosol.document.assigning import Assignment, assign, pass_by, reserve
 from cytosol.document.checking import Progress, check_document
@@ -31,6 +32,7 @@ from cytosol.model.ids import OpId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op
 from cytosol.model.opcodec import Columns, decode_columns
+from cytosol.model.singlecodec import Single
 from cytosol.path import Query, Variables, parse_path
 from cytosol.savestates import SaveState
 
@@ -287,6 +289,25 @@ class Document:
             self.journal.flush(ticket)
         self._trim_if_due()
         return ids
+
+    def merge_single(self, single: Single, batch: bytes) -> bool:
+        """Merge a plain write of another peer if it is new and simple, durable on return.
+
+        As `merge_batch` does. False says that nothing has changed, and that it has to go that way.
+        """
+        with self.lock:
+            self.check_open()
+            if not merge_single(self.replica, single):
+                return False
+            ticket = None
+            if self.journal.is_kept:
+                ticket = self.journal.add_batch([(single.index, single.author)], batch)
+            self.changed()
+        if ticket is not None:
+            self.journal.flush(ticket)
+        if len(self.replica.log.indexes) >= self.history.check_at:
+            self._trim_if_due()
+        return True
 
     def merge(self, ops: Iterable[Op]) -> list[Op]:
         """Merge ops of other peers; return those that are new, durable on return.

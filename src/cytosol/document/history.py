@@ -361,18 +361,18 @@ class History:
     ) -> tuple[bytes, dict[PeerId, int]] | None:
         """Return the next batch that a peer with `latest` lacks, and its `latest` afterwards."""
         replica = self._replica
+        log, authors = replica.log, replica.names.authors
+        settled = self._settled()
+        held = replica.latest if settled == len(log) else self.latest()
         missing = [
-            latest.get(author, 0)
-            for author, index in self.latest().items()
-            if index > latest.get(author, 0)
+            latest.get(author, 0) for author, index in held.items() if index > latest.get(author, 0)
         ]
         if not missing:
             return None
-        log, authors = replica.log, replica.names.authors
         after = dict(latest)
         rows: list[int] = []
         size = 0
-        for row in range(log.first_after(min(missing), b"\xff" * 16), self._settled()):
+        for row in range(log.first_after(min(missing), b"\xff" * 16), settled):
             author, index = authors[log.numbers[row]], log.indexes[row]
             known = after.get(author, 0)
             if index <= known:

@@ -329,6 +329,8 @@ class Journal:
 
     def first_unsaved(self) -> tuple[int, bytes] | None:
         """Return the least id among the ops that are not durable; call with the lock held."""
+        if not self.is_kept:
+            return None
         with self._turn:
             tickets = [*self._group, *self._queue]
         return min((min(ticket.ids) for ticket in tickets), default=None)

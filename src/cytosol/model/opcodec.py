@@ -4,6 +4,9 @@ What is alike from op to op stands together, so that it compresses: a run of wri
 bytes an op. A name is written once and then repeated by a flag, or told by its distance from the
 op that uses it. The same bytes travel to peers and lie in the save state.
 
+A batch that is one plain write takes a form of its own (`cytosol.model.singlecodec`). It is read
+here as well, as the columns that would say the same.
+
 Layout: one byte that says how, then one MessagePack array with the columns in the order of
 `Columns`, either plain or in a zstandard frame that tells its content size.
 """
@@ -39,6 +42,7 @@ from cytosol.model.op import (
     Spot,
 )
 from cytosol.model.packed import UnpackError, list_length, pack, unpack
+from cytosol.model.singlecodec import SINGLE, decode_single, op_of
 
 __all__ = [
     "Columns",
@@ -240,8 +244,9 @@ class Encoder:
             how.append(OTHER)
             what += (self._number(name.author), index - name.index, name.offset)
 
-    def finish(self) -> bytes:
-        columns = Columns(
+    def columns(self) -> Columns:
+        """Return what was added."""
+        return Columns(
             list(self.numbers),
             self.author,
             self.index,
@@ -260,7 +265,10 @@ class Encoder:
             [bytes(how) for how in self.how],
             self.what,
         )
-        plain = _ints.encode(columns)
+
+    def finish(self) -> bytes:
+        """Return what was added as one batch."""
+        plain = _ints.encode(self.columns())
         if len(plain) <= PLAIN_BYTES_MAX:
             return PLAIN + plain
         return PACKED + pack(plain)
@@ -286,6 +294,8 @@ def unpack_columns(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> Colum
     try:
         if data[:1] == PLAIN:
             return _decoder.decode(memoryview(data)[1:])
+        if data[:1] == SINGLE:
+            return _columns_of_single(data)
         if data[:1] != PACKED:
             raise _damaged("its version is unknown")
         return _decoder.decode(unpack(memoryview(data)[1:], unpacked_max))
@@ -297,12 +307,20 @@ def unpack_columns(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> Colum
         raise _damaged("it cannot be unpacked") from None
 
 
+def _columns_of_single(data: bytes) -> Columns:
+    encoder = Encoder()
+    encoder.add(op_of(decode_single(data)))
+    return encoder.columns()
+
+
 def unpack_foreign_columns(data: bytes) -> Columns:
     """Return the columns of a peer's batch as `unpack_columns` does, if they are not too many.
 
     A few kilobytes can unpack to lists of millions of numbers, so the lengths that the columns
     announce are looked at before anything is built.
     """
+    if data[:1] == SINGLE:
+        return _columns_of_single(data)
     try:
         if data[:1] == PACKED:
             data = PLAIN + unpack(memoryview(data)[1:], UNPACKED_BYTES_MAX)
