@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -52,6 +52,33 @@ async def opened() -> tuple[Owner, Stream, asyncio.StreamReader, asyncio.StreamW
     assert "opened" == note
     server.close()
     return owner, stream, reader, writer
+
+
+class ForeignTransport:
+    """What uvloop hands out: it has a transport's methods and is no subclass of asyncio's."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def get_extra_info(self, name: str) -> Any:
+        return {"peername": ("192.0.2.7", 4000)}.get(name)
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def test_a_stream_takes_a_transport_of_another_event_loop() -> None:
+    """Devices with uvloop installed could not connect: an assertion asked for asyncio's class."""
+    owner, transport = Owner(), ForeignTransport()
+    stream = Stream(owner, lambda: 7, None)
+    stream.connection_made(cast(asyncio.BaseTransport, transport))
+    stream.send(b"hello")
+    assert ("opened", stream) == owner.notes.get_nowait()
+    assert (7, "192.0.2.7") == (stream.connection_id, stream.ip_address)
+    assert [b"hello"] == transport.written
 
 
 def test_a_stream_tells_of_its_life() -> None:
