@@ -29,7 +29,6 @@ MANY_OPS = 1_000_000
 ROUNDS = 8
 WRITES = 25  # a round
 WRITERS = 8
-SAVED_TOGETHER = 20_000  # ops in one record, as when they come from a peer
 RECORD = bytes(range(100))
 
 
@@ -56,13 +55,11 @@ def _cytosol_save_and_load(run: Circumstances) -> Measured:
     ours.fill(source, keys, values)
     path = run.directory / "saved.cytosol"
     target = ours.open_empty(path)
-    log = ours.piece(ours.document_of(source), "replica").log
-    journal = ours.piece(ours.document_of(target), "journal")
+    document = ours.document_of(target)
+    replica = ours.piece(ours.document_of(source), "replica")
     start = cpu_s()
-    for first in range(0, len(log), SAVED_TOGETHER):
-        last = min(first + SAVED_TOGETHER, len(log))
-        ticket = journal.add([log.op(row) for row in range(first, last)])
-        journal.flush(ticket)
+    ours.piece(document, "use")(replica)
+    ours.piece(document, "journal").rewrite(None, replica.log)
     target.close()
     saved = cpu_s()
     loaded = ours.open_empty(path)

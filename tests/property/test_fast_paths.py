@@ -9,9 +9,9 @@ import pytest
 
 from cytosol.crdt import compile as compile_module
 from cytosol.crdt.actions import Add, DataAction, InsertAfter, InsertBefore, Multiply, Set
-from cytosol.crdt.bulk import merge_bulk
+from cytosol.crdt.bulk import load_bulk, merge_bulk
 from cytosol.crdt.compile import Compiler
-from cytosol.crdt.export import encode_rows
+from cytosol.crdt.export import PLAIN_RUN, encode_rows, starts_plain_run
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.single import merge_single
 from cytosol.model.json import canonical_bytes
@@ -222,3 +222,42 @@ def test_rows_are_exported_as_their_ops_are_encoded() -> None:
         peer = play(seed, 0.6).peers[0]
         rows = range(len(peer.replica.log))
         assert peer.ops() == decode_ops(encode_rows(peer.replica.log, rows))
+        some = random.Random(seed).sample(rows, len(rows) // 2)
+        chosen = [peer.ops()[row] for row in some]
+        assert chosen == decode_ops(encode_rows(peer.replica.log, some))
+
+
+@pytest.mark.parametrize("plain", [0.9, 1.0])
+def test_loading_in_bulk_makes_what_merging_does(plain: float) -> None:
+    """The same batches make the same replica, and only nobody hears of it."""
+    loaded_in_bulk = 0
+    for seed in range(20):
+        ops = play(seed, plain).peers[0].ops()
+        merged, loaded = Replica(b"m" * 16), Replica(b"l" * 16)
+        for start in range(0, len(ops), 8):
+            batch = ops[start : start + 8]
+            merged.merge(batch)
+            loaded.applier.mutator.touched.clear()
+            if load_bulk(loaded, unpack_columns(encode_ops(batch))):
+                loaded_in_bulk += 1
+                assert [] == loaded.applier.mutator.touched
+            else:
+                loaded.merge(batch)
+        assert canonical_bytes(merged.document) == canonical_bytes(loaded.document), seed
+        assert merged.state_hash() == loaded.state_hash(), seed
+        loaded.check_invariants()
+    assert loaded_in_bulk > 20, "the fast way was hardly taken"
+
+
+def test_a_long_run_of_plain_writes_is_a_batch_of_its_own() -> None:
+    """So it is merged column by column, whatever comes before it."""
+    replica = Replica(b"a" * 16)
+    compiler = Compiler(replica)
+    for name in ("a", "b"):
+        compiler.dispatch(Set(f"$.{name}", {}), 1)
+        compiler.dispatch(Set(f"$.{name}.n", 1), 1)
+    compiler.dispatch(Add("$.a.n", 1), 1)
+    for at in range(PLAIN_RUN):
+        compiler.dispatch(Set(f"$.a.k{at}", at), 1)
+    starts = [row for row in range(len(replica.log)) if starts_plain_run(replica.log, row)]
+    assert [5] == starts

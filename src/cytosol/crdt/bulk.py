@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, compress, islice, repeat
+from operator import is_, lt, sub
 from typing import Any
 
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
 from cytosol.crdt.quick import CREATED, PRIMITIVES
 from cytosol.crdt.replica import Replica
-from cytosol.crdt.tree import MISSING, Place
+from cytosol.crdt.tree import Place, Slot
 from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX
 from cytosol.model.ids import PeerId
 from cytosol.model.op import Kind, Name
 from cytosol.model.opcodec import COPIED, KEY, KEY_AT_ROOT, OTHER, OWN, SAME, Columns
 
-__all__ = ["merge_bulk"]
+__all__ = ["load_bulk", "merge_bulk"]
 
 TEXT_MAX = 100_000
 OPS_MIN = 4  # fewer are merged as fast one by one
 FORMS = bytes((KEY_AT_ROOT, KEY))
+CONTAINERS = frozenset({dict, list})
+IS_NEW = bytes(told != SAME for told in range(256))
+"""Which ways to tell a name do not repeat the one before."""
 
 
 def merge_bulk(replica: Replica, columns: Columns) -> list[tuple[int, PeerId]]:
@@ -34,15 +38,30 @@ def merge_bulk(replica: Replica, columns: Columns) -> list[tuple[int, PeerId]]:
 
     An empty list says that nothing has changed, and that it has to go the general way.
     """
-    if len(columns.index) < OPS_MIN or not _is_plain(columns):
-        return []
-    if replica.waiting or replica.tree.origins:
-        return []  # an op of the batch may let others follow, or silence one that stood for it
-    batch = _Batch(replica, columns)
-    if not (batch.read_numbers() and batch.read_places() and batch.fits()):
+    batch = _fitting(replica, columns)
+    if batch is None:
         return []
     batch.apply()
+    replica.applier.mutator.touched.extend(batch.slots())
     return list(zip(batch.indexes, batch.authors, strict=True))
+
+
+def load_bulk(replica: Replica, columns: Columns) -> bool:
+    """Merge a batch as `merge_bulk` does while nobody has to hear of it; tell whether it was."""
+    batch = _fitting(replica, columns)
+    if batch is not None:
+        batch.apply()
+    return batch is not None
+
+
+def _fitting(replica: Replica, columns: Columns) -> _Batch | None:
+    """Return a batch that can be merged the fast way, else None."""
+    if len(columns.index) < OPS_MIN or not _is_plain(columns):
+        return None
+    if replica.waiting or replica.tree.origins:
+        return None  # an op of the batch may let others follow, or silence one that stood for it
+    batch = _Batch(replica, columns)
+    return batch if batch.read_numbers() and batch.read_places() and batch.fits() else None
 
 
 def _is_plain(columns: Columns) -> bool:
@@ -80,41 +99,55 @@ class _Batch:
         self.authors: list[PeerId] = []
         self.latest = dict(replica.latest)
         self.seen: dict[int, tuple[tuple[PeerId, int], ...]] = {}
-        self.places: list[Place] = []
-        self.names: list[int] = []
+        self.runs: list[tuple[int, int, Place, int]] = []
+        """From and to which op of the batch the object is one, that object, and its name."""
         self.start = len(replica.log)
         """The first row that comes after the first op of the batch."""
 
     def read_numbers(self) -> bool:
         """Check ids and chains; False if an op is known, early, or strange."""
-        columns, latest = self.columns, self.latest
+        columns, indexes = self.columns, self.indexes
         authors = columns.authors
-        if any(len(author) != 16 for author in authors) or not _are(columns.author, len(authors)):
+        if any(len(author) != 16 for author in authors) or len(set(authors)) != len(authors):
             return False
-        if min(self.times) < 0 or max(self.times) > LAMPORT_MAX or not self._read_seen():
+        if not _are(columns.author, len(authors)):
             return False
-        clock, before = self.replica.clock, (0, b"")
-        seen = self.seen
-        for number, (who, index, back) in enumerate(
-            zip(columns.author, self.indexes, columns.previous, strict=True)
-        ):
-            author = authors[who]
-            previous = index - back
-            if latest.get(author, 0) != previous or back <= 0 or (index, author) <= before:
+        if min(self.times) < 0 or max(self.times) > LAMPORT_MAX or min(columns.previous) <= 0:
+            return False
+        if indexes[0] <= 0 or indexes[-1] > LAMPORT_MAX or not self._read_seen():
+            return False
+        steps = columns.index[1:]
+        if indexes[0] > self.replica.clock + LAMPORT_LEAP_MAX:
+            return False
+        if steps and max(steps) > LAMPORT_LEAP_MAX:
+            return False  # above our clock, or above an op of this batch that is above it
+        self.authors = list(map(authors.__getitem__, columns.author))
+        if steps and min(steps) <= 0:
+            idents = list(zip(indexes, self.authors, strict=True))
+            if not all(map(lt, idents, idents[1:])):
                 return False
-            if index > clock:
-                if index > clock + LAMPORT_LEAP_MAX or index > LAMPORT_MAX:
-                    return False
-                clock = index
-            for other, known in seen.get(number, ()) if seen else ():
-                if latest.get(other, 0) < known:
-                    return False
-            latest[author] = index
-            before = (index, author)
-            self.previous.append(previous)
-            self.authors.append(author)
+        self.previous = list(map(sub, indexes, columns.previous))
+        if not self._follow_on():
+            return False
         trim = self.replica.trim
-        return trim is None or (self.indexes[0], self.authors[0]) > trim
+        return trim is None or (indexes[0], self.authors[0]) > trim
+
+    def _follow_on(self) -> bool:
+        """Check that every op follows the last one of its author, and that what it saw is here."""
+        latest, authors = self.latest, self.columns.authors
+        newest = [latest.get(author, 0) for author in authors]
+        ops = zip(self.columns.author, self.indexes, self.previous, strict=True)
+        start = 0
+        for stop in [*sorted(self.seen), len(self.indexes)]:
+            for who, index, previous in islice(ops, stop - start):
+                if newest[who] != previous:
+                    return False
+                newest[who] = index
+            latest.update(pair for pair in zip(authors, newest, strict=True) if pair[1])
+            if any(latest.get(who, 0) < known for who, known in self.seen.get(stop, ())):
+                return False
+            start = stop
+        return True
 
     def _read_seen(self) -> bool:
         column, authors, at = self.columns.seen, self.columns.authors, 0
@@ -134,30 +167,32 @@ class _Batch:
         return True
 
     def read_places(self) -> bool:
-        """Find the object of every op; False if one is not here or a name is strange."""
-        replica, columns = self.replica, self.columns
-        root = replica.tree.root
-        how, what = iter(columns.how[0]), iter(columns.what[0])
+        """Find the object of every run of ops; False if one is not here or a name is strange."""
+        replica, form = self.replica, self.columns.form
+        how, what = self.columns.how[0], iter(self.columns.what[0])
+        told_anew = how.translate(IS_NEW)
         place: Place | None = None
-        code = 0
-        places, names = self.places, self.names
+        code = used = start = 0
         try:
-            for number, form in enumerate(columns.form):
-                if form == KEY_AT_ROOT:
-                    places.append(root)
-                    names.append(0)
-                    continue
-                told = next(how)
-                if told != SAME:
-                    code = replica.names.code(self._name(told, what, number))
-                    place = self._object(code)
-                if place is None:
-                    return False
-                places.append(place)
-                names.append(code)
+            while start < len(form):
+                stop = form.find(KEY if form[start] == KEY_AT_ROOT else KEY_AT_ROOT, start)
+                stop = len(form) if stop < 0 else stop
+                if form[start] == KEY_AT_ROOT:
+                    self.runs.append((start, stop, replica.tree.root, 0))
+                else:
+                    if how[used] != SAME:
+                        code = replica.names.code(self._name(how[used], what, start))
+                        place = self._object(code)
+                    if place is None:
+                        return False
+                    anew = told_anew.find(1, used + 1)
+                    stop = stop if anew < 0 else min(stop, start + anew - used)
+                    used += stop - start
+                    self.runs.append((start, stop, place, code))
+                start = stop
         except (StopIteration, IndexError):
             return False
-        return next(how, None) is None
+        return used == len(how)
 
     def _name(self, told: int, what: Iterator[int], number: int) -> Name:
         index = self.indexes[number]
@@ -190,7 +225,7 @@ class _Batch:
         """Tell whether every slot is as plain as the batch, and no later op has written it."""
         replica = self.replica
         log = replica.log
-        if replica.tree.made + len(self.places) > replica.applier.places_max:
+        if replica.tree.made + len(self.indexes) > replica.applier.places_max:
             return False
         first = (self.indexes[0], self.authors[0])
         if self.start and log.key(self.start - 1) > first:
@@ -198,14 +233,14 @@ class _Batch:
         taken = self._taken()
         if taken is None:
             return False
-        for place, key in zip(self.places, self.columns.key, strict=True):
-            old = place.value.get(key, MISSING)
-            if old is MISSING:
-                if key in place.codes:
-                    return False
-            elif type(old) is dict or type(old) is list:
+        for start, stop, place, _ in self.runs:
+            keys = self.columns.key[start:stop]
+            value, codes = place.value, place.codes
+            if not CONTAINERS.isdisjoint(map(type, map(value.get, keys))):
                 return False
-            if taken and (id(place), key) in taken:
+            if len(codes) > len(value) and any(key in codes and key not in value for key in keys):
+                return False
+            if taken and not taken.isdisjoint(zip(repeat(id(place)), keys)):
                 return False
         return True
 
@@ -225,22 +260,15 @@ class _Batch:
         """Write all values, and put the rows where they belong."""
         replica, columns = self.replica, self.columns
         table = [replica.names.number(author) for author in columns.authors]
-        numbers = [table[who] for who in columns.author]
+        numbers = list(map(table.__getitem__, columns.author))
         undos: list[Any] = []
-        made = 0
-        for place, key, payload, index, number in zip(
-            self.places, columns.key, columns.payload, self.indexes, numbers, strict=True
-        ):
-            value = place.value
-            old = value.get(key, MISSING)
-            if old is MISSING:
-                place.codes[key] = (index << AUTHOR_BITS | number) << OFFSET_BITS
-                made += 1
-                old = CREATED
-            undos.append(old)
-            value[key] = payload
-        replica.tree.made += made
-        replica.applier.mutator.touched.extend(zip(self.places, columns.key, strict=True))
+        places: list[Place] = []
+        names: list[int] = []
+        for start, stop, place, name in self.runs:
+            undos += self._write(place, start, stop, numbers)
+            places += [place] * (stop - start)
+            names += [name] * (stop - start)
+        replica.tree.made += undos.count(CREATED)
         log = replica.log
         for number_, seen in self.seen.items():
             log.seen[self.indexes[number_] << AUTHOR_BITS | numbers[number_]] = seen
@@ -250,16 +278,41 @@ class _Batch:
             numbers,
             self.previous,
             self.times,
-            self.names,
+            names,
             columns.key,
             columns.payload,
-            self.places,
+            places,
             undos,
         )
         if self.start < end:
             log.sort_from(self.start)
             replica.save_points.cut(replica.trimmed_count + self.start)
         replica.note_merged(self.latest)
+
+    def slots(self) -> Iterator[Slot]:
+        """Yield the slots that were written."""
+        for start, stop, place, _ in self.runs:
+            yield from zip(repeat(place), self.columns.key[start:stop])
+
+    def _write(self, place: Place, start: int, stop: int, numbers: list[int]) -> list[Any]:
+        """Write the values of a run and return what takes each of them back."""
+        keys, payloads = self.columns.key[start:stop], self.columns.payload[start:stop]
+        value, codes = place.value, place.codes
+        old = list(map(value.get, keys, repeat(CREATED)))
+        size = len(value)
+        value.update(zip(keys, payloads, strict=True))
+        if old.count(CREATED) != len(value) - size:  # some keys are written twice
+            seen: dict[str, Any] = {}
+            for at, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
+                old[at] = seen.get(key, old[at])
+                seen[key] = payload
+        if len(value) > size:
+            is_new = list(map(is_, old, repeat(CREATED)))
+            indexes = compress(self.indexes[start:stop], is_new)
+            made = zip(indexes, compress(numbers[start:stop], is_new), strict=True)
+            names = [(index << AUTHOR_BITS | number) << OFFSET_BITS for index, number in made]
+            codes.update(zip(compress(keys, is_new), names, strict=True))
+        return old
 
 
 def _are(column: list[int], below: int) -> bool:

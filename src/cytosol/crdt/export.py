@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
 
 from cytosol.crdt.log import Log
 from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, OFFSET_BITS, OFFSET_MASK
 from cytosol.crdt.quick import PRIMITIVES
+from cytosol.model.op import Name
 from cytosol.model.opcodec import Encoder
 from cytosol.model.singlecodec import encode_single
 
-__all__ = ["encode_rows"]
+__all__ = ["encode_rows", "starts_plain_run"]
+
+PLAIN_RUN = 1024
 
 
 def encode_rows(log: Log, rows: Sequence[int]) -> bytes:
@@ -22,30 +27,13 @@ def encode_rows(log: Log, rows: Sequence[int]) -> bytes:
     if len(rows) == 1 and (single := _encode_single(log, rows[0])) is not None:
         return single
     encoder = Encoder()
-    authors = log.table.authors
-    last_code, last_name = 0, None
-    add_set = encoder.add_set
-    for row in rows:
-        key = log.steps[row]
-        if key is None:
-            encoder.add(log.op(row))
-            continue
-        number, index = log.numbers[row], log.indexes[row]
-        if log.has_extras(index, number):
-            encoder.add(log.op(row))
-            continue
-        code = log.names[row]
-        if code != last_code:
-            last_code, last_name = code, log.table.name(code)
-        add_set(
-            authors[number],
-            index,
-            log.previous[row],
-            log.times[row],
-            last_name if code else None,
-            key,
-            log.payloads[row],
-        )
+    at = 0
+    for stop in [*_special(log, rows), len(rows)]:
+        if stop > at:
+            _add_sets(encoder, log, rows[at:stop])
+        if stop < len(rows):
+            encoder.add(log.op(rows[stop]))
+        at = stop + 1
     return encoder.finish()
 
 
@@ -64,3 +52,53 @@ def _encode_single(log: Log, row: int) -> bytes | None:
     return encode_single(
         authors[number], index, log.previous[row], log.times[row], place, key, payload, seen
     )
+
+
+def starts_plain_run(log: Log, row: int) -> bool:
+    """Tell whether many `Set`s at keys begin after something else: best sent by themselves.
+
+    A batch of nothing else is merged column by column (`merge_bulk`).
+    """
+    steps = log.steps
+    if row == 0 or steps[row - 1] is not None or row + PLAIN_RUN > len(steps):
+        return False
+    return None not in steps[row : row + PLAIN_RUN]
+
+
+def _special(log: Log, rows: Sequence[int]) -> Iterator[int]:
+    """Yield which of some rows hold anything but a `Set` at a key without extras."""
+    steps = log.steps
+    if not log.seen and not log.origins and None not in map(steps.__getitem__, rows):
+        return
+    for at, row in enumerate(rows):
+        if steps[row] is None or log.has_extras(log.indexes[row], log.numbers[row]):
+            yield at
+
+
+def _add_sets(encoder: Encoder, log: Log, rows: Sequence[int]) -> None:
+    """Add rows, each of which is a `Set` at a key without extras."""
+    first, after = rows[0], rows[-1] + 1
+    columns: tuple[Sequence[Any], ...] = (
+        log.numbers,
+        log.indexes,
+        log.previous,
+        log.times,
+        log.names,
+        log.steps,
+        log.payloads,
+    )
+    if list(rows) == list(range(first, after)):
+        numbers, indexes, previous, times, names, keys, payloads = (
+            column[first:after] for column in columns
+        )
+    else:
+        numbers, indexes, previous, times, names, keys, payloads = (
+            [column[row] for row in rows] for column in columns
+        )
+    runs = [(_name(log, code), len(list(same))) for code, same in groupby(names)]
+    authors = map(log.table.authors.__getitem__, numbers)
+    encoder.add_sets(authors, indexes, previous, times, runs, keys, payloads)
+
+
+def _name(log: Log, code: int) -> Name | None:
+    return log.table.name(code) if code else None

@@ -199,8 +199,7 @@ class Document:
         ticket = None
         if self.journal.is_kept:
             try:
-                ops = [replica.log.op(row) for row in range(start, len(replica.log))]
-                ticket = self.journal.add(ops)
+                ticket = self.journal.add_rows(replica.log, start)
             except BaseException:  # Ctrl-C: what is not queued must not be there, either
                 replica.take_back(start)
                 raise

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt import retention
-from cytosol.crdt.bulk import merge_bulk
-from cytosol.crdt.export import encode_rows
+from cytosol.crdt.bulk import load_bulk
+from cytosol.crdt.export import encode_rows, starts_plain_run
 from cytosol.crdt.log import Log
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
@@ -24,7 +24,7 @@ from cytosol.limits import BATCH_OPS_MAX, DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue, canonical_bytes
 from cytosol.model.op import Op, body_to_json, op_to_json
-from cytosol.model.opcodec import Columns, decode_columns, decode_ops, encode_ops
+from cytosol.model.opcodec import Columns, decode_columns, decode_ops
 from cytosol.model.version import StateSummary
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class History:
         self._kept = [record for record in self._kept if not self._is_dismissed(record)]
         self._document.use(replica)
         if journal.is_scattered:
-            journal.compact([replica.log.op(row) for row in range(len(replica.log))])
+            journal.compact(replica.log)
 
     def _merge_all(self, replica: Replica) -> None:
         """Merge what the journal holds, in the order in which it came: plain batches whole.
@@ -118,7 +118,7 @@ class History:
                 rest = []
             if not isinstance(batch, Columns):
                 rest += batch
-            elif rest or not merge_bulk(replica, batch):
+            elif rest or not load_bulk(replica, batch):
                 rest += decode_columns(batch)
         replica.merge(rest)
 
@@ -277,8 +277,7 @@ class History:
             replica.reinsert(rows)
         replica.applier.mutator.touched[:] = touched
         self._snapshot = base
-        ops = [replica.log.op(row) for row in range(len(replica.log))]
-        journal.rewrite(base, ops, document, {"failures": []})  # the base has them all
+        journal.rewrite(base, replica.log, document, {"failures": []})  # the base has them all
 
     # --- what peers need ----------------------------------------------------------------
 
@@ -379,6 +378,8 @@ class History:
                 continue
             if log.previous[row] > known:
                 break  # what comes before is trimmed: the peer has to adopt
+            if rows and starts_plain_run(log, row):
+                break
             rows.append(row)
             after[author] = index
             size += _size(log, row)
@@ -395,6 +396,8 @@ class History:
         rows: list[int] = []
         size = 0
         for row in range(start + skip, self._settled()):
+            if rows and starts_plain_run(log, row):
+                break
             rows.append(row)
             size += _size(log, row)
             if size >= max_bytes or len(rows) >= BATCH_OPS_MAX:
@@ -439,7 +442,7 @@ class History:
             self._refused.pop(peer, None)  # once it has adopted, its ops fit
         base = self._snapshot or b""
         log = self._replica.log
-        ops = encode_ops([log.op(row) for row in range(self._settled())])
+        ops = encode_rows(log, range(self._settled()))
         return struct.pack(">I", len(base)) + base + ops
 
     def adopt(self, snapshot: bytes) -> tuple[int, int]:
@@ -480,9 +483,8 @@ class History:
             replica.renew_author(old.author)
             author = old.author
         own = [record for record in self._kept if record not in notes.failures]
-        all_ops = [replica.log.op(row) for row in range(len(replica.log))]
         metas: dict[str, JsonValue] = {"author": format_id(author), "failures": own}
-        self._document.journal.rewrite(base or None, all_ops, document, metas)
+        self._document.journal.rewrite(base or None, replica.log, document, metas)
         # Nothing before has changed anything here, so that a full disk leaves us as we were.
         self._set_kept([*notes.failures, *own])
         self._notes = notes

@@ -22,6 +22,8 @@ from typing import Any, Final
 
 import msgspec
 
+from cytosol.crdt.export import encode_rows
+from cytosol.crdt.log import Log
 from cytosol.document.frozen import freeze, thaw
 from cytosol.errors import ActionError, DatabaseCorruptError, DatabaseError, SaveError
 from cytosol.model.ids import PeerId
@@ -188,10 +190,10 @@ class Journal:
         """Whether the ops just loaded lie in many small records."""
         return self._small_batches > SMALL_BATCHES_MAX
 
-    def compact(self, ops: Sequence[Op]) -> None:
+    def compact(self, log: Log) -> None:
         """Put the records of the ops just loaded together, if the disk lets us."""
         with suppress(DatabaseError):  # a full disk must not keep anybody from reading
-            self.rewrite(None, ops)
+            self.rewrite(None, log)
 
     @property
     def _name(self) -> str:
@@ -237,6 +239,12 @@ class Journal:
         """Queue ops for writing; call with the document's lock held, then `flush` without it."""
         return self._enqueue([(op.index, op.author) for op in ops], self._encode(ops))
 
+    def add_rows(self, log: Log, start: int) -> Ticket:
+        """Queue the rows of the log from one on; as `add` does."""
+        rows = range(start, len(log))
+        ids = [log.key(row) for row in rows]
+        return self._enqueue(ids, self._encode_rows(log, rows))
+
     def add_batch(self, ids: Sequence[OpKey], batch: bytes) -> Ticket:
         """Queue a batch as a peer has sent it, all of which is new; as `add` does."""
         return self._enqueue(ids, self._encode(decode_ops(batch)) if self.is_text else batch)
@@ -252,6 +260,11 @@ class Journal:
             # The payloads belong to the log, and the file is written later.
             return thaw(freeze([op_to_json(op) for op in ops]))
         return encode_ops(ops)
+
+    def _encode_rows(self, log: Log, rows: Sequence[int]) -> Any:
+        if self.is_text:
+            return self._encode([log.op(row) for row in rows])
+        return encode_rows(log, rows)
 
     def flush(self, ticket: Ticket) -> None:
         """Return when the ticket's ops are durable; raises SaveError when the disk refused them.
@@ -350,7 +363,7 @@ class Journal:
     def rewrite(
         self,
         base: bytes | None,
-        ops: Sequence[Op],
+        log: Log,
         document: JsonValue = None,
         metas: Mapping[str, JsonValue] | None = None,
     ) -> None:
@@ -370,8 +383,9 @@ class Journal:
             else:
                 puts.append(("base", base))
         puts += self._meta_records(metas or {})
-        parts = [ops[start : start + BATCH_OPS] for start in range(0, len(ops), BATCH_OPS)]
-        puts += self._numbered(map(self._encode, parts), after=0)
+        rows = range(len(log))
+        parts = [rows[start : start + BATCH_OPS] for start in range(0, len(log), BATCH_OPS)]
+        puts += self._numbered([self._encode_rows(log, part) for part in parts], after=0)
         state.commit(puts, delete_prefixes=["op/"])
         self._number = len(parts)
 

@@ -13,7 +13,9 @@ Layout: one byte that says how, then one MessagePack array with the columns in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from operator import sub
 from typing import Any
 
 import msgspec
@@ -160,29 +162,39 @@ class Encoder:
             self._name(ORIGIN, op.origin, op.author, op.index)
         self._body(op.body, op.author, op.index)
 
-    def add_set(
+    def add_sets(
         self,
-        author: PeerId,
-        index: int,
-        previous: int,
-        timestamp: int,
-        name: Name | None,
-        key: str,
-        payload: Any,
+        authors: Iterable[PeerId],
+        indexes: Sequence[int],
+        previous: Sequence[int],
+        times: Sequence[int],
+        runs: Iterable[tuple[Name | None, int]],
+        keys: Sequence[str],
+        payloads: Sequence[Any],
     ) -> None:
-        """Add a `Set` at a key that has neither `seen` nor `origin`, without an Op for it."""
-        self._head(author, index, previous, timestamp)
-        self.kind.append(Kind.SET)
-        if name is None:
-            self.form.append(KEY_AT_ROOT)
-        else:
-            self.form.append(KEY)
-            if name is self.last[NAME]:
-                self.how[NAME].append(SAME)
+        """Add `Set`s at keys that have neither `seen` nor `origin`, without an Op for each.
+
+        They are given as columns, and the objects as runs: a name, and how often it repeats.
+        """
+        start = len(self.author)
+        self.author += map(self._number, authors)
+        self.index += map(sub, indexes, chain((self._last_index,), indexes))
+        self.previous += map(sub, indexes, previous)
+        self.time += map(sub, times, chain((self._last_time,), times))
+        self._last_index, self._last_time = indexes[-1], times[-1]
+        self.kind += bytes((Kind.SET,)) * len(keys)
+        numbers = list(self.numbers)
+        at = 0
+        for name, count in runs:
+            if name is None:
+                self.form += bytes((KEY_AT_ROOT,)) * count
             else:
-                self._name(NAME, name, author, index)
-        self.key.append(key)
-        self.payload.append(payload)
+                self.form += bytes((KEY,)) * count
+                self._name(NAME, name, numbers[self.author[start + at]], indexes[at])
+                self.how[NAME] += bytes((SAME,)) * (count - 1)
+            at += count
+        self.key += keys
+        self.payload += payloads
 
     def _head(self, author: PeerId, index: int, previous: int, timestamp: int) -> None:
         self.author.append(self._number(author))

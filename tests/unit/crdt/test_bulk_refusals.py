@@ -88,6 +88,7 @@ CASES: dict[str, Callable[[], Columns]] = {
     "another form": changed(form=b"\x02" * 6),
     "too few columns of names": changed(how=[b""]),
     "an author of 15 bytes": changed(authors=[b"x" * 15, US]),
+    "one author under two numbers": changed(authors=[THEM, THEM, US], author=[0, 1, 0, 1, 0, 1]),
     "an author that is missing": changed(author=[9] * 6),
     "a negative time": changed(time=[-1] * 6),
     "a time out of range": changed(time=[LAMPORT_MAX + 1] + [0] * 5),
@@ -95,6 +96,10 @@ CASES: dict[str, Callable[[], Columns]] = {
     "a step back in time": changed(index=[10, 1, 1, 0, 1, 1]),
     "a leap": changed(
         index=[LAMPORT_LEAP_MAX + 10] + [1] * 5, previous=[LAMPORT_LEAP_MAX + 10] + [1] * 5
+    ),
+    "a leap above the batch's own ops": changed(
+        index=[10, 1, LAMPORT_LEAP_MAX + 1, 1, 1, 1],
+        previous=[10, 1, LAMPORT_LEAP_MAX + 1, 1, 1, 1],
     ),
     "something seen that is not here": changed(seen=[0, 1, 1, 1]),
     "something seen cut off": changed(seen=[0]),
