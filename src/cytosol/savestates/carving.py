@@ -1,8 +1,8 @@
 """Find our records in the pages of a damaged SQLite file, where no tree leads to them any more.
 
 Each row carries a checksum of its key and value, so that whatever happens to look like a row is
-not taken for one. The formats are SQLite's, described in its file format document, sections 1.6
-and 2.1.
+not taken for one. The formats are SQLite's, described in its file format document, sections 1.6,
+2.1 and 4.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from contextlib import suppress
 from typing import Final
 from zlib import crc32
 
-__all__ = ["carve_records"]
+__all__ = ["carve_records", "with_frames"]
 
 _LEAF: Final = 0x0A
 _INTERIOR: Final = 0x02
 _HEADER_BYTES: Final = {_LEAF: 8, _INTERIOR: 12}
 _INTEGER_BYTES: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _COLUMNS: Final = 3
+_LOG_HEADER_BYTES: Final = 32
+_FRAME_HEADER_BYTES: Final = 24
 
 
 def carve_records(content: bytes, page_bytes: int) -> Iterator[tuple[str, bytes]]:
@@ -39,6 +41,23 @@ def carve_records(content: bytes, page_bytes: int) -> Iterator[tuple[str, bytes]
                 row = _row(_payload(content, page, cell, page_bytes))
                 if row is not None:
                     yield row
+
+
+def with_frames(content: bytes, log: bytes, page_bytes: int) -> bytes:
+    """Return a file with the pages of its log in their places, be the frames good or not.
+
+    SQLite forgets what follows a bad frame. Frames with other salts than the first one are left
+    over from before the log began anew, and older.
+    """
+    pages = bytearray(content)
+    size = _FRAME_HEADER_BYTES + page_bytes
+    salts = log[_LOG_HEADER_BYTES + 8 : _LOG_HEADER_BYTES + 16]
+    for at in range(_LOG_HEADER_BYTES, len(log) - size + 1, size):
+        start = (int.from_bytes(log[at : at + 4], "big") - 1) * page_bytes
+        if log[at + 8 : at + 16] == salts and 0 <= start <= len(content) + len(log):
+            pages.extend(bytes(max(0, start - len(pages))))
+            pages[start : start + page_bytes] = log[at + _FRAME_HEADER_BYTES : at + size]
+    return bytes(pages)
 
 
 def _payload(content: bytes, page: bytes, cell: int, page_bytes: int) -> bytes:

@@ -3,7 +3,8 @@
 The checks that refuse a damaged file are left out here, and each record stands for itself. A
 SQLite file is copied with its log to a folder of its own before SQLite sees it. Of such a file
 any page may be gone: page 1 is always the same in ours and is taken from a new file, the records
-around damage are read from both sides and by their names, and then page by page.
+around damage are read from both sides and by their names, and then page by page, also from the
+frames of the log that SQLite does not read any more.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, Final
 from zlib import crc32
 
 from cytosol.errors import DatabaseCorruptError, SaveError
-from cytosol.savestates.carving import carve_records
+from cytosol.savestates.carving import carve_records, with_frames
 from cytosol.savestates.faults import SQLITE_ERRORS, os_fault
 from cytosol.savestates.files import beside, check_plain, file_size
 from cytosol.savestates.jsonfile import JsonFileSaveState
@@ -61,7 +62,11 @@ def read_remains(path: Path, expected: Iterable[str] = ()) -> Remains:
     try:
         if isinstance(save_state_at(path), JsonFileSaveState):
             return _of_text(path, path.read_bytes())
-        return _of_sqlite(path, expected)
+        remains = _of_sqlite(path, expected)
+        if remains.records:
+            return remains
+        text = _of_text(path, path.read_bytes())  # perhaps only its beginning does not look so
+        return text if text.records else remains
     except OSError as error:
         raise os_fault(path, error) from error
     finally:
@@ -82,7 +87,7 @@ def _of_text(path: Path, data: bytes) -> Remains:
         return remains
     text = data.decode("utf-8", "replace")
     found = list(_RECORD.finditer(text))
-    ends = [match.start() for match in found[1:]] + [len(text)]
+    ends = [*(match.start() for match in found), len(text)][1:]
     for match, end in zip(found, ends, strict=True):
         try:
             key = json.loads(match[1])
@@ -123,13 +128,17 @@ def _of_sqlite(path: Path, expected: Iterable[str]) -> Remains:
             with log.open("rb") as frames, copy.open("rb") as file:
                 lost = count_unreadable(frames, file)
             if lost >= 2:  # a single one was cut short by a crash, and never acknowledged
-                remains.problems.append(f"the log is damaged: {lost} transactions in it are lost")
+                remains.problems.append(
+                    f"the log is damaged: of {lost} transactions in it pages may be missing"
+                )
         if not _read_all(copy, remains, expected):
             remains.problems.append("the first page is damaged; it was replaced in a copy")
             _replace_first_page(copy)
             _read_all(copy, remains, expected)
         if remains.problems:
-            for key, value in carve_records(copy.read_bytes(), _PAGE_BYTES):
+            later = log.read_bytes() if file_size(log) else b""
+            content = with_frames(copy.read_bytes(), later, _PAGE_BYTES)
+            for key, value in carve_records(content, _PAGE_BYTES):
                 remains.records.setdefault(key, value)
     remains.problems = list(dict.fromkeys(remains.problems))
     return remains
