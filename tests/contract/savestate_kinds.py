@@ -19,20 +19,22 @@ from cytosol.savestates import (
     SqliteSaveState,
 )
 from cytosol.savestates.sealed import SealedRecords
-from cytosol.savestates.sealkeys import SealCost, key_secret, passphrase_secret
+from cytosol.savestates.sealkeys import SealCost, Secret, key_secret, passphrase_secret
 from cytosol.testing.savestate_contract import check_whole, commit_number, value_of
 
 CHEAP = SealCost(passes=1, memory_bytes=8_192)
+PASSPHRASE = "käse & brot"
+KEY = b"\7" * 32
 
 
 def seal(inner: SaveState) -> SealedRecords:
     """Return a sealed save state around another one, quick to open."""
-    return SealedRecords(inner, lambda _: passphrase_secret("käse & brot"), os.urandom, CHEAP)
+    return SealedRecords(inner, lambda _: passphrase_secret(PASSPHRASE), os.urandom, CHEAP)
 
 
 def seal_with_key(inner: SaveState) -> SealedRecords:
     """Return a save state that is sealed with a key."""
-    return SealedRecords(inner, lambda _: key_secret(b"\7" * 32), os.urandom)
+    return SealedRecords(inner, lambda _: key_secret(KEY), os.urandom)
 
 
 FILE_KINDS: dict[str, Callable[[Path], SaveState]] = {
@@ -53,6 +55,11 @@ def make(kind: str, path: Path) -> SaveState:
         case "sealed-memory":
             return seal(InMemorySaveState())
     return FILE_KINDS[kind](path)
+
+
+def secret_of(kind: str) -> Secret:
+    """Return what opens a sealed save state of the kind; for others it does not matter."""
+    return key_secret(KEY) if kind == "sealed-json" else passphrase_secret(PASSPHRASE)
 
 
 def write_against_a_limit(state: SaveState) -> None:

@@ -10,19 +10,20 @@ editing it is what it is for: there damage must only never raise anything else.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import sys
-import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cytosol.errors import DatabaseCorruptError, DatabaseError
 from tests.durability.crash_images import small_limits
 from tests.durability.disk import Image
-from tests.durability.shim import scratch
+from tests.durability.numbered import run_numbered
+from tests.durability.salvaging import Written, salvage
 from tests.durability.subjects import NAME, SUBJECTS, Content, Records, Subject
 
 __all__ = ["main"]
@@ -97,14 +98,23 @@ DAMAGES: Final[dict[str, Callable[[bytearray, random.Random], None]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _GoodFile:
+    image: Image
+    contents: list[Content]
+    """What was acknowledged, at first and after each step."""
+    written: Written
+
+
 class Suite:
     """Damages files and opens them."""
 
     def __init__(self, seed: str, folder: Path) -> None:
         self._seed = seed
         self._folder = folder
-        self._good: dict[tuple[int, str], tuple[Image, list[Content]]] = {}
-        self.files = self.unharmed = self.refused = self.cut_short = self.changed = 0
+        self._good: dict[tuple[int, str], _GoodFile] = {}
+        self.files = self.unharmed = self.cut_short = self.changed = 0
+        self.salvaged: Counter[str] = Counter()  # what came of the refused ones
 
     def run(self, first: int, count: int) -> None:
         """Damage and open `count` copies."""
@@ -123,92 +133,117 @@ class Suite:
             self.files += 1
 
     def _damage(self, subject: Subject, number: int, damage: str, source: random.Random) -> None:
-        image, contents = self._good_file(subject, number)
-        names = [name for name, content in image.items() if content and not name.endswith("-lock")]
+        good = self._good_file(subject, number)
+        names = [name for name in good.image if good.image[name] and not name.endswith("-lock")]
         name = source.choice(names)
-        damaged = bytearray(image[name])
+        damaged = bytearray(good.image[name])
         DAMAGES[damage](damaged, source)
-        files = {**image, name: bytes(damaged)}
+        files = {**good.image, name: bytes(damaged)}
         self._lay(files)
-        found = self._read(subject)
+        found, is_opened = self._read(subject)
         if found is None:
-            self.refused += 1
             # What is refused by a layer above may have taken its log in before: a sound one.
             is_plain = isinstance(subject, Records) and not subject.kind.startswith("sealed")
-            if is_plain or f"{NAME}-wal" not in files:
+            if not is_opened and (is_plain or f"{NAME}-wal" not in files):
                 self._check_untouched(files)
-        elif found == contents[-1]:
+            self._salvage(subject, good.written)
+        elif found == good.contents[-1]:
             self.unharmed += 1
         elif subject.kind == "json":
             self.changed += 1  # like an edit by hand
-        elif name.endswith("-wal") and found in contents[0 if damage == "a missing end" else -4 :]:
+        elif name.endswith("-wal") and found in good.contents[_oldest(damage) :]:
             self.cut_short += 1
         else:
             raise Wrong(f"{name.removeprefix(NAME) or 'the file'} gives {found!r:.300}")
 
-    def _read(self, subject: Subject) -> Any:
-        """Return what a damaged file gives, None if it is refused."""
+    def _read(self, subject: Subject) -> tuple[Content | None, bool]:
+        """Return what a damaged file gives, None if it is refused, and whether it opens at all."""
         try:
             subject.open()
         except DatabaseError as error:
             _check_sentence(error)
-            return None
+            return None, False
         try:
             found = subject.read()
             subject.check()
-            return found
+            return found, True
         except DatabaseCorruptError as error:
             _check_sentence(error)
-            self.refused += 1
-            return self._last_content(subject)
+            return None, True
         finally:
             subject.close()
 
-    def _last_content(self, subject: Subject) -> Content:
-        """Count what opens and is refused when read as a whole among the refused."""
-        self.unharmed -= 1
-        return self._contents_now[-1]
+    def _salvage(self, subject: Subject, written: Written) -> None:
+        """See what salvage makes of the refused file, which it must leave as it is."""
+        files = self._files()
+        self.salvaged[salvage(subject, written)] += 1
+        if self._files() != files:
+            raise Wrong("salvage has changed the file")
 
-    def _check_untouched(self, files: Image) -> None:
-        now = {
+    def _files(self) -> Image:
+        return {
             path.name: path.read_bytes()
             for path in self._folder.iterdir()
             if not path.name.endswith("-lock")
         }
+
+    def _check_untouched(self, files: Image) -> None:
+        now = self._files()
         before = {name: content for name, content in files.items() if not name.endswith("-lock")}
         if now != before:
             changed = sorted(name for name in {*now, *before} if now.get(name) != before.get(name))
             raise Wrong(f"it was refused, but {changed} did not stay as they were")
 
-    def _good_file(self, subject: Subject, number: int) -> tuple[Image, list[Content]]:
+    def _good_file(self, subject: Subject, number: int) -> _GoodFile:
         """Return files as a program that was killed, or that has closed them, leaves them."""
         key = number // _FILE_USES, f"{type(subject).__name__} {subject.kind}"
         if key not in self._good:
-            source = random.Random(f"{self._seed} {key}")
-            self._lay({})
-            with small_limits(source):
-                subject.open()
-                contents = [subject.read()]
-                for _ in range(source.randint(3, 12)):
-                    step, after = subject.next_step(
-                        contents[-1], source, source.choice((10, 300, 5_000))
-                    )
-                    subject.write(step)
-                    contents.append(after)
-                was_killed = source.random() < 0.6
-                if not was_killed:
-                    subject.close()
-                image = {path.name: path.read_bytes() for path in self._folder.iterdir()}
-                subject.close()
-            self._good = {key: (image, contents), **dict(list(self._good.items())[:8])}
-        self._contents_now = self._good[key][1]
+            made = self._make_file(subject, random.Random(f"{self._seed} {key}"))
+            self._good = {key: made, **dict(list(self._good.items())[:8])}
         return self._good[key]
+
+    def _make_file(self, subject: Subject, source: random.Random) -> _GoodFile:
+        self._lay({})
+        with small_limits(source):
+            subject.open()
+            contents, steps = [subject.read()], []
+            for _ in range(source.randint(3, 12)):
+                size = source.choice((10, 300, 5_000))
+                step, after = subject.next_step(contents[-1], source, size)
+                subject.write(step)
+                steps.append(step)
+                contents.append(after)
+            was_killed = source.random() < 0.6
+            if not was_killed:
+                subject.close()
+            image = {path.name: path.read_bytes() for path in self._folder.iterdir()}
+            subject.close()
+        written = Written(contents[-1])
+        for step in steps:
+            written.add(step)
+        return _GoodFile(image, contents, written)
+
+    def report(self) -> str:
+        """Tell what has come of the files."""
+        refused = self.salvaged.total()
+        return (
+            f"{self.files:,} opened, {refused:,} refused, {self.unharmed:,} unharmed, "
+            f"{self.cut_short:,} older by the end of the log, "
+            f"{self.changed:,} JSON files that say something else; of the refused salvage gave "
+            f"all {self.salvaged['all']:,} times, some {self.salvaged['some']:,}, "
+            f"nothing {self.salvaged['nothing']:,}"
+        )
 
     def _lay(self, image: Image) -> None:
         for entry in os.scandir(self._folder):
             os.unlink(entry.path)
         for name, content in image.items():
             (self._folder / name).write_bytes(content)
+
+
+def _oldest(damage: str) -> int:
+    """Return which of the contents is the oldest that damage to the log may leave."""
+    return 0 if damage == "a missing end" else -4
 
 
 def _check_sentence(error: DatabaseError) -> None:
@@ -218,22 +253,7 @@ def _check_sentence(error: DatabaseError) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the suite as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m tests.durability.damaged_files")
-    parser.add_argument("--seed", default="1")
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=2_000)
-    options = parser.parse_args(arguments)
-    start = time.perf_counter()
-    with scratch() as folder:
-        suite = Suite(options.seed, folder)
-        suite.run(options.first, options.count)
-    print(
-        f"damaged files, seed {options.seed}: {suite.files:,} opened, {suite.refused:,} refused, "
-        f"{suite.unharmed:,} unharmed, {suite.cut_short:,} older by the end of the log, "
-        f"{suite.changed:,} JSON files that say something else, "
-        f"{time.perf_counter() - start:.0f} s"
-    )
-    return 0
+    return run_numbered("damaged_files", Suite, arguments, count=2_000)
 
 
 if __name__ == "__main__":

@@ -7,18 +7,16 @@ whole or absent; now and then `cytosol check` looks at the file, too.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
 from tests.durability.crash_images import small_limits
-from tests.durability.shim import scratch
+from tests.durability.numbered import run_numbered
 from tests.durability.subjects import SUBJECTS, Content, Subject
 from tests.end_to_end.shipped import check_file
 
@@ -73,6 +71,14 @@ class Suite:
                     f"--seed {self._seed} --first {start} --count {number - start + 1}"
                 )
                 raise
+
+    def report(self) -> str:
+        """Tell when the writers were killed, and what was found."""
+        return (
+            f"{self.kills:,} kills, {self.kills_while_opening:,} before the first acknowledged "
+            f"write, {self.unacknowledged:,} times one more write was whole, "
+            f"{self.shipped_checks} looks by `cytosol check`"
+        )
 
     def _round(self, subject: Subject, content: Content, number: int) -> Content:
         source = random.Random(f"{self._seed}/{number}")
@@ -153,22 +159,7 @@ class Suite:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the suite as the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m tests.durability.killed_writers")
-    parser.add_argument("--seed", default="1")
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=100)
-    options = parser.parse_args(arguments)
-    start = time.perf_counter()
-    with scratch() as folder:
-        suite = Suite(options.seed, folder)
-        suite.run(options.first, options.count)
-    print(
-        f"killed writers, seed {options.seed}: {suite.kills:,} kills, "
-        f"{suite.kills_while_opening:,} before the first acknowledged write, "
-        f"{suite.unacknowledged:,} times one more write was whole, "
-        f"{suite.shipped_checks} looks by `cytosol check`, {time.perf_counter() - start:.0f} s"
-    )
-    return 0
+    return run_numbered("killed_writers", Suite, arguments, count=100)
 
 
 if __name__ == "__main__":
