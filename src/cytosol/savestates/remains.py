@@ -31,10 +31,13 @@ from cytosol.savestates.kinds import save_state_at
 from cytosol.savestates.lock import FileLock
 from cytosol.savestates.sqlite import SqliteSaveState
 from cytosol.savestates.sqlitelog import count_unreadable
+from cytosol.savestates.sqlitestamp import is_own_log
 
 __all__ = ["Remains", "read_remains"]
 
 _PAGE_BYTES: Final = 4096
+_HEAD_BYTES: Final = 100
+_MAGIC: Final = b"SQLite format 3\0"
 _ROWS: Final = "SELECT key, value, checksum FROM records "
 _HOLES_MAX: Final = 1_000_000  # missing records that are looked for by their numbers
 _RECORD: Final = re.compile(r'^    ("(?:[^"\\\n]|\\.)+"): ', re.MULTILINE)
@@ -119,29 +122,47 @@ def _items(part: str) -> Iterator[Any]:
 
 def _of_sqlite(path: Path, expected: Iterable[str]) -> Remains:
     remains = Remains(text=False)
-    log = beside(path, "-wal")
     with tempfile.TemporaryDirectory(prefix="cytosol-") as folder:
         copy = Path(folder) / "copy"
         shutil.copyfile(path, copy)
-        if file_size(log):
-            shutil.copyfile(log, beside(copy, "-wal"))
-            with log.open("rb") as frames, copy.open("rb") as file:
-                lost = count_unreadable(frames, file)
-            if lost >= 2:  # a single one was cut short by a crash, and never acknowledged
-                remains.problems.append(
-                    f"the log is damaged: of {lost} transactions in it pages may be missing"
-                )
+        log = _take_log(copy, beside(path, "-wal"), remains)
         if not _read_all(copy, remains, expected):
             remains.problems.append("the first page is damaged; it was replaced in a copy")
             _replace_first_page(copy)
             _read_all(copy, remains, expected)
         if remains.problems:
-            later = log.read_bytes() if file_size(log) else b""
-            content = with_frames(copy.read_bytes(), later, _PAGE_BYTES)
+            content = with_frames(copy.read_bytes(), log, _PAGE_BYTES)
             for key, value in carve_records(content, _PAGE_BYTES):
                 remains.records.setdefault(key, value)
     remains.problems = list(dict.fromkeys(remains.problems))
     return remains
+
+
+def _take_log(copy: Path, log: Path, remains: Remains) -> bytes:
+    """Put the log of a file beside the copy of it, and return what is in it; a foreign one stays.
+
+    SQLite would mix the pages of both, without a word.
+    """
+    if not file_size(log):
+        return b""
+    with log.open("rb") as frames, copy.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        if head.startswith(_MAGIC) and not is_own_log(head, frames):
+            remains.problems.append(
+                "the log beside the file belongs to another one, or to a later state of this one, "
+                f"and was left out; to read it by itself, copy '{log.name}' to another folder, "
+                f"beside an empty file '{log.name.removesuffix('-wal')}'"
+            )
+            return b""
+        frames.seek(0)
+        file.seek(0)
+        lost = count_unreadable(frames, file)
+    if lost >= 2:  # a single one was cut short by a crash, and never acknowledged
+        remains.problems.append(
+            f"the log is damaged: of {lost} transactions in it pages may be missing"
+        )
+    shutil.copyfile(log, beside(copy, "-wal"))
+    return log.read_bytes()
 
 
 def _read_all(copy: Path, remains: Remains, expected: Iterable[str]) -> bool:

@@ -44,6 +44,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def make(path: Path, **options: Any) -> Path:
+    path.parent.mkdir(exist_ok=True)
     with open_alone(KINDS[path.name](path), **options) as db:
         for number in range(COUNT):
             db.dispatch(Set(f"$.k{number}", f"value {number} {'x' * 200}"))
@@ -265,6 +266,24 @@ def test_a_damaged_log_costs_only_the_pages_that_are_damaged(tmp_path: Path) -> 
     found = salvage(folder / "notes.cytosol")
     assert 19 <= len(keys_of(found))
     assert any("the log is damaged" in problem for problem in found.problems)
+
+
+def test_the_log_of_another_file_is_not_mixed_in(tmp_path: Path) -> None:
+    """Who reads that nothing is missing would take the other document for this one."""
+    folder = tmp_path / "crashed"
+    folder.mkdir()
+    with open_alone(cytosol.SqliteSaveState(tmp_path / "notes.cytosol")) as db:
+        db.dispatch(Set("$.k1", f"value 1 {'x' * 200}"))
+        shutil.copy(tmp_path / "notes.cytosol-wal", folder)
+    path = folder / "notes.cytosol"
+    shutil.copy(make(tmp_path / "other" / "notes.cytosol"), path)
+    with pytest.raises(cytosol.DatabaseCorruptError, match="is not the log of"):
+        open_alone(cytosol.SqliteSaveState(path))
+    found = salvage(path)
+    assert COUNT + 1 == len(keys_of(found))
+    assert any("belongs to another one" in problem for problem in found.problems)
+    path.write_bytes(b"")
+    assert {"k1"} == keys_of(salvage(path)), "as the problem says"
 
 
 def test_a_wrong_passphrase_is_told(tmp_path: Path) -> None:
