@@ -331,6 +331,45 @@ def test_a_read_merges_the_answers_of_all() -> None:
     run(main())
 
 
+def test_what_a_read_has_found_goes_on_to_those_who_lack_it() -> None:
+    """Each gets what the other one knew; the push that brings it to us later would be no news."""
+
+    async def main() -> None:
+        graph, one, two = two_strangers(Router())
+        reading = asyncio.ensure_future(_whole(graph.read("k")))
+        await until(lambda: one.of("pull") and two.of("pull"))
+        for stranger, field in ((one, "x"), (two, "y")):
+            answer = {"type": "answer", "id": stranger.of("pull")[0]["id"]}
+            stranger.say({**answer, "nodes": {"k": node_json("k", field, field)}})
+        await reading
+        one.say({"type": "push", "id": 1, "nodes": {"k": node_json("k", "x", "x")}})
+        await settle()
+        for stranger, lacked in ((one, "y"), (two, "x")):
+            (push,) = stranger.of("push")
+            assert [lacked] == [*push["nodes"]["k"]["fields"]]
+
+    run(main())
+
+
+def test_what_a_read_finds_again_goes_nowhere() -> None:
+    """An answer without news is told to nobody."""
+
+    async def main() -> None:
+        graph, one, two = two_strangers(Router())
+        one.say({"type": "push", "id": 1, "nodes": {"k": node_json("k")}})
+        await until(lambda: two.of("push"))
+        reading = asyncio.ensure_future(_whole(graph.read("k", force=True)))
+        await until(lambda: one.of("pull") and two.of("pull"))
+        for stranger in (one, two):
+            answer = {"type": "answer", "id": stranger.of("pull")[0]["id"]}
+            stranger.say({**answer, "nodes": {"k": node_json("k")}})
+        await reading
+        await settle()
+        assert [0, 1] == [len(stranger.of("push")) for stranger in (one, two)]
+
+    run(main())
+
+
 def test_an_answer_in_parts_is_put_together() -> None:
     """The read ends with the part that says it is the last."""
 

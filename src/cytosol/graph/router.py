@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from cytosol.errors import ConfigError, DatabaseError, GraphError, PermissionDeniedError
 from cytosol.graph.actions import ReadNodes, Write
 from cytosol.graph.awaiting import Done as Finished
-from cytosol.graph.channels import Asked, Channel, Waiting
+from cytosol.graph.channels import Asked, Channel, Peer, Waiting
 from cytosol.graph.collection import NodeMap
-from cytosol.graph.connection import ConnectionGroup, report
+from cytosol.graph.connection import Connection, ConnectionGroup, report
 from cytosol.graph.courier import Cancellable, Courier, Timer
 from cytosol.graph.messages import (
     BUSY,
@@ -129,19 +129,34 @@ class Router:
         """
         nodes, origin = action.update, action.options.get("origin")
         assert isinstance(nodes, NodeMap)
-        origin = origin if isinstance(origin, Channel) else None
-        targets = self._courier.targets(action.network or ())
+        given = {origin.peer: nodes} if isinstance(origin, Channel) else {}
+        replies = self._send(nodes, action.network, given, waits=not given)
+        return self._acknowledged(replies) if replies else None
+
+    def _send(
+        self,
+        nodes: NodeMap,
+        network: Iterable[Connection] | None,
+        given: Mapping[Peer, NodeMap],
+        *,
+        waits: bool,
+    ) -> dict[asyncio.Future[None], Channel]:
+        """Send each peer what it has not given us itself; return what a writer can wait for."""
+        targets = self._courier.targets(network or ())
         replies: dict[asyncio.Future[None], Channel] = {}
         for peer in {**dict.fromkeys(self._courier.notes.peers.values()), **targets}:
-            channel = targets.get(peer)
-            if origin is not None and origin.peer is peer:
-                peer.outbox.pass_over(nodes)
-            elif channel is not None:
-                unit = self._courier.send_unit(channel, nodes, waits=origin is None)
+            channel, lacking = targets.get(peer), nodes
+            if peer in given:
+                peer.outbox.pass_over(given[peer])
+                lacking = _news(nodes, given[peer].value)
+            if not lacking.nodes:
+                continue
+            if channel is not None:
+                unit = self._courier.send_unit(channel, lacking, waits=waits)
                 replies |= dict.fromkeys(unit, channel)
-            elif not peer.channels and peer.outbox.remember_late(nodes):
+            elif not peer.channels and peer.outbox.remember_late(lacking):
                 self._courier.save(peer)
-        return self._acknowledged(replies) if replies else None
+        return replies
 
     async def _acknowledged(self, replies: dict[asyncio.Future[None], Channel]) -> None:
         def give_up() -> None:
@@ -168,6 +183,7 @@ class Router:
         may be about to connect. Who does not answer in time is not waited
         for, neither then nor later, until it speaks again. Nobody is asked for what it may not
         read, as the question names the key; an answer counts as far as its sender may write it.
+        What is news in the answers goes on to the other peers, as if it had been pushed here.
         Raises PermissionDeniedError if somebody refused and nobody else had all of the nodes.
         """
         targets = self._courier.targets(action.network or ()).values()
@@ -177,23 +193,24 @@ class Router:
         waiting = Waiting(asyncio.get_running_loop().create_future())
         keys = tuple(action.keys)
         if not self._rules.allow_all:
-            return self._pulled_by_rules(waiting, keys, channels)
+            return self._pulled_by_rules(waiting, action, channels)
         for channel in channels:
             self._ask(channel, waiting, keys)
-        return self._pulled(waiting, keys)
+        return self._pulled(waiting, action)
 
     async def _pulled_by_rules(
-        self, waiting: Waiting, keys: tuple[str, ...], channels: list[Channel]
+        self, waiting: Waiting, action: ReadNodes, channels: list[Channel]
     ) -> list[Node]:
         readable = []
         for channel in channels:
             who = channel.identity
-            readable.append([key for key in keys if await self._rules.allows("read", who, key)])
+            allows = self._rules.allows
+            readable.append([key for key in action.keys if await allows("read", who, key)])
         # All at once: a first answer must not find that nobody else is asked.
         for channel, names in zip(channels, readable, strict=True):
             if self._courier.channels.get(channel.connection.id) is channel and not channel.is_gone:
                 self._ask(channel, waiting, tuple(names))
-        return await self._pulled(waiting, keys)
+        return await self._pulled(waiting, action)
 
     def _ask(self, channel: Channel, waiting: Waiting, keys: tuple[str, ...]) -> None:
         for start in range(0, len(keys), MESSAGE_NODES_MAX):
@@ -209,7 +226,7 @@ class Router:
         if not self._courier.send(channel, Pull(number, keys)):
             channel.answered(number)
 
-    async def _pulled(self, waiting: Waiting, keys: tuple[str, ...]) -> list[Node]:
+    async def _pulled(self, waiting: Waiting, action: ReadNodes) -> list[Node]:
         def give_up() -> None:
             for channel in self._courier.channels.values():
                 for number in [*channel.asked]:
@@ -229,9 +246,22 @@ class Router:
                     if asked.waiting is waiting:
                         del channel.asked[number]
         nodes = await self._believed(waiting)
-        if waiting.refused and any(key not in nodes for key in keys):
-            raise _denied(waiting.refused, "reading", keys)
+        self._pass_on(nodes, waiting, action)
+        if waiting.refused and any(key not in nodes for key in action.keys):
+            raise _denied(waiting.refused, "reading", tuple(action.keys))
         return list(nodes.nodes.values())
+
+    def _pass_on(self, nodes: NodeMap, waiting: Waiting, action: ReadNodes) -> None:
+        """Send on what is news in answers: when it is pushed to us, too, it will be none."""
+        news = _news(nodes, self._graph._node)
+        if not news.nodes:
+            return
+        given: dict[Peer, NodeMap] = {}
+        for channel, answers in waiting.answers.items():
+            known = given.setdefault(channel.peer, NodeMap())
+            for _, node in answers:
+                known.add(node)
+        self._send(news, action.network, given, waits=False)
 
     async def _believed(self, waiting: Waiting) -> NodeMap:
         """Merge the answers, without the nodes whose sender may not write what is new in them."""
@@ -246,7 +276,7 @@ class Router:
                         or news.is_blank
                         or await self._allows("write", channel, [(key, patch_of(news))])
                     ):
-                        nodes.add(node)
+                        nodes.add(node.copy())
                 except GraphError:  # together they have more fields than a node may
                     self.counts["malformed"] += 1
         return nodes
@@ -420,6 +450,17 @@ class Router:
                     f"all the same: {text}"
                 ),
             )
+
+
+def _news(nodes: NodeMap, known: Callable[[str], Node | None]) -> NodeMap:
+    """Return what nodes have that is not known."""
+    news = NodeMap()
+    for key, node in nodes:
+        here = known(key)
+        update = node if here is None else merge_node(here.copy(), node).update
+        if not update.is_blank:
+            news.add(update)
+    return news
 
 
 def _denied(names: list[str], what: str, keys: tuple[str, ...]) -> PermissionDeniedError:
