@@ -457,5 +457,7 @@ class Database:
         self.close()
 
     def __repr__(self) -> str:
-        path = self._document.journal.path
-        return f"<cytosol.Database {path or 'in memory'} of peer {self.peer_id}>"
+        path = self._document.journal.path or "in memory"
+        if not hasattr(self, "_identity"):  # opening has failed, and a traceback shows its locals
+            return f"<cytosol.Database {path}, not open>"
+        return f"<cytosol.Database {path} of peer {self.peer_id}>"

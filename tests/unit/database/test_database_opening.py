@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,16 @@ def test_only_the_owner_can_read_the_files(tmp_path: Path, name: str) -> None:
     with open_alone(state) as db:
         db.dispatch(cytosol.Set("$.a", 1))
         assert {0o600} == {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()}
+
+
+def test_a_traceback_can_show_a_database_that_did_not_open(tmp_path: Path) -> None:
+    """Reporters of crashes print the locals, and must not fail at ours."""
+    path = tmp_path / "notes.cytosol"
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(cytosol.DatabaseCorruptError) as caught:
+        cytosol.open(path, app_id=APP_ID, network=False)
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert f"<cytosol.Database {path}, not open>" in "".join(shown.format())
 
 
 def test_in_memory_the_identity_is_new_each_time() -> None:
