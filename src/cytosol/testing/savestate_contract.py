@@ -10,25 +10,34 @@ class TestMySaveState(SaveStateContract):
 
 `make` is called with a folder of the test's own and returns a closed save state; called again with
 the same folder it returns another object for the same records. Set `lasts = False` for one that
-keeps nothing beyond its own object.
+keeps nothing beyond its own object, and `in_files = False` for one whose records are elsewhere.
+
+A crash is played by copying the folder whenever a line of `commit` has changed something in it, and
+opening the copies. What a power cut does is not played: nobody sees from inside whether `fsync` was
+called.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from types import FrameType
+from typing import Any, ClassVar, TypeAlias
 
 import pytest
 
-from cytosol.errors import DatabaseClosedError, DatabaseLockedError
+from cytosol.errors import DatabaseClosedError, DatabaseError, DatabaseLockedError
 from cytosol.savestates import SaveState
 
 __all__ = ["RECORDS_PER_BATCH", "SaveStateContract", "check_whole", "commit_number", "value_of"]
 
 RECORDS_PER_BATCH = 5
+_DAMAGED_PLACES = 24
+
+Files: TypeAlias = dict[str, bytes]
 
 
 def value_of(state: SaveState, content: str) -> Any:
@@ -70,11 +79,52 @@ def _keys_of(state: SaveState, prefix: str = "") -> list[str]:
     return [key for key, _ in state.scan(prefix)]
 
 
+def _read(folder: Path) -> Files:
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        with suppress(FileNotFoundError):  # it went away meanwhile
+            if path.is_file():
+                files[str(path.relative_to(folder))] = path.read_bytes()
+    return files
+
+
+def _write(folder: Path, files: Files) -> Path:
+    folder.mkdir()
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o600)
+    return folder
+
+
+@contextmanager
+def _images_of(folder: Path) -> Iterator[list[Files]]:
+    """Keep what is in a folder after each line of code that changes something there."""
+    images = [_read(folder)]
+
+    def look(frame: FrameType, event: str, argument: object) -> Any:
+        files = _read(folder)
+        if files != images[-1]:
+            images.append(files)
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        yield images
+    finally:
+        sys.settrace(before)
+
+
 class SaveStateContract:
     """The promises of `cytosol.SaveState`; subclass it and say how to `make` one."""
 
     lasts: ClassVar[bool] = True
     """Whether another object for the same folder finds the records."""
+
+    in_files: ClassVar[bool] = True
+    """Whether the records are in files of that folder, which a test can copy and damage."""
 
     def make(self, folder: Path) -> SaveState:
         """Return a closed save state that keeps its records in a folder."""
@@ -222,6 +272,70 @@ class SaveStateContract:
             state.open()
         _put(state, "a")
         assert ["a"] == _keys_of(state)
+
+    def test_another_object_is_no_second_owner(self, state: SaveState, tmp_path: Path) -> None:
+        """As long as the first one is open; then it may."""
+        if not self.lasts:
+            pytest.skip("another object is another database")
+        second = self.make(tmp_path)
+        with pytest.raises(DatabaseLockedError):
+            second.open()
+        _put(state, "a")
+        state.close()
+        second.open()
+        assert ["a"] == _keys_of(second)
+        second.close()
+
+    # --- Crashes and damage --------------------------------------------------------------
+
+    def test_a_crash_leaves_whole_batches(self, tmp_path: Path) -> None:
+        """All that were acknowledged, and of the one that was being written all or nothing."""
+        self._want_files()
+        state = self.make(_write(tmp_path / "live", {}))
+        state.open()
+        for acknowledged in range(4):
+            with _images_of(tmp_path / "live") as images:
+                commit_number(state, acknowledged + 1)
+            images.append(_read(tmp_path / "live"))
+            for number, files in enumerate(images):
+                crashed = self.make(_write(tmp_path / f"crash-{acknowledged}-{number}", files))
+                crashed.open()
+                found = check_whole(crashed)
+                crashed.close()
+                wanted = {acknowledged, acknowledged + 1}
+                if number == len(images) - 1:
+                    wanted = {acknowledged + 1}
+                assert found in wanted, f"after a crash {found} batches are there, not {wanted}"
+        state.close()
+
+    def test_damage_is_told_and_never_read(self, tmp_path: Path) -> None:
+        """Wherever a bit flips, or a file is cut: the records are right, or there is an error."""
+        self._want_files()
+        state = self.make(_write(tmp_path / "live", {}))
+        if state.text:
+            pytest.skip("people may edit it, so that it cannot tell a wrong value from a new one")
+        state.open()
+        for number in range(1, 4):
+            commit_number(state, number)
+        written = list(state.scan(""))
+        state.close()
+        whole = _read(tmp_path / "live")
+        for name, content in whole.items():
+            places = range(0, len(content), max(1, len(content) // _DAMAGED_PLACES))
+            damaged = [
+                content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :] for at in places
+            ]
+            for number, bad in enumerate([*damaged, content[: len(content) // 2]]):
+                folder = _write(tmp_path / f"{name}-{number}", {**whole, name: bad})
+                opened = self.make(folder)
+                with suppress(DatabaseError):
+                    opened.open()
+                    assert written == list(opened.scan("")), f"{name} is damaged; nobody noticed"
+                opened.close()
+
+    def _want_files(self) -> None:
+        if not (self.lasts and self.in_files):
+            pytest.skip("there are no files to copy")
 
     # --- Threads and histories -----------------------------------------------------------
 
