@@ -91,6 +91,9 @@ class FakeReplica:
             trimmed=trimmed,
         )
 
+    def held(self) -> tuple[bytes, dict[PeerId, int]]:
+        return fold_hash(ZERO_HASH, self._ids()), dict(self.latest())
+
     def relation(self, theirs: StateSummary) -> Relation:
         ours = self.summary()
         they_lack = any(theirs.latest.get(a, 0) < i for a, i in ours.trimmed.items())

@@ -44,6 +44,11 @@ class PeerReplica:
         with self._document.lock:
             return self._document.history.latest()
 
+    def held(self) -> tuple[bytes, dict[PeerId, int]]:
+        """Return the state hash and the newest index held of every author."""
+        with self._document.lock:
+            return self._document.history.held()
+
     def relation(self, theirs: StateSummary) -> Relation:
         """Tell what has to happen between us and the peer."""
         with self._document.lock:
@@ -87,7 +92,7 @@ class PeerReplica:
                     return
                 raise
             author = document.replica.author
-            if any(who == author for _, who in new):
+            if author in columns.authors and any(who == author for _, who in new):
                 self._renew()
         except ActionError as error:
             raise RemoteProtocolError(str(error)) from None

@@ -288,19 +288,26 @@ class History:
         """
         first = self._document.journal.first_unsaved()
         log = self._replica.log
-        return len(log) if first is None else log.first_after(first[0] - 1, b"\xff" * 16)
+        return len(log.indexes) if first is None else log.first_after(first[0] - 1, b"\xff" * 16)
 
     def latest(self) -> dict[PeerId, int]:
         """Return the newest durable index of every author."""
         replica = self._replica
         log, authors = replica.log, replica.names.authors
         latest = dict(replica.latest)
-        for row in range(len(log) - 1, self._settled() - 1, -1):
+        settled = self._settled()
+        for row in range(len(log.indexes) - 1, settled - 1, -1):
             author = authors[log.numbers[row]]
             latest[author] = log.previous[row]
             if not latest[author]:
                 del latest[author]
         return latest
+
+    def held(self) -> tuple[bytes, dict[PeerId, int]]:
+        """Return state hash and `latest` of what is durable."""
+        replica, settled = self._replica, self._settled()
+        is_all = settled == len(replica.log)
+        return replica.state_hash() if is_all else replica.hash_at(settled), self.latest()
 
     def took_back(self) -> None:
         """Forget what was remembered of ops that are gone: their numbers are used again."""

@@ -67,6 +67,7 @@ class Driver(MachineRunner):
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     # --- Life --------------------------------------------------------------------------
 
@@ -156,12 +157,18 @@ class Driver(MachineRunner):
         return asyncio.get_running_loop().time()
 
     def _call_at(self, deadline: float | None) -> None:
-        """Set the one timer."""
+        """Set the one timer; one that comes too early is left, because it looks again.
+
+        Deadlines move on with every message, and setting a timer costs more than being woken.
+        """
         if self._timer is not None:
+            if deadline is not None and self._timer_at <= deadline:
+                return
             self._timer.cancel()
             self._timer = None
         if deadline is not None:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._due)
+            self._timer_at = deadline
 
     def _due(self) -> None:
         self._timer = None

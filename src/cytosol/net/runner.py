@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from cytosol.crypto.keys import KeyPair
@@ -41,6 +41,7 @@ COMMANDS: Final = frozenset(
 RESCAN_S: Final = 10.0  # interfaces come and go; the wall clock is looked at as well
 PROBLEMS_MAX: Final = 100
 PAUSE_AFTER_MISTAKE_S: Final = 1.0  # a timer that fails each time must not keep us busy
+JOINED_BYTES_MAX: Final = 16 * 1024  # copying longer ones would cost more than sending them apart
 
 NetworkEffect: TypeAlias = SendDatagram | Connect | Listen | StopListening | Send | Close
 
@@ -158,7 +159,7 @@ class MachineRunner(ABC):
         self._is_obeying = True
         try:
             while effects := self._machine.take_effects():
-                for effect in effects:
+                for effect in _joined(effects):
                     try:
                         self._obey_one(effect)
                     except Exception as error:
@@ -182,3 +183,24 @@ class MachineRunner(ABC):
             self._emit(event)
         except Exception as error:
             self.problems.append(f"a listener failed: {type(error).__name__}: {error}")
+
+
+def _joined(effects: Sequence[Effect]) -> Iterator[Effect]:
+    """Yield the effects, short pieces for one stream that follow each other as one."""
+    waiting: Send | None = None
+    for effect in effects:
+        if (
+            waiting is not None
+            and isinstance(effect, Send)
+            and effect.connection_id == waiting.connection_id
+            and len(waiting.data) + len(effect.data) <= JOINED_BYTES_MAX
+        ):
+            waiting = Send(waiting.connection_id, waiting.data + effect.data)
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = effect if isinstance(effect, Send) else None
+        if waiting is None:
+            yield effect
+    if waiting is not None:
+        yield waiting

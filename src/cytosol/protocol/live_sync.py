@@ -62,6 +62,8 @@ class LiveSync:
         if not covers(held, self._held):
             return "our own history was replaced by an adopted one"
         self._held = dict(held)
+        if held == self._sent:
+            return None
         while len(self._in_flight) < LIVE_CALLS_MAX:
             out = replica.export_missing(self._sent, BATCH_BYTES)
             if out is None:
@@ -72,6 +74,8 @@ class LiveSync:
             call_id = self._link.call(params, CALL_TIMEOUT_S, brings, len(batch))
             self._in_flight[call_id] = brings
             self._sent = after
+            if covers(after, held):
+                break
         if not self._in_flight and not covers(self._sent, held):
             return "the peer lacks ops that were trimmed here"
         return None
@@ -102,7 +106,7 @@ class LiveSync:
         trouble = self.pump()
         if trouble is not None or self._in_flight or latest != link.replica.latest():
             return trouble
-        if state_hash != link.replica.summary().state_hash:
+        if state_hash != link.replica.held()[0]:
             return "the state hashes differ"
         self.verified = True
         return None

@@ -61,7 +61,11 @@ def next_state(
 
 def earliest(*deadlines: float | None) -> float | None:
     """Return the earliest of some deadlines, None if there is none."""
-    return min((each for each in deadlines if each is not None), default=None)
+    first = None
+    for each in deadlines:
+        if each is not None and (first is None or each < first):
+            first = each
+    return first
 
 
 def jittered(delay_s: float, random_byte: bytes) -> float:

@@ -34,6 +34,9 @@ class ReplicaSeam(Protocol):
     def latest(self) -> Mapping[PeerId, int]:
         """Return the newest index held of every author (cheap; no hash is folded)."""
 
+    def held(self) -> tuple[bytes, dict[PeerId, int]]:
+        """Return our state hash and what `latest` does, of one moment."""
+
     def relation(self, theirs: StateSummary) -> Relation:
         """Tell what has to happen between us and a peer with this summary."""
 

@@ -17,7 +17,8 @@ from cytosol.model.ids import PeerId, format_id
 from cytosol.model.json import JsonValue
 from cytosol.protocol.effects import Answer, AnswerError, Fail, SyncEffect
 from cytosol.protocol.full_sync import FullSync, Outcome
-from cytosol.protocol.live_sync import LiveSync
+from cytosol.protocol.live_sync import LIVE_CALLS_MAX, LiveSync
+from cytosol.protocol.machine import earliest
 from cytosol.protocol.seams import ReplicaSeam
 from cytosol.protocol.snapshot import SnapshotCache
 from cytosol.protocol.sync_link import SyncDone, SyncLink, SyncStuck, parse_brings
@@ -47,6 +48,12 @@ STUCK_RETRY_S = 600.0
 
 STUCK_AFTER = 3
 """Failed sessions in a row after which the app is told."""
+
+ANSWER_WITHIN_S = 0.02
+"""How long a lone live update is left unanswered, so that its answer travels with what we write."""
+
+ANSWER_AT_ONCE_BYTES = 4_096
+"""A live update from this size on is answered at once: the peer has more, and waits for us."""
 
 
 class SyncMachine:
@@ -78,6 +85,8 @@ class SyncMachine:
         self._setbacks = 0  # sessions in a row that did not end with equal hashes
         self._ended_by_peer = False
         self._failed = False
+        self._unanswered: list[int | str] = []  # live updates that were merged
+        self._answer_at = 0.0
 
     # --- Inputs ---------------------------------------------------------------------------
 
@@ -96,7 +105,10 @@ class SyncMachine:
     def local_changes(self, now: float) -> None:
         """Send on what is new in the replica: our own ops, or those merged from another peer."""
         if self._session is None and not self._failed:
+            before = len(self._link.effects)
             self._want_session(self._live.pump(), now)
+            if len(self._link.effects) > before:
+                self._answer()  # it costs no packet of its own
 
     def receive_notification(self, method: str, params: JsonValue, now: float) -> None:
         """Take a notification of the peer; a malformed one ends the connection."""
@@ -165,7 +177,9 @@ class SyncMachine:
 
     def handle_timer(self, now: float) -> None:
         """Give up a session that does not get on, or open the one that is due."""
-        deadline = self.next_deadline()
+        if self._unanswered and now >= self._answer_at:
+            self._answer()
+        deadline = None if self._failed else self._session_deadline()
         if deadline is None or now < deadline:
             return
         if self._session is None:
@@ -179,9 +193,10 @@ class SyncMachine:
         """Return when `handle_timer` has something to do, None when nothing is due."""
         if self._failed:
             return None
-        if self._session is not None:
-            return self._session.deadline
-        return self._retry_at
+        return earliest(self._session_deadline(), self._answer_at if self._unanswered else None)
+
+    def _session_deadline(self) -> float | None:
+        return self._retry_at if self._session is None else self._session.deadline
 
     def take_effects(self) -> list[SyncEffect]:
         """Return what is to be done, in order, and forget it."""
@@ -227,17 +242,27 @@ class SyncMachine:
         brings: dict[PeerId, int],
         now: float,
     ) -> None:
-        link = self._link
+        link, batch = self._link, message.batch or b""
         try:
-            link.take_in(message.batch or b"", brings)
+            link.take_in(batch, brings)
         except SaveError as error:
             self._refuse(request_id, ErrorCode.INTERNAL_ERROR, str(error))
             return
         self._live.note_brought(brings)
-        summary = link.replica.summary()
-        result = LiveUpdateResult(summary.state_hash, summary.latest)
-        link.effects.append(Answer(request_id, result.to_json()))
+        self._unanswered.append(request_id)
+        if len(self._unanswered) == 1:
+            self._answer_at = now + ANSWER_WITHIN_S
+        if len(self._unanswered) >= LIVE_CALLS_MAX or len(batch) >= ANSWER_AT_ONCE_BYTES:
+            self._answer()
         self.local_changes(now)  # what had waited for these ops may be news to the peer
+
+    def _answer(self) -> None:
+        """Answer the live updates that were merged: what we hold now is the same for all."""
+        if not self._unanswered:
+            return
+        unanswered, self._unanswered = self._unanswered, []
+        result = LiveUpdateResult(*self._link.replica.held()).to_json()
+        self._link.effects.extend(Answer(request_id, result) for request_id in unanswered)
 
     def _receive_session_call(
         self,
@@ -270,6 +295,7 @@ class SyncMachine:
 
     def _fail(self, error: RemoteProtocolError) -> None:
         self._failed = True
+        self._unanswered.clear()
         self._session = None
         self._link.effects.append(Fail(str(error)))
 
@@ -284,6 +310,7 @@ class SyncMachine:
         self._begin(f"{self._own_prefix}{self._session_count}", True, now)
 
     def _begin(self, name: str, is_ours: bool, now: float) -> FullSync:
+        self._answer()
         self._live.stop()
         self._retry_at = None
         self._ended_by_peer = False

@@ -240,6 +240,8 @@ def _check_structure(data: bytes, depth_max: int) -> None:
     only when what they contain could be what makes the count too high.
     """
     opening = data.count(b"[") + data.count(b"{")
+    if len(data) < RPC_VALUES_MAX and opening <= depth_max:
+        return  # every value takes a byte
     values = opening + data.count(b",")
     if len(data) > RPC_PLAIN_ABOVE_BYTES and (b"\\" in data or not data.isascii()):
         # One character beyond ASCII makes every other one of its text take up to four bytes.
@@ -278,6 +280,8 @@ def _check_repeated_keys(data: bytes, value: dict[str, Any]) -> None:
             raise _invalid("a message names a key twice, or leaves room before a colon")
         return
     again = _encoder.encode(value)
+    if data == again:
+        return
     # A colon inside a string is a colon again, unless it was written as an escape.
     if b"\\u003" not in data and data.count(b":") == again.count(b":"):
         return

@@ -11,6 +11,7 @@ import pytest
 
 from cytosol.net import driver as driver_module
 from cytosol.net.driver import Driver
+from cytosol.net.runner import JOINED_BYTES_MAX
 from cytosol.net.udp import DatagramSockets
 from cytosol.protocol.effects import (
     Close,
@@ -268,6 +269,42 @@ def test_timers_fire_and_stop() -> None:
         assert stage.driver._timer is not None
 
     play(scene)
+
+
+def test_a_timer_that_comes_early_is_left() -> None:
+    """It looks again then; only an earlier deadline, or none at all, takes its place."""
+
+    async def scene(stage: Stage) -> None:
+        now = asyncio.get_running_loop().time()
+
+        def timer_for(deadline: float | None) -> asyncio.TimerHandle | None:
+            stage.machine.deadline = deadline
+            stage.driver._obey()
+            return stage.driver._timer
+
+        first = timer_for(now + 1_000.0)
+        assert first is timer_for(now + 2_000.0)
+        earlier = timer_for(now + 500.0)
+        assert earlier is not None
+        assert earlier is not first
+        assert earlier.when() == now + 500.0
+        assert timer_for(None) is None
+
+    play(scene)
+
+
+def test_short_pieces_for_one_stream_are_sent_as_one() -> None:
+    """In their order, and with nothing in between; long ones are not copied."""
+    sent: list[Send] = []
+    long = bytes(JOINED_BYTES_MAX)
+
+    async def scene(stage: Stage) -> None:
+        stage.driver._do = sent.append  # type: ignore[assignment,method-assign]
+        stage.want(Send(1, b"a"), Send(1, b"b"), Send(2, b"c"), Emit(GraphTaken("p", (1, 1, 1))))
+        stage.want(Send(1, b"d"), Send(1, long), Send(1, b"e"))
+
+    play(scene)
+    assert [Send(1, b"ab"), Send(2, b"c"), Send(1, b"d"), Send(1, long), Send(1, b"e")] == sent
 
 
 def test_a_timer_that_fails_does_not_run_hot() -> None:
