@@ -82,7 +82,7 @@ test: $(STAMP)
 
 # Exit code 5 is "no test is marked long": nothing was broken.
 long: $(STAMP)
-	@HYPOTHESIS_PROFILE=check $(BIN)/python -m pytest -q -n 2 --dist worksteal -m long || [ $$? -eq 5 ]
+	@HYPOTHESIS_PROFILE=check $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "long or shared" || [ $$? -eq 5 ]
 
 coverage: $(STAMP)
 	@$(BIN)/coverage erase

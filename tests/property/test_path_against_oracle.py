@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from jsonpath import UNDEFINED, JSONPathEnvironment, JSONPathError, NodeList
 
@@ -26,6 +26,7 @@ from cytosol.path.syntax import (
     SubQuery,
     Variable,
 )
+from tests.property.share import examples
 from tests.unit.path.path_strategies import documents, queries
 
 
@@ -80,7 +81,7 @@ def _same(ours: Any, theirs: Any) -> bool:
     )
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(queries(), documents)
 @example("$[?@.a==@.b]", {"a": {}, "b": {"a": None}})
 @example("$..[?@[0] <= @[1]]", {"a": [1, 1.0], "b": [True, True], "c": ["a", "ü"]})
@@ -123,7 +124,7 @@ def _uses_extension(text: str) -> bool:
     return False
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(queries(), documents, st.data())
 def test_a_damaged_query_is_refused_or_means_what_the_oracle_says(
     text: str, document: Any, data: st.DataObject

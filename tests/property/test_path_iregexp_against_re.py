@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cytosol.errors import PathLimitError
 from cytosol.path.iregexp import compile_pattern
+from tests.property.share import examples
 
 _atoms = st.sampled_from(
     ["a", "b", "c", ".", "[ab]", "[^a]", "[a-c]", "[-b]", "\\.", "\\n", "[\\]a]", "", "^", "$"]
@@ -48,7 +49,7 @@ def _spend(steps: int) -> None:
     assert steps >= 0
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(_patterns, st.lists(_texts, min_size=1, max_size=5))
 @example("(a|aa)+b", ["aaab", "aaa"])
 @example("(^a|b$)*", ["ab", "ba", "a", ""])
@@ -62,7 +63,7 @@ def test_small_patterns_match_as_in_re(pattern: str, texts: list[str]) -> None:
         assert (expected.search(text) is not None) is compiled.test(text, True, _spend)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(st.sampled_from("ab()[]{}|*+?.^$-,\\pPLud019n"), max_size=12), _texts)
 def test_any_text_is_a_pattern_or_none(pattern: str, text: str) -> None:
     """Nothing but None tells of a text that is no I-Regexp; the rest `re` reads, too."""
@@ -78,7 +79,7 @@ def test_any_text_is_a_pattern_or_none(pattern: str, text: str) -> None:
         re.compile(pattern)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(_patterns, st.sampled_from(["a", "ab", "aab", "cab"]), st.booleans())
 def test_the_cost_grows_with_the_length_of_the_text_only(
     pattern: str, piece: str, search: bool

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cytosol.errors import ActionError, PathSyntaxError
 from cytosol.model.json import equal_json
 from cytosol.path import parse_path, singular_steps
+from tests.property.share import examples
 from tests.unit.path.path_strategies import KEYS, documents, queries, quoted, scalars, values
 
 _pieces = st.one_of(
@@ -33,7 +34,7 @@ _near_singular = st.builds(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(_near_singular)
 @example("$.a['\\'']")
 @example("$.a.b.c")
@@ -52,7 +53,7 @@ def test_the_fast_path_agrees_with_the_parser(text: str) -> None:
         assert [type(step) for step in steps] == [type(step) for step in path.steps()]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True), max_size=5))
 def test_dotted_names_always_take_the_fast_path(names: list[str]) -> None:
     """It is there for these."""
@@ -114,7 +115,7 @@ _extended = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=1200, deadline=None)
+@examples(1200)
 @given(_extended | queries(), documents, st.data())
 def test_a_change_that_changes_the_result_is_announced(
     text: str, document: Any, data: st.DataObject
@@ -131,7 +132,7 @@ def test_a_change_that_changes_the_result_is_announced(
         assert query.prefix[:shared] == where[:shared]
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(_extended | queries(), documents)
 def test_nodes_are_values_with_their_places(text: str, document: Any) -> None:
     """The very objects, under the prefix, in the order of values."""
@@ -144,7 +145,7 @@ def test_nodes_are_values_with_their_places(text: str, document: Any) -> None:
         assert query.prefix == location[: len(query.prefix)]
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(_extended | queries(), documents)
 def test_targets_are_the_nodes_and_places_beside_them(text: str, document: Any) -> None:
     """Existing targets are exactly the nodes, each once; the others stop where they say."""
@@ -168,7 +169,7 @@ def test_targets_are_the_nodes_and_places_beside_them(text: str, document: Any) 
             assert not 0 <= step + len(parent) < len(parent) or step >= 0
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(st.sampled_from("$@.[]()*?:,'\"!&|=<>+-/% 01eab{}\\u\n"), max_size=30), documents)
 def test_any_text_is_a_path_or_a_clear_error(text: str, document: Any) -> None:
     """No other exception escapes from parsing, binding and evaluating."""
@@ -180,7 +181,7 @@ def test_any_text_is_a_path_or_a_clear_error(text: str, document: Any) -> None:
     query.targets(document)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.sampled_from(KEYS), st.integers(-3, 3), scalars, documents)
 def test_variables_mean_what_literals_mean(
     key: str, index: int, literal: Any, document: Any

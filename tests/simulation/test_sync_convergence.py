@@ -10,7 +10,9 @@ from cytosol.protocol.sync_link import SyncDone
 from tests.simulation.sync_world import World
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize(
+    "seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 40))]
+)
 def test_replicas_converge_through_lost_connections(seed: int) -> None:
     """Writes, trims, disconnects and reconnects in any order: all end equal, nothing is lost."""
     world = World(2 + seed % 4, seed, delay_s=(0.001, 0.05, 0.5)[seed % 3])
