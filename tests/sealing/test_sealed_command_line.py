@@ -97,6 +97,15 @@ def test_a_file_is_sealed_queried_and_unsealed(file: Path, secret: Path) -> None
     assert "1\n" == cli("query", file, "$.n").stdout
 
 
+def test_a_byte_order_mark_is_no_part_of_the_passphrase(file: Path, secret: Path) -> None:
+    """Whoever types the passphrase of the file could not type that."""
+    secret.write_bytes(b"\xef\xbb\xbf" + secret.read_bytes())
+    cli("--passphrase-file", secret, "seal", file)
+    state = cytosol.SealedSaveState(sealing.save_state_at(file), passphrase=PASSPHRASE)
+    with cytosol.open(state, app_id=APP_ID, network=False) as database:
+        assert ["secret plans"] == database.query_once("$.title")
+
+
 def test_a_sealed_file_asks_for_its_passphrase_once(
     file: Path, secret: Path, typed: Answers
 ) -> None:

@@ -5,6 +5,7 @@ What was typed is kept as long as the command runs, and shown nowhere.
 
 from __future__ import annotations
 
+import codecs
 import getpass
 import sys
 from dataclasses import dataclass, field
@@ -77,13 +78,14 @@ def read_passphrase(source: Path) -> str:
     """Return the first line of a file that holds a passphrase; raises CommandError."""
     try:
         with source.open("rb") as stream:
-            raw = stream.read(PASSPHRASE_BYTES_MAX + 3)
+            raw = stream.read(len(codecs.BOM_UTF8) + PASSPHRASE_BYTES_MAX + 3)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CommandError(
             f"the file of the passphrase cannot be read ({reason})", NO_FILE
         ) from None
-    line = raw.split(b"\n", 1)[0].removesuffix(b"\r")
+    # Some editors put a byte order mark there, which nobody could type.
+    line = raw.removeprefix(codecs.BOM_UTF8).split(b"\n", 1)[0].removesuffix(b"\r")
     try:
         text = line.decode()
     except UnicodeDecodeError:
