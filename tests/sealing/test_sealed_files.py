@@ -280,6 +280,42 @@ def test_a_crash_while_sealing_leaves_one_whole_file(
     assert [file] == list(file.parent.iterdir())
 
 
+@pytest.mark.parametrize("call", ["_compare", "_swap"])
+def test_what_unsealing_left_in_the_clear_goes_with_the_next_opening(
+    file: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds everything, and the file is sealed still; a wrong passphrase removes nothing."""
+    cytosol.seal(file, passphrase="x", cost=CHEAP)
+    fresh = file.with_name(file.name + conversion.FRESH_SUFFIX)
+
+    def crash(*arguments: Any) -> None:
+        raise Crash
+
+    monkeypatch.setattr(conversion, call, crash)
+    monkeypatch.setattr(conversion, "_remove", lambda fresh: None)
+    with pytest.raises(Crash):
+        cytosol.unseal(file, passphrase="x")
+    monkeypatch.undo()
+    assert fresh.exists()
+    with pytest.raises(SealError):
+        open_alone(sealed(file, passphrase="wrong"))
+    assert fresh.exists(), "who cannot open the file may need what is in there"
+    descriptor = os.open(fresh, os.O_RDONLY)
+    with open_alone(sealed(file, passphrase="x")) as db:
+        assert "Zoë’s list" == db.query_once("$.title")[0]
+    assert b"" == os.read(descriptor, 10), "what was in the clear is released"
+    os.close(descriptor)
+    assert [file] == list(file.parent.iterdir())
+
+
+def test_what_stands_in_the_way_of_tidying_up_is_no_reason_not_to_open(file: Path) -> None:
+    """A folder of that name is nothing that we have left."""
+    cytosol.seal(file, passphrase="x", cost=CHEAP)
+    file.with_name(file.name + conversion.FRESH_SUFFIX).mkdir()
+    with open_alone(sealed(file, passphrase="x")) as db:
+        assert "Zoë’s list" == db.query_once("$.title")[0]
+
+
 def test_who_writes_into_the_file_meanwhile_is_not_overwritten(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ __all__ = ["check_database", "corrupt_error", "file_sections"]
 
 _LEFT_OVER: Final = {
     "-new": "a write that a crash cut short left it; the next opening or write removes it",
-    "-sealing": "sealing or unsealing was cut short; doing it again removes it, or delete it",
+    "-sealing": "(un)sealing was cut short; opening a sealed file removes it, and sealing again",
     "-journal": "the first opening was cut short and left it; the next opening removes it",
 }
 

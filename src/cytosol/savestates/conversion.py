@@ -22,7 +22,7 @@ from cytosol.savestates.faults import changed_error, os_fault
 from cytosol.savestates.files import NOFOLLOW, beside, file_size, sync_folder
 from cytosol.savestates.lock import FileLock
 
-__all__ = ["FRESH_SUFFIX", "convert_file"]
+__all__ = ["FRESH_SUFFIX", "convert_file", "remove_half_converted"]
 
 FRESH_SUFFIX: Final = "-sealing"
 _BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -191,7 +191,21 @@ def _write_over(descriptor: int) -> bool:
     return True
 
 
+def remove_half_converted(path: Path) -> None:
+    """Remove what `convert_file` leaves in a crash, for who owns `path`: it may be in the clear."""
+    with suppress(OSError):  # no reason not to open the file; `db.check()` tells that it is there
+        _remove(beside(path, FRESH_SUFFIX))
+
+
 def _remove(fresh: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal", "-new", "-lock"):
-        with suppress(FileNotFoundError):
-            os.unlink(beside(fresh, suffix))
+        left = beside(fresh, suffix)
+        descriptor = _opened(left)
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(left)
+            if descriptor is not None:
+                _write_over(descriptor)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)

@@ -35,6 +35,7 @@ from cytosol.errors import (
 )
 from cytosol.limits import SEAL_HEAD_BYTES_MAX
 from cytosol.savestates.base import Batch, SaveState, Value, closed_error, make_batch
+from cytosol.savestates.conversion import remove_half_converted
 from cytosol.savestates.groupcommit import CommitQueue
 from cytosol.savestates.memory import InMemorySaveState
 from cytosol.savestates.remains import Remains
@@ -146,8 +147,9 @@ class SealedRecords(SaveState):
     def open(self) -> None:
         """Become the owner, unlock, and check that all records are there as they were written.
 
-        Raises SealError for a wrong passphrase or key and for a file that is not sealed, and
-        what the save state inside raises.
+        What an unsealing that a crash cut short has left in the clear is removed then. Raises
+        SealError for a wrong passphrase or key and for a file that is not sealed, and what the save
+        state inside raises.
         """
         self._inner.open()
         try:
@@ -155,6 +157,8 @@ class SealedRecords(SaveState):
         except BaseException:
             self._inner.close()
             raise
+        if self.is_one_file and self.path is not None:
+            remove_half_converted(self.path)
         with self._lock:
             self._is_broken = False
             self._open = opened
