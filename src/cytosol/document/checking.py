@@ -21,7 +21,7 @@ from cytosol.limits import (
     DOCUMENT_PLACES_MAX,
     FAILURES_KEPT_MAX,
 )
-from cytosol.model.ids import PeerId, format_id
+from cytosol.model.ids import OpId, PeerId, format_id
 from cytosol.model.json import JsonValue, count_places, equal_json
 from cytosol.model.op import Op
 from cytosol.model.opcodec import Columns, decode_columns
@@ -225,14 +225,17 @@ class _Found:
             raise _MisfitError("the newest ops of the authors are not those in the file")
         if not equal_json(read.document, replica.document):
             raise _MisfitError("the ops in the file make another document")
-        if _failures(read) != _failures(replica):
+        # Of what one of both has trimmed, a list is kept instead.
+        after = max(each.trim or OpId(0, b"") for each in (read, replica))
+        if _failures(read, after) != _failures(replica, after):
             raise _MisfitError("other ops fail when the file is folded")
         read.check_invariants()
         failed = number_of(len(read.failures), "failure")
         return f"the history in the file makes this document, this state hash and {failed}"
 
 
-def _failures(replica: Replica) -> dict[Any, Any]:
-    """Return the failures by ids, which mean the same in every replica."""
+def _failures(replica: Replica, after: OpId) -> dict[Any, Any]:
+    """Return the failures of later ops by ids, which mean the same in every replica."""
     log = replica.log
-    return {log.key(log.find(code)): failure for code, failure in replica.failures.items()}
+    failures = {log.key(log.find(code)): failure for code, failure in replica.failures.items()}
+    return {key: failure for key, failure in failures.items() if key > after}

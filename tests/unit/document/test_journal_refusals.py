@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cytosol.crdt.actions import Add, InsertAfter, Set
+from cytosol.crdt.actions import Add, Delete, InsertAfter, Set
 from cytosol.document.document import Document
 from cytosol.errors import ActionError, SaveError
 from cytosol.model.opcodec import decode_ops
@@ -277,15 +277,17 @@ def test_a_trim_meets_a_refused_write() -> None:
     assert ["after"] == reopened(document, state, max_history=20).query("$.n")
 
 
+class NoRewriting(FaultyState):
+    """A disk on which the whole history cannot be replaced."""
+
+    def commit(self, *args: Any, **options: Any) -> None:
+        if options.get("delete_prefixes"):
+            raise SaveError(FULL)
+        super().commit(*args, **options)
+
+
 def test_a_history_that_cannot_be_shortened_on_disk_costs_no_write() -> None:
     """The write that asked for it is durable, so it must not be reported as refused."""
-
-    class NoRewriting(FaultyState):
-        def commit(self, *args: Any, **options: Any) -> None:
-            if options.get("delete_prefixes"):
-                raise SaveError(FULL)
-            super().commit(*args, **options)
-
     state = NoRewriting()
     document = open_document(state, max_history=10)
     for number in range(200):
@@ -294,6 +296,27 @@ def test_a_history_that_cannot_be_shortened_on_disk_costs_no_write() -> None:
     document.check()
     again = reopened(document, state, max_history=10)
     assert [199] == again.query("$.n")
+
+
+def test_a_file_with_failures_that_the_memory_has_trimmed_is_whole() -> None:
+    """The memory keeps them beside its base, which the disk has refused; the file has the ops."""
+    state = NoRewriting()
+    document, other = open_document(state, max_history=10), open_document(author=OTHER)
+    document.dispatch(Set("$.n", 1))
+    other.merge([document.replica.log.op(0)])
+    document.dispatch(Delete("$.n"))
+    other.dispatch(Add("$.n", 1))
+    document.merge([other.replica.log.op(1)])
+    [failure] = document.history.failures()  # type: ignore[misc, union-attr]  # a list
+    for number in range(200):
+        document.dispatch(Set("$.n", number))
+    assert document.replica.trimmed_count > 10
+    assert not document.replica.failures
+    document.check()
+    assert [failure] == document.history.failures()
+    again = reopened(document, state, max_history=1_000)
+    assert [failure] == again.history.failures()
+    again.check()
 
 
 def test_adopting_waits_for_what_is_queued_and_leaves_all_when_refused() -> None:
