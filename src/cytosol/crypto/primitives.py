@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 from hashlib import blake2b as _blake2b
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_decrypt,
@@ -23,12 +23,6 @@ from nacl.bindings import (
 from nacl.exceptions import CryptoError
 
 from cytosol.errors import DecryptionError, RemoteProtocolError
-
-try:  # the bindings check every argument with several calls, which cost more than encrypting
-    from nacl import _sodium as _raw
-except ImportError:  # pragma: no cover - they promise their public names only
-    _raw = None
-_SODIUM: Any = _raw
 
 __all__ = [
     "KEY_BYTES",
@@ -146,8 +140,8 @@ def seal(key: bytes, nonce: bytes, plaintext: bytes) -> bytes:
     """
     _check_length("a key", key, KEY_BYTES)
     _check_length("a nonce", nonce, NONCE_BYTES)
-    sealed = _encrypt(plaintext, nonce, key)
-    return b"".join((memoryview(sealed)[-MAC_BYTES:], memoryview(sealed)[:-MAC_BYTES]))
+    sealed = crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, None, nonce, key)
+    return b"".join((sealed[-MAC_BYTES:], memoryview(sealed)[:-MAC_BYTES]))
 
 
 def open_sealed(key: bytes, nonce: bytes, body: bytes) -> bytes:
@@ -159,42 +153,12 @@ def open_sealed(key: bytes, nonce: bytes, body: bytes) -> bytes:
             f"a sealed message has at least {MAC_BYTES} bytes, this one has {len(body)}"
         )
     sealed = b"".join((memoryview(body)[MAC_BYTES:], body[:MAC_BYTES]))
-    plaintext = _decrypt(sealed, nonce, key)
-    if plaintext is None:
+    try:
+        return crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, None, nonce, key)
+    except CryptoError:
         raise DecryptionError(
             f"a message of {len(body)} bytes was not sealed with the key shared with this peer"
-        )
-    return plaintext
-
-
-def _encrypt(plaintext: bytes, nonce: bytes, key: bytes) -> bytes | bytearray:
-    """Return ciphertext and MAC, in the library's order."""
-    if _SODIUM is None:
-        return crypto_aead_xchacha20poly1305_ietf_encrypt(plaintext, None, nonce, key)
-    ffi, size = _SODIUM.ffi, len(plaintext)
-    sealed = bytearray(size + MAC_BYTES)
-    out = ffi.from_buffer(sealed)
-    failed = _SODIUM.lib.crypto_aead_xchacha20poly1305_ietf_encrypt(
-        out, ffi.NULL, plaintext, size, ffi.NULL, 0, ffi.NULL, nonce, key
-    )
-    assert not failed, "it fails for messages of 256 GiB only"
-    return sealed
-
-
-def _decrypt(sealed: bytes, nonce: bytes, key: bytes) -> bytes | None:
-    """Return the plaintext, None if it was not sealed with this key."""
-    if _SODIUM is None:
-        try:
-            return crypto_aead_xchacha20poly1305_ietf_decrypt(sealed, None, nonce, key)
-        except CryptoError:
-            return None
-    ffi, size = _SODIUM.ffi, len(sealed)
-    plaintext = bytearray(size - MAC_BYTES)
-    out = ffi.from_buffer(plaintext)
-    refused = _SODIUM.lib.crypto_aead_xchacha20poly1305_ietf_decrypt(
-        out, ffi.NULL, ffi.NULL, sealed, size, ffi.NULL, 0, nonce, key
-    )
-    return None if refused else bytes(plaintext)
+        ) from None
 
 
 def blake2b(data: bytes, *, size: int = 64, key: bytes = b"", label: bytes = b"") -> bytes:

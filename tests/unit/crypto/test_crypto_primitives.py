@@ -4,7 +4,6 @@ import pytest
 from nacl.bindings import crypto_scalarmult
 from nacl.exceptions import RuntimeError as SodiumError
 
-from cytosol.crypto import primitives
 from cytosol.crypto.primitives import (
     blake2b,
     check_public_key,
@@ -91,16 +90,6 @@ def test_a_changed_byte_is_noticed(place: int) -> None:
     broken[place] ^= 1
     with pytest.raises(DecryptionError, match="not sealed with the key"):
         open_sealed(KEY, NONCE, bytes(broken))
-
-
-def test_the_bindings_do_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are used where the library does not show what lies below them."""
-    assert primitives._SODIUM is not None
-    monkeypatch.setattr(primitives, "_SODIUM", None)
-    assert BODY == seal(KEY, NONCE, TEXT)
-    assert TEXT == open_sealed(KEY, NONCE, BODY)
-    with pytest.raises(DecryptionError, match="not sealed with the key"):
-        open_sealed(KEY, NONCE, BODY[:-1])
 
 
 def test_another_nonce_is_noticed() -> None:
