@@ -83,3 +83,51 @@ def history(seed: int) -> tuple[Any, ...]:
 def test_a_seed_makes_one_history() -> None:
     """Equal seeds equal ones, different seeds different ones."""
     assert history(1) == history(1) != history(2)
+
+
+def test_a_callback_that_raises_fails_the_test() -> None:
+    """The database goes on and reports it; the test of an app must not pass all the same."""
+    with World() as world:
+        a, _ = world.devices(2, app=lambda db: db.subscribe("$.x", lambda values: values[0]))
+        with pytest.raises(
+            AssertionError, match="a callback of the app on device-1 raised IndexError"
+        ):
+            world.settle()
+        for device in world.all:
+            assert device.callback_errors
+            device.callback_errors.clear()
+        a.dispatch(Set("$.x", 1))
+        world.settle()
+
+
+def test_what_does_not_happen_is_named_with_its_reason() -> None:
+    """A stranger sees that it is the partition, and not the database."""
+    with World() as world:
+        a, b = world.device("A"), world.device("B")
+        world.partition(a, b)
+        with pytest.raises(
+            AssertionError, match=r"that A asks B to pair within 120 .*: heal\(\) ends it"
+        ):
+            world.pair(a, b)
+        world.heal()
+        world.pair(a, b)
+        world.partition(a)
+        a.dispatch(Set("$.x", 1))
+        with pytest.raises(AssertionError, match=r"A and B differ .*: heal\(\) ends it"):
+            world.settle(5)
+        world.heal()
+        world.conditions.loss = 1.0
+        with pytest.raises(AssertionError, match="of all packets 100% get lost"):
+            world.settle(5)
+
+
+def test_what_is_no_device_is_told() -> None:
+    """Names, devices of other worlds, and a device and itself."""
+    with World() as world:
+        a, b = world.devices(2)
+        with pytest.raises(TypeError, match="not their names"):
+            world.partition("device-1", b)  # type: ignore[arg-type]
+        with World() as elsewhere, pytest.raises(ValueError, match="two different devices"):
+            world.pair(a, elsewhere.device())
+        with pytest.raises(ValueError, match="two different devices"):
+            world.pair(a, a)

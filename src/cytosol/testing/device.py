@@ -71,6 +71,8 @@ class Device:
         """How many writes the ledger knows from here."""
         self.clock_error_s = 0.0
         self.app: Any = None
+        self.callback_errors: list[Exception] = []
+        """What callbacks of the app have raised; `World.settle` fails if it is not empty."""
         self._app_factory = app
         self._options = {
             "min_history": 0,
@@ -145,6 +147,7 @@ class Device:
                 durability="full",
                 **self._options,
             )
+            self._db.on("callback_error", lambda event: self.callback_errors.append(event.error))
             self.world.started(self)
             if self._app_factory is not None:
                 self.app = self._app_factory(self._db)

@@ -213,6 +213,11 @@ class VirtualNetwork:
         self._blocked.discard((sender, receiver))
 
     @property
+    def is_parted(self) -> bool:
+        """Whether a partition stands somewhere."""
+        return bool(self._blocked)
+
+    @property
     def is_calm(self) -> bool:
         """Whether everything arrives, once."""
         conditions = self.conditions

@@ -127,7 +127,7 @@ class World:
         added = [self.device(app=app, **options) for _ in range(count)]
         for one in added[1:]:
             self.pair(added[0], one)
-        self.run_until(lambda: _all_connected(added))
+        self.run_until(lambda: _all_connected(added), what="all are connected")
         return added
 
     def free_address(self) -> str:
@@ -157,15 +157,23 @@ class World:
 
     def pair(self, one: Device, other: Device) -> None:
         """Pair two devices that see each other, as their users would with a code."""
+        if one is other or not {one, other} <= set(self.all):
+            raise ValueError("two different devices of this world can be paired")
         code = str(next(self._codes))
-        self.run_until(lambda: one.sees(other))
+        self.run_until(lambda: one.sees(other), what=f"{one.name} sees {other.name}")
         asked: list[PairRequest] = []
         listener = other.on("pair_request", asked.append)
         one.dispatch(RequestPair(other.peer_id, code))
-        self.run_until(lambda: any(request.peer_id == one.peer_id for request in asked))
+        self.run_until(
+            lambda: any(request.peer_id == one.peer_id for request in asked),
+            what=f"{one.name} asks {other.name} to pair",
+        )
         listener.cancel()
         other.dispatch(AcceptPair(one.peer_id, code))
-        self.run_until(lambda: one.is_paired(other) and other.is_paired(one))
+        self.run_until(
+            lambda: one.is_paired(other) and other.is_paired(one),
+            what=f"{one.name} and {other.name} are paired",
+        )
 
     # --- Faults --------------------------------------------------------------------------
 
@@ -174,6 +182,8 @@ class World:
         to later ones. A single group is parted from all other devices.
         """
         sides = [[each] if isinstance(each, Device) else list(each) for each in groups]
+        if not all(isinstance(each, Device) for side in sides for each in side):
+            raise TypeError("what is parted are devices, and lists of them; not their names")
         if len(sides) == 1:
             sides.append([each for each in self.all if each not in sides[0]])
         for first, second in itertools.combinations(sides, 2):
@@ -210,22 +220,28 @@ class World:
             pass
         self.clock.now = end
 
-    def run_until(self, condition: Callable[[], bool], seconds: float = 120.0) -> None:
-        """Let time pass until something is so; raises AssertionError if it does not come to be."""
+    def run_until(
+        self, condition: Callable[[], bool], seconds: float = 120.0, *, what: str = ""
+    ) -> None:
+        """Let time pass until something is so; raises AssertionError if it does not come to be.
+
+        `what` says it in words.
+        """
         end = self.clock.now + seconds
         while not condition():
             if not self.step(end):
+                came = f"it did not happen that {what}" if what else "this did not come to be"
                 raise AssertionError(
-                    f"this did not come to be within {seconds:g} simulated seconds "
-                    f"(seed {self.seed}, {self.clock.now:.1f} s after the world began)"
+                    f"{came} within {seconds:g} simulated seconds (seed {self.seed}, "
+                    f"{self.clock.now:.1f} s after the world began{self._what_disturbs()})"
                 )
 
     def settle(self, seconds: float = SETTLE_S) -> float:
         """Let time pass until all devices that are up and paired hold the same; returns how long.
 
-        Raises AssertionError, which says what differs, if that takes too long; by then all of the
-        promises of the network are broken. Where no packet gets lost, it also raises if a pair
-        needs more than three rounds of a full sync.
+        Raises AssertionError, which says what differs, if that takes too long, and if a callback of
+        the app has raised something that `device.callback_errors` still holds. Where no packet gets
+        lost, it also raises if a pair needs more than three rounds of a full sync.
         """
         start, mark = self.clock.now, self.rounds.mark()
         is_calm = self.network.is_calm
@@ -233,10 +249,12 @@ class World:
         while not all(_is_settled(group) for group in groups):
             if self.clock.now - start >= seconds:
                 for group in groups:
-                    check_equal(group, f"after {seconds:g} s without faults (seed {self.seed})")
+                    check_equal(
+                        group, f"after {seconds:g} s (seed {self.seed}{self._what_disturbs()})"
+                    )
                 raise AssertionError(
-                    f"devices that hold the same are not connected {seconds:g} simulated seconds "
-                    f"after the last fault (seed {self.seed})"
+                    f"devices that hold the same are not connected after {seconds:g} simulated "
+                    f"seconds (seed {self.seed}{self._what_disturbs()})"
                 )
             self.run(0.5)
         self.last_rounds = self.rounds.most_since(mark)
@@ -245,7 +263,21 @@ class World:
             f"(seed {self.seed})"
         )
         self.run(0.5)  # callbacks come after what they tell of
+        for device in self.all:
+            for error in device.callback_errors:
+                raise AssertionError(
+                    f"a callback of the app on {device.name} raised {error!r} (seed {self.seed})"
+                ) from error
         return self.clock.now - start
+
+    def _what_disturbs(self) -> str:
+        """Return words for a failure that the network explains."""
+        conditions = self.network.conditions
+        if self.network.is_parted:
+            return "; a partition stands: heal() ends it"
+        if conditions.loss:
+            return f"; of all packets {conditions.loss:.0%} get lost"
+        return ""
 
     def _groups(self) -> list[list[Device]]:
         """Return the devices that are up, those together that are paired, directly or not."""
