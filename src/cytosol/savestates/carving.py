@@ -107,11 +107,8 @@ def _row(payload: bytes) -> tuple[str, bytes] | None:
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """Return a number of up to 9 bytes, 7 bits each, and where it ends."""
     value = 0
-    for count in range(9):
-        byte = data[at + count]
-        if count == 8:
-            return value << 8 | byte, at + 9
-        value = value << 7 | byte & 0x7F
-        if byte < 0x80:
-            return value, at + count + 1
-    raise AssertionError("nine bytes are the most")
+    for end in range(at + 1, at + 9):
+        value = value << 7 | data[end - 1] & 0x7F
+        if data[end - 1] < 0x80:
+            return value, end
+    return value << 8 | data[at + 8], at + 9

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -232,6 +234,81 @@ def test_a_text_without_any_record_gives_an_empty_document(tmp_path: Path, size:
     found = salvage(path)
     assert {} == found.document
     assert "no record could be read" in found.problems
+
+
+def test_an_op_that_fails_without_earlier_ones_is_a_failure(tmp_path: Path) -> None:
+    """With its payload, as in `$.failures`."""
+    path = tmp_path / "notes.json"
+    with open_alone(cytosol.JsonFileSaveState(path)) as db:
+        db.dispatch(Set("$.a", {"b": {}}))
+        db.dispatch(Set("$.kept", 1))
+        db.dispatch(Set("$.a.b.c", "not lost"))
+    content = json.loads(path.read_text())
+    del content["records"]["op/0000000000000001"]
+    path.write_text(json.dumps(content))
+    found = salvage(path)
+    assert {"kept": 1} == found.document
+    (failure,) = found.failures
+    assert isinstance(failure, dict)
+    assert failure["message"]
+    assert "not lost" in json.dumps(failure["op"])
+
+
+def test_a_batch_of_ops_that_is_none_is_told(tmp_path: Path) -> None:
+    """Although its checksum is right."""
+    path = make(tmp_path / "notes.cytosol")
+    state = cytosol.SqliteSaveState(path)
+    state.open()
+    state.commit([("op/0000000000000007", b"\xff")])
+    state.close()
+    found = salvage(path)
+    assert COUNT - 1 <= len(keys_of(found))
+    assert any("op/0000000000000007 cannot be decoded" in problem for problem in found.problems)
+
+
+def test_ops_that_the_base_holds_do_not_count_twice(tmp_path: Path) -> None:
+    """Pages of an earlier time may still hold them."""
+    path = tmp_path / "notes.json"
+    with open_alone(cytosol.JsonFileSaveState(path), max_history=10) as db:
+        for number in range(5):
+            db.dispatch(cytosol.Set("$.n", 0) if number == 0 else cytosol.Add("$.n", 1))
+        earlier = json.loads(path.read_text())["records"]
+        for number in range(COUNT):
+            db.dispatch(Set(f"$.k{number}", number))
+    content = json.loads(path.read_text())
+    records = content["records"]
+    numbers = sorted(key for key in records if key.startswith("op/"))
+    del records[numbers[0]]  # so that each op is applied as it is
+    for number, key in enumerate(key for key in earlier if key.startswith("op/")):
+        records[f"op/9{number:015}"] = earlier[key]
+    path.write_text(json.dumps(content))
+    found = salvage(path)
+    assert isinstance(found.document, dict)
+    assert 4 == found.document["n"]
+    assert any("lack earlier ones" in problem for problem in found.problems)
+
+
+def test_a_file_without_the_table_gives_an_empty_document(tmp_path: Path) -> None:
+    """SQLite itself finds nothing wrong with it."""
+    path = tmp_path / "notes.cytosol"
+    other = sqlite3.connect(path)
+    other.execute("PRAGMA user_version = 1")
+    other.close()
+    found = salvage(path)
+    assert {} == found.document
+    assert "no record could be read" in found.problems
+
+
+def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to do."""
+    path = make(tmp_path / "notes.cytosol")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(shutil, "copyfile", fail)
+    with pytest.raises(cytosol.SaveError, match="check the disk"):
+        salvage_file(path, ask)
 
 
 def test_a_file_in_which_nothing_is_left_gives_an_empty_document(tmp_path: Path) -> None:
