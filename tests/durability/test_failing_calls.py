@@ -10,8 +10,8 @@ pytestmark = needs_compiler
 
 
 def test_any_call_may_fail() -> None:
-    """A ninth of all cases: each workload, place, error and call, once or from then on."""
-    run_suite("failing_calls", "--share", 9)
+    """A fifteenth of all cases: each workload, place, error and call, once or from then on."""
+    run_suite("failing_calls", "--share", 15)
 
 
 @pytest.mark.long
