@@ -29,7 +29,7 @@ from cytosol.errors import ActionError, DatabaseCorruptError, DatabaseError, Sav
 from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op, op_from_json, op_to_json
-from cytosol.model.opcodec import Columns, decode_columns, decode_ops, encode_ops, unpack_columns
+from cytosol.model.opcodec import Columns, decode_ops, encode_ops, unpack_columns
 from cytosol.savestates import SaveState
 from cytosol.savestates.sealed import check_unsealed
 
@@ -147,13 +147,6 @@ class Journal:
             return base64.b64decode(value["snapshot"], validate=True)
         except (KeyError, TypeError, ValueError):
             raise self._corrupt("base", "it holds no snapshot") from None
-
-    def load_ops(self) -> list[Op]:
-        """Return all ops, in the order in which they came; raises DatabaseCorruptError."""
-        ops: list[Op] = []
-        for batch in self.load_batches():
-            ops += decode_columns(batch) if isinstance(batch, Columns) else batch
-        return ops
 
     def load_batches(self) -> Iterator[Columns | list[Op]]:
         """Yield all batches of ops in the order in which they came: columns, or ops from JSON.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from cytosol.crdt.actions import Delete, Set, Transaction
 from cytosol.document import journal as journal_module
+from cytosol.document.journal import Journal
 from cytosol.errors import DatabaseCorruptError, DatabaseLockedError, SaveError
+from cytosol.model.opcodec import decode_columns, decode_ops
 from cytosol.savestates import InMemorySaveState, JsonFileSaveState, SaveState
+from cytosol.savestates.kinds import save_state_at
 from tests.unit.document.faulty_state import FaultyState
 from tests.unit.document.making import open_document, reopened
 
@@ -155,6 +159,16 @@ def test_a_record_that_makes_no_sense_is_refused(key: str, value: bytes) -> None
     assert before == state._records
 
 
+@pytest.mark.parametrize("base", [{"document": {}}, {"snapshot": 7}, {"snapshot": "?"}, "none"])
+def test_a_base_in_a_text_that_holds_no_snapshot_is_refused(tmp_path: Path, base: object) -> None:
+    """Somebody may have taken it for what can be edited."""
+    state = JsonFileSaveState(tmp_path / "notes.json")
+    open_document(state).close()
+    change(state, {"base": base})
+    with pytest.raises(DatabaseCorruptError, match=r"base cannot be read \(it holds no snapshot"):
+        open_document(state)
+
+
 def test_ops_that_lack_earlier_ones_are_refused() -> None:
     """A record that was put in place of another has ops without a beginning."""
     state = InMemorySaveState()
@@ -245,3 +259,37 @@ def test_closing_writes_what_is_queued_and_never_raises() -> None:
     document.close()
     state.free()
     assert [1] == open_document(state).query("$.a")
+
+
+def test_without_a_save_state_nothing_is_kept_and_nothing_fails() -> None:
+    """A database in memory asks the same questions."""
+    journal = Journal(None, threading.RLock(), lambda keys: None)
+    journal.open()
+    journal.put_meta(name=1)
+    journal.check()
+    assert (None, None, 0, []) == (
+        journal.get_meta("name"),
+        journal.load_base(),
+        journal.size_bytes(),
+        journal.record_names(),
+    )
+    assert [] == list(journal.load_batches())
+    journal.close()
+
+
+@pytest.mark.parametrize("name", ["notes.json", "notes.cytosol"])
+def test_a_batch_of_a_peer_is_kept_as_the_file_keeps_ops(tmp_path: Path, name: str) -> None:
+    """As it came, or as JSON where people read it."""
+    peer = InMemorySaveState()
+    open_document(peer).dispatch(Set("$.a", "käse"))
+    batch = peer.get("op/0000000000000001")
+    assert batch is not None
+    ops = decode_ops(batch)
+    state = save_state_at(tmp_path / name)
+    journal = Journal(state, threading.RLock(), lambda keys: None)
+    journal.open()
+    journal.flush(journal.add_batch([(op.index, op.author) for op in ops], batch))
+    (kept,) = journal.load_batches()
+    assert ops == (kept if isinstance(kept, list) else decode_columns(kept))
+    assert state.text is (b"k\xc3\xa4se" in (tmp_path / name).read_bytes())
+    journal.close()
