@@ -106,6 +106,22 @@ def test_without_the_network_there_are_no_sockets_and_no_threads(tmp_path: Path)
         assert before == (set(threading.enumerate()), process.net_connections("all"))
 
 
+def test_a_network_that_does_not_start_leaves_the_file_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is closed again, and can be opened without the network."""
+
+    def fail(self: cytosol.Database) -> None:
+        raise cytosol.NetworkUnavailableError("no socket could be opened")
+
+    monkeypatch.setattr(cytosol.Database, "_start_network", fail)
+    path = tmp_path / "notes.cytosol"
+    with pytest.raises(cytosol.NetworkUnavailableError):
+        cytosol.open(path, app_id=APP_ID)
+    assert [path] == list(tmp_path.iterdir())
+    cytosol.open(path, app_id=APP_ID, network=False).close()
+
+
 def test_pairing_without_the_network_is_refused() -> None:
     """With a sentence that says how to get it."""
     with open_alone() as db:

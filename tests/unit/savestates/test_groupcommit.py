@@ -134,6 +134,22 @@ def test_a_batch_whose_caller_was_interrupted_while_waiting_never_comes() -> Non
     assert ["next"] == written
 
 
+def test_a_batch_that_is_being_written_is_not_taken_back() -> None:
+    """Ctrl-C comes too late for what a leader has taken out of the queue."""
+    queue = CommitQueue(lambda group: None)
+    taken = batch("taken")
+
+    def interrupted_wait() -> None:
+        queue._waiting.remove(taken)  # as the leader does
+        raise KeyboardInterrupt
+
+    queue._writing = True
+    queue._turn.wait = interrupted_wait  # type: ignore[assignment, method-assign]  # stands for Ctrl-C
+    with pytest.raises(KeyboardInterrupt):
+        queue.commit(taken)
+    assert 0 == queue.waiting
+
+
 @pytest.mark.parametrize("base", [SqliteSaveState, JsonFileSaveState])
 def test_save_states_write_waiting_commits_as_one_transaction(
     base: type[SqliteSaveState], tmp_path: Path
