@@ -18,7 +18,7 @@ from cytosol.cli.secrets import given, secret_for
 from cytosol.database.report import stored_app_id
 from cytosol.errors import SaveError
 from cytosol.savestates import SaveState
-from cytosol.savestates.files import file_size
+from cytosol.savestates.files import beside, file_size
 from cytosol.savestates.kinds import save_state_at
 from cytosol.savestates.sealed import is_sealed
 
@@ -92,7 +92,9 @@ def open_offline(file: Path) -> cytosol.Database:
     """
     with advising(file):
         state = existing_save_state(file)
-        app_id = stored_app_id(state)
+        # Opening would make a database of an empty file, for somebody who only wants to look.
+        is_empty = file.is_file() and not (file_size(file) or file_size(beside(file, "-wal")))
+        app_id = None if is_empty else stored_app_id(state)
     if app_id is None:
         raise CommandError(
             f"'{file}' holds no document yet; an app, or `cytosol run`, has to begin it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import msgspec
 
@@ -82,15 +83,19 @@ def stored_app_id(state: SaveState) -> str | None:
     state.open()
     try:
         check_unsealed(state)
-        value = state.get("meta/identity")
+        value: Any = state.get("meta/identity")
+        has_base = state.get("base") is not None
+        is_empty = not has_base and next(iter(state.scan("op/")), None) is None
     finally:
         state.close()
-    if value is None:
+    if value is None and is_empty:
         return None
     try:
         record = value if state.text else msgspec.json.decode(value)
         return format_id(parse_id(record["appId"]))
     except (KeyError, TypeError, ActionError, msgspec.DecodeError):
         raise DatabaseCorruptError(
-            f"{state.path} is damaged: its identity cannot be read; nothing was changed"
+            f"{state.path} is damaged: its identity cannot be read; nothing was changed. Restore a "
+            "copy, or start with a new file and sync from another device; `cytosol check "
+            "--salvage` writes what can still be read"
         ) from None

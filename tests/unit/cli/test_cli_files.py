@@ -321,13 +321,31 @@ def test_an_empty_name_is_no_file(arguments: list[str]) -> None:
     assert "it is empty; give the name of a file" in result.stderr
 
 
-def test_a_file_without_a_document_is_told_apart(tmp_path: Path) -> None:
-    """Somebody has to begin a document before a tool can look at it."""
-    file = tmp_path / "empty.json"
+@pytest.mark.parametrize("name", ["empty.json", "empty.cytosol"])
+@pytest.mark.parametrize("command", ["query", "check"])
+def test_a_file_without_a_document_is_told_apart(tmp_path: Path, name: str, command: str) -> None:
+    """Somebody has to begin a document before a tool can look at it, and the tool does not."""
+    file = tmp_path / name
     file.write_bytes(b"")
-    result = cli("query", file, "$")
+    result = cli(command, file, *(["$"] if command == "query" else []))
     assert 1 == result.exit_code
     assert "holds no document yet" in result.stderr
+    assert b"" == file.read_bytes()
+    assert [file] == list(tmp_path.iterdir())
+
+
+def test_a_history_without_an_identity_is_damage(tmp_path: Path) -> None:
+    """Such a file holds a document, whoever took the record out."""
+    file = tmp_path / "notes.json"
+    with cytosol.open(cytosol.JsonFileSaveState(file), app_id=APP_ID, network=False) as database:
+        database.dispatch(cytosol.Set("$.a", 1))
+    content = json.loads(file.read_text())
+    del content["records"]["meta/identity"]
+    file.write_text(json.dumps(content))
+    result = cli("check", file)
+    assert 2 == result.exit_code
+    assert "its identity cannot be read" in result.stderr
+    assert "--salvage" in result.stderr
 
 
 def test_a_file_in_use_is_refused(file: Path) -> None:
