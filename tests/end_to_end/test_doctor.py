@@ -20,7 +20,7 @@ from tests.end_to_end.remote import pair
 
 pytestmark = [*needs_namespaces(), needs_nftables()]
 
-AT_A_TIME: Final = 5
+AT_A_TIME: Final = 7
 
 HEALTHY: Final = ("healthy",)
 PAIRS: Final = (
