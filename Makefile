@@ -21,14 +21,15 @@ UNMEASURED := architecture docs durability end_to_end fuzz oracle planted
 UNMEASURED_FILES := hostile/test_attacks_* hostile/test_mixes_* simulation/test_worlds.py \
   graph/test_histories_over_transports.py graph/test_two_processes_*
 
-.PHONY: help venv demo test quick lint format check long coverage soak bench clean
+.PHONY: help venv demo test quick lint format check long coverage soak bench profile clean
 
 help:
 	@echo "make demo      two devices on this machine, paired and syncing"
 	@echo "make test      lint, types and the quick tests (under 10 minutes)"
 	@echo "make check     the long tests and the coverage floors"
 	@echo "make soak      1,000 simulated worlds; others with SEEDS=... SEED=..."
-	@echo "make bench     the benchmarks"
+	@echo "make bench     the benchmarks (under 20 minutes); one row with W=W5"
+	@echo "make profile   where the time of a row goes, with W=W1"
 	@echo "make lint      ruff and mypy only"
 	@echo "make format    let ruff rewrite what it can"
 	@echo "make venv      only make $(VENV)"
@@ -111,8 +112,12 @@ SEED ?= 1000
 soak: $(STAMP)
 	@$(BIN)/python -m cytosol.testing.soak --seeds $(SEEDS) --seed $(SEED)
 
+# One row with W=W5; PUBLISH=yes also puts tables and plots of a whole run into docs/.
 bench: $(BENCH_STAMP)
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(W) $(if $(filter yes,$(PUBLISH)),--publish)
+
+profile: $(BENCH_STAMP)
+	@$(BIN)/python -m benchmarks.profile $(W) $(if $(filter yes,$(PUBLISH)),--publish)
 
 clean:
 	@rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

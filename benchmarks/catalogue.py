@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MODULES", "ROWS", "TITLES", "Row", "rows_of", "workloads"]
+__all__ = ["MODULES", "ROWS", "TITLES", "Row", "rows_of", "takes_part", "workloads"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,17 @@ MODULES = {
     "W13": "network",
     "W14": "network",
     "W15": "saving",
-    "W16": "saving",
+    "W16": "opening",
     "W17": "graphs",
+    "W18": "network",
+    "W19": "network",
     "growth": "growth",
 }
+
+ONLY = {"pycrdt-websocket": ("W13", "W14", "W19"), "sqlite3": ("W15",)}
+"""The workloads of peers that take part in few."""
+
+OURS_ONLY = ("W17", "W18", "growth")
 
 ROWS = (
     Row("W1", "100k single sets", "µs", 1.8, 0.97),
@@ -98,14 +105,20 @@ ROWS = (
     Row("W15", "durable write, multiples of a bare append + fsync", "×", 1.3),
     Row("W15.us", "… in microseconds", "µs", compared=False),
     Row("W15.bare", "… the bare append + fsync beside it", "µs", compared=False),
-    Row("W15.sqlite", "… SQLite itself with synchronous=FULL, multiples", "×"),
     Row("W15.shared", "… 8 writers at once, each write, multiples", "×"),
     Row("W16", "open a database of 1 million ops", "s", 2),
     Row("W16.bytes", "… its file, per op", "B"),
+    Row("W16.peak", "… memory it takes at most", "MB"),
+    Row("W16.times", "… in multiples of the document as dicts", "×", 3, compared=False),
     Row("W17", "graph: write one field of a node", "µs", 10),
     Row("W17.read", "… read a cached node", "µs", 2),
     Row("W17.commit", "… commit 1,000 nodes of 5 fields", "ms", 8),
     Row("W17.values", "… the same, given as plain values", "ms"),
+    Row("W18", "graph over db.connections: written, seen, written back, seen, p50", "µs"),
+    Row("W18.p99", "… p99", "µs"),
+    Row("W19", "first sync of 1 million ops over loopback", "s"),
+    Row("W19.peak", "… memory it takes at most at the receiver", "MB"),
+    Row("W19.times", "… in multiples of the document as dicts", "×", 3, compared=False),
 )
 
 TITLES = {row.key: row for row in ROWS}
@@ -119,3 +132,10 @@ def workloads() -> list[str]:
 def rows_of(workload: str) -> list[Row]:
     """Return the rows that a workload yields."""
     return [row for row in ROWS if row.workload == workload]
+
+
+def takes_part(library: str, workload: str) -> bool:
+    """Tell whether a library is asked for a workload at all."""
+    if workload in OURS_ONLY:
+        return library == "cytosol"
+    return library not in ONLY or workload in ONLY[library]

@@ -10,6 +10,7 @@ import asyncio
 from typing import Any
 
 from benchmarks.measure import Circumstances, Measured, cpu_s, median_of, workload
+from benchmarks.shapes import key_at, nests_of, value_at
 
 WRITES = 100_000
 NODES = 1_000
@@ -38,10 +39,14 @@ async def _measured(run: Circumstances) -> Measured:
     for _ in range(count):
         await graph.read("node")
     read = (cpu_s() - start) / count * 1e6
-    assert values[-1] == graph.value("node").value("field")
+    node = graph.value("node")
+    assert node is not None
+    assert values[-1] == node.value("field")
 
     patches = {
-        f"node{number}": {f"field{field}": field for field in range(FIELDS)}
+        name_of(run, number): {
+            f"field{field}": value_at(run.shape, number * FIELDS + field) for field in range(FIELDS)
+        }
         for number in range(NODES)
     }
     source = cytosol.Graph()
@@ -53,6 +58,14 @@ async def _measured(run: Circumstances) -> Measured:
         "W17.commit": median_of([await _commit_ms(changes) for _ in range(ROUNDS)]),
         "W17.values": median_of([await _commit_ms(patches) for _ in range(ROUNDS)]),
     }
+
+
+def name_of(run: Circumstances, number: int) -> str:
+    """Return the key of a node: numbered, or in shape 2 a path of any length."""
+    if run.shape == 1:
+        return f"node{number}"
+    nest, key = key_at(run.shape, number, NODES)
+    return "/".join((*nests_of(run.shape)[nest], key, str(number)))
 
 
 async def _commit_ms(changes: Any) -> float:

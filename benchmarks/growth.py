@@ -1,12 +1,17 @@
 """What one op costs after 1k, 10k, 100k and 1 million others; nothing may grow with them.
 
 Ours only. Each figure is the time of the same few thousand ops, done when that much is there.
-CPU time, in microseconds per op.
+CPU time, in microseconds per op. A line stops early, and says so by a missing figure, if getting
+to the next size would take longer than a benchmark may.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from benchmarks import ours
@@ -15,28 +20,39 @@ from benchmarks.measure import Circumstances, Measured, cpu_s, workload
 __all__ = ["LINES", "SIZES"]
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-SUBSCRIPTIONS_MAX = 100_000
-LIST_MAX = 100_000
-MERGE_MAX = 100_000
-PROBE = 2_000
+DEVICES_MAX = 10_000  # there are 65,535 at most
+PROBE = 1_000
 REPEATS = 3
+PATIENCE_S = 25.0
+"""How long getting to the next size may take, as far as the one before foretells it."""
 
 LINES = {
-    "history": "set of a known key, by the ops in history",
-    "keys": "set of a new key, by the keys in its object",
-    "list": "insert in the middle, by the length of the list",
-    "merge": "an op merged from a peer, by the ops in history",
-    "subscriptions": "set, by the subscriptions elsewhere",
-    "read": "get of one key, by the keys in its object",
-    "query": "query of one key, by the keys in its object",
+    "history": "set of a known key, by ops in history",
+    "hash": "set and state hash, by ops in history",
+    "export": "export of one op, by ops in history",
+    "merge": "merge of one op, by ops in history",
+    "saved": "set in a file, by ops in history",
+    "keys": "set of a new key, by keys in its object",
+    "delete": "delete of a key, by keys in its object",
+    "hash_keys": "set and state hash, by keys in its object",
+    "read": "get of one key, by keys in its object",
+    "query": "query of one key, by keys in its object",
+    "append": "append, by length of the list",
+    "list": "insert in the middle, by length of the list",
+    "transaction": "set in a transaction, by its size",
+    "subscriptions": "set, by subscriptions elsewhere",
+    "devices": "set, by devices that ever wrote",
+    "devices_merge": "merge of one op, by devices that ever wrote",
+    "graph": "write of a field, by nodes in the graph",
+    "graph_read": "read of a node, by nodes in the graph",
 }
 """Key of a line -> what it says; a value of the workload is called `LINE.SIZE`."""
 
 
-def probe_us(once: Callable[[int], object]) -> float:
+def probe_us(once: Callable[[int], object], first: int = 0) -> float:
     """Return the microseconds of one call: the best of a few runs, so that noise is left out."""
     best = float("inf")
-    number = 0
+    number = first
     for _ in range(REPEATS):
         start = cpu_s()
         for _ in range(PROBE):
@@ -44,6 +60,16 @@ def probe_us(once: Callable[[int], object]) -> float:
             number += 1
         best = min(best, (cpu_s() - start) / PROBE * 1e6)
     return best
+
+
+def within_patience(sizes: list[int]) -> Iterator[int]:
+    """Yield sizes as long as what lies between two of them does not take too long."""
+    start = time.monotonic()
+    for size in sizes:
+        yield size
+        took, start = time.monotonic() - start, time.monotonic()
+        if took * 10 > PATIENCE_S * 2:
+            return
 
 
 def setter(database: Any, prefix: str, keys: int) -> Callable[[int], object]:
@@ -54,11 +80,11 @@ def setter(database: Any, prefix: str, keys: int) -> Callable[[int], object]:
 
 @workload("growth", "cytosol")
 def _cytosol_growth(run: Circumstances) -> Measured:
-    sizes = [size for size in SIZES if size <= run.count(SIZES[-1])]
+    sizes = [size for size in SIZES if size <= run.count(SIZES[-1])] or [run.count(SIZES[-1])]
     measured: Measured = {}
-    for line in (_history, _keys, _list, _subscriptions):
+    for line in (_history, _keys, _list, _transaction, _subscriptions, _devices, _graph):
         measured |= line(sizes)
-    return measured
+    return measured | _saved(sizes, run.directory)
 
 
 def _history(sizes: list[int]) -> Measured:
@@ -71,58 +97,115 @@ def _history(sizes: list[int]) -> Measured:
     merge = ours.sync_piece(other, "import_batch")
     latest = ours.sync_piece(other, "latest")
     done = 0
-    for size in sizes:
+    for size in within_patience(sizes):
         for i in range(done, size):
             set_known(i)
         done = size
         measured[f"history.{size}"] = probe_us(set_known)
-        if size > MERGE_MAX:
-            continue
+        ours.fold_hash(database)
+        measured[f"hash.{size}"] = probe_us(_and_hash(database, set_known))
         ours.import_all(other, ours.export_all(database, latest()), author)
-        held = latest()
+        held = dict(latest())
         batches = []
+        start = cpu_s()
         for i in range(PROBE * REPEATS):
             set_known(i)
             data, held = export(held, ours.BATCH_BYTES)
             batches.append(data)
-        measured[f"merge.{size}"] = probe_us(
-            lambda i, batches=batches: merge(batches[i], author)  # type: ignore[misc]  # mypy cannot infer lambdas with defaults
-        )
+        both = (cpu_s() - start) / (PROBE * REPEATS) * 1e6
+        measured[f"export.{size}"] = max(0.0, both - measured[f"history.{size}"])
+        measured[f"merge.{size}"] = probe_us(_merger(merge, batches, author))
+    return measured
+
+
+def _and_hash(database: Any, write: Callable[[int], object]) -> Callable[[int], object]:
+    def once(i: int) -> None:
+        write(i)
+        ours.fold_hash(database)
+
+    return once
+
+
+def _merger(merge: Any, batches: list[bytes], author: bytes) -> Callable[[int], object]:
+    return lambda i: merge(batches[i], author)
+
+
+def _saved(sizes: list[int], directory: Path) -> Measured:
+    """Grow the history of a file; a write returns before it is on the disk."""
+    measured = {}
+    database = ours.open_empty(directory / "growing.cytosol", durability="relaxed")
+    ours.prepare(database)
+    set_known = setter(database, f"{ours.PREFIX}.k_", 100)
+    done = 0
+    for size in within_patience(sizes):
+        for i in range(done, size):
+            set_known(i)
+        done = size
+        measured[f"saved.{size}"] = probe_us(set_known)
+    database.close()
     return measured
 
 
 def _keys(sizes: list[int]) -> Measured:
-    """Grow one object; write new keys into it, read old ones."""
+    """Grow one object; write new keys into it, read and delete."""
     measured = {}
     database = ours.open_memory()
     set_new = setter(database, f"{ours.PREFIX}.k_", 1 << 60)
-    get, query_once = database.get, database.query_once
+    get, query_once, dispatch = database.get, database.query_once, database.dispatch
     done = 0
-    for size in sizes:
+
+    def delete(i: int) -> object:
+        return dispatch({"action": "Delete", "path": f"{ours.PREFIX}.k_{i}"})
+
+    for size in within_patience(sizes):
         for i in range(done, size):
             set_new(i)
-        done = size + PROBE * REPEATS
-        measured[f"keys.{size}"] = probe_us(lambda i, size=size: set_new(size + i))  # type: ignore[misc]  # as above
+        done = size
+        measured[f"keys.{size}"] = probe_us(set_new, size)
+        measured[f"delete.{size}"] = probe_us(delete, size)
+        ours.fold_hash(database)
+        measured[f"hash_keys.{size}"] = probe_us(_and_hash(database, set_new))
         measured[f"read.{size}"] = probe_us(lambda i: get("root", "l1", "l2", f"k_{i % 1000}"))
         measured[f"query.{size}"] = probe_us(lambda i: query_once(f"{ours.PREFIX}.k_{i % 1000}"))
     return measured
 
 
 def _list(sizes: list[int]) -> Measured:
-    """Grow a list at its end, then insert in its middle."""
+    """Make a list of each size, append to it and insert in its middle."""
     measured = {}
-    database = ours.open_memory()
-    path = f"{ours.PREFIX}.list"
-    database.dispatch({"action": "InitArray", "path": path})
-    dispatch = database.dispatch
-    length = 0
-    for size in [size for size in sizes if size <= LIST_MAX]:
-        while length < size:
-            dispatch({"action": "Set", "path": f"{path}[{length}]", "payload": length})
-            length += 1
-        middle = {"action": "InsertBefore", "path": f"{path}[{length // 2}]", "payload": 0}
-        measured[f"list.{size}"] = probe_us(lambda _, middle=middle: dispatch(middle))  # type: ignore[misc]  # as above
-        length += PROBE * REPEATS
+    for size in within_patience(sizes):
+        database = ours.open_memory()
+        dispatch = database.dispatch
+        path = f"{ours.PREFIX}.list"
+        dispatch({"action": "Set", "path": path, "payload": [0] * size})
+
+        def append(i: int, dispatch: Any = dispatch, path: str = path) -> None:
+            dispatch({"action": "Set", "path": f"{path}[{i}]", "payload": 0})
+
+        middle = {"action": "InsertBefore", "path": f"{path}[{size // 2}]", "payload": 0}
+
+        def insert(_: int, dispatch: Any = dispatch, middle: Any = middle) -> None:
+            dispatch(middle)
+
+        measured[f"append.{size}"] = probe_us(append, size)
+        measured[f"list.{size}"] = probe_us(insert)
+        database.close()
+    return measured
+
+
+def _transaction(sizes: list[int]) -> Measured:
+    """Write as many ops in one transaction."""
+    measured = {}
+    for size in within_patience(sizes):
+        database = ours.open_memory()
+        inner = [
+            {"action": "Set", "path": f"{ours.PREFIX}.k_{i % 100}", "payload": i}
+            for i in range(size)
+        ]
+        start = cpu_s()
+        database.dispatch({"action": "Transaction", "payload": inner})
+        measured[f"transaction.{size}"] = (cpu_s() - start) / size * 1e6
+        database.close()
     return measured
 
 
@@ -137,9 +220,69 @@ def _subscriptions(sizes: list[int]) -> Measured:
     def ignore(_: Any) -> None:
         """Take the first list; there is no second."""
 
-    for size in [size for size in sizes if size <= SUBSCRIPTIONS_MAX]:
+    for size in within_patience(sizes):
         while subscribed < size:
             database.subscribe(f"$.other.k_{subscribed}", ignore)
             subscribed += 1
         measured[f"subscriptions.{size}"] = probe_us(set_known)
+    return measured
+
+
+def _devices(sizes: list[int]) -> Measured:
+    """Take over an op of each of so many devices; then write, and merge what one of them wrote."""
+    from cytosol.crdt.compile import Compiler
+    from cytosol.crdt.replica import Replica
+
+    measured = {}
+    database, source = ours.open_memory(), ours.open_empty()
+    set_known = setter(database, f"{ours.PREFIX}.k_", 100)
+    replica = ours.piece(ours.document_of(database), "replica")
+    authors = random.Random(3)
+    done = 0
+    for size in within_patience([size for size in sizes if size <= DEVICES_MAX]):
+        for i in range(done, size):
+            writer = Replica(authors.randbytes(16))
+            action = ours.typed_set(f"$.device_{i}", i)
+            Compiler(writer).dispatch(action, 0)
+            replica.merge([writer.log.op(0)])
+        done = size
+        measured[f"devices.{size}"] = probe_us(set_known)
+        sender = ours.author_of(source)
+        batches = []
+        held = dict(ours.sync_piece(source, "latest")())
+        for i in range(PROBE * REPEATS):
+            source.dispatch({"action": "Set", "path": "$.source", "payload": i})
+            data, held = ours.sync_piece(source, "export_missing")(held, ours.BATCH_BYTES)
+            batches.append(data)
+        merge = ours.sync_piece(database, "import_batch")
+        measured[f"devices_merge.{size}"] = probe_us(_merger(merge, batches, sender))
+    return measured
+
+
+def _graph(sizes: list[int]) -> Measured:
+    """Grow a graph in memory by nodes of one field."""
+    return asyncio.run(_graph_grows(sizes))
+
+
+async def _graph_grows(sizes: list[int]) -> Measured:
+    import cytosol
+
+    measured = {}
+    graph = cytosol.Graph()
+    done = 0
+    for size in within_patience(sizes):
+        for i in range(done, size):
+            await graph.write(f"node{i}", {"field": i})
+        done = size
+        for line in ("graph", "graph_read"):
+            best = float("inf")
+            for _ in range(REPEATS):
+                start = cpu_s()
+                for i in range(PROBE):
+                    if line == "graph":
+                        await graph.write(f"node{i}", {"field": -i})
+                    else:
+                        await graph.read(f"node{i}")
+                best = min(best, (cpu_s() - start) / PROBE * 1e6)
+            measured[f"{line}.{size}"] = best
     return measured

@@ -9,25 +9,29 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import ours, peers
-from benchmarks.measure import Circumstances, Measured, cpu_s, load, workload
+from benchmarks.measure import Circumstances, Measured, cpu_s, load, observed, workload
+from benchmarks.shapes import Writes
 
 OPS = 10_000
 
 
-def each_us(run: Circumstances, write_and_apply: Callable[[str, Any], object]) -> float:
-    """Return the microseconds of CPU per op."""
-    keys, values = run.keys(OPS), run.values(OPS)
+def each_us(
+    targets: list[Any], writes: Writes, write_and_apply: Callable[[Any, str, Any], object]
+) -> float:
+    """Return the microseconds of CPU per op; `targets` has a handle for each write."""
     start = cpu_s()
-    for key, value in zip(keys, values, strict=True):
-        write_and_apply(key, value)
-    return (cpu_s() - start) / len(keys) * 1e6
+    for target, key, value in zip(targets, writes.keys, writes.values, strict=True):
+        write_and_apply(target, key, value)
+    return (cpu_s() - start) / len(writes) * 1e6
 
 
 @workload("W7", "cytosol")
 def _cytosol_live(run: Circumstances) -> Measured:
     measured = {}
+    writes = run.writes(OPS)
+    paths = ours.paths_of(writes, run.shape)
     for row, pack in (("W7", None), ("W7.encrypted", connection_of())):
-        source, target = ours.open_memory(), ours.open_empty()
+        source, target = ours.open_memory(run.shape), ours.open_empty()
         export = ours.sync_piece(source, "export_missing")
         merge = ours.sync_piece(target, "import_batch")
         sender = ours.author_of(source)
@@ -36,7 +40,8 @@ def _cytosol_live(run: Circumstances) -> Measured:
         dispatch = source.dispatch
 
         def write_and_apply(
-            key: str,
+            path: str,
+            _key: str,
             value: Any,
             pack: Callable[[bytes], bytes] | None = pack,
             dispatch: Any = dispatch,
@@ -45,11 +50,12 @@ def _cytosol_live(run: Circumstances) -> Measured:
             sender: Any = sender,
         ) -> None:
             nonlocal held
-            dispatch({"action": "Set", "path": f"{ours.PREFIX}.{key}", "payload": value})
+            dispatch({"action": "Set", "path": path, "payload": value})
             data, held = export(held, ours.BATCH_BYTES)
             merge(data if pack is None else pack(data), sender)
 
-        measured[row] = each_us(run, write_and_apply)
+        with observed(row):
+            measured[row] = each_us(paths, writes, write_and_apply)
         assert target.get() == source.get()
     return measured
 
@@ -85,17 +91,19 @@ def connection_of() -> Callable[[bytes], bytes]:
 def _loro_live(run: Circumstances) -> Measured:
     loro = load("loro")
 
-    source, source_map = peers.loro_document()
+    source, maps = peers.loro_document(run.shape)
+    writes = run.writes(OPS)
     target = loro.LoroDoc()
     target.import_(source.export(loro.ExportMode.Snapshot()))
 
-    def write_and_apply(key: str, value: Any) -> None:
+    def write_and_apply(insert: Callable[[str, Any], None], key: str, value: Any) -> None:
         before = source.oplog_vv
-        source_map.insert(key, value)
+        insert(key, value)
         source.commit()
         target.import_(source.export(loro.ExportMode.Updates(before)))
 
-    took = each_us(run, write_and_apply)
+    inserts = writes.each([level.insert for level in maps])
+    took = each_us(inserts, writes, write_and_apply)
     assert target.get_deep_value() == source.get_deep_value()
     return {"W7": took}
 
@@ -104,13 +112,18 @@ def _loro_live(run: Circumstances) -> Measured:
 def _pycrdt_live(run: Circumstances) -> Measured:
     pycrdt = load("pycrdt")
 
-    source, source_map = peers.pycrdt_document()
+    source, maps = peers.pycrdt_document(run.shape)
+    writes = run.writes(OPS)
     target: Any = pycrdt.Doc()
     target.apply_update(source.get_update())
     kept = source.observe(lambda event: target.apply_update(event.update))
-    took = each_us(run, source_map.__setitem__)
+
+    def write(level: Any, key: str, value: Any) -> None:
+        level[key] = value
+
+    took = each_us(writes.each(maps), writes, write)
     source.unobserve(kept)
-    assert peers.pycrdt_map(target).to_py() == source_map.to_py()
+    assert peers.pycrdt_maps(target, run.shape)[0].to_py() == maps[0].to_py()
     return {"W7": took}
 
 
@@ -118,15 +131,16 @@ def _pycrdt_live(run: Circumstances) -> Measured:
 def _automerge_live(run: Circumstances) -> Measured:
     core = load("automerge.core")
 
-    source, source_map = peers.automerge_document()
+    source, maps = peers.automerge_document(run.shape)
+    writes = run.writes(OPS)
     target = core.Document()
     states = core.SyncState(), core.SyncState()
     peers.automerge_exchange(source, target, *states)
 
-    def write_and_apply(key: str, value: Any) -> None:
-        peers.automerge_set(source, source_map, key, value)
+    def write_and_apply(level: bytes, key: str, value: Any) -> None:
+        peers.automerge_set(source, level, key, value)
         peers.automerge_exchange(source, target, *states)
 
-    took = each_us(run, write_and_apply)
+    took = each_us(writes.each(maps), writes, write_and_apply)
     assert target.get_heads() == source.get_heads()
     return {"W7": took}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import sqlite3
 from pathlib import Path
 
 from benchmarks.measure import LIBRARIES
@@ -25,8 +26,10 @@ def describe_machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     libraries = ", ".join(
-        f"{name} {version_of(name) or 'not installed'}" for name in (*LIBRARIES, "websockets")
+        f"{name} {version_of(name) or 'not installed'}"
+        for name in (*LIBRARIES, "pycrdt-websocket", "websockets", "uvloop")
     )
+    libraries += f", SQLite {sqlite3.sqlite_version}"
     return (
         f"{_processor()}, {cores} cores{load}; {platform.system()} {platform.release()}; "
         f"{platform.python_implementation()} {platform.python_version()}; {libraries}."

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.shapes import Writes, value_at, writes_of
+
 __all__ = [
     "LIBRARIES",
+    "OTHERS",
     "Circumstances",
     "Measured",
     "NotYet",
@@ -21,6 +26,8 @@ __all__ = [
     "find_workload",
     "load",
     "median_of",
+    "observed",
+    "observer",
     "percentile",
     "wall_s",
     "workload",
@@ -28,6 +35,9 @@ __all__ = [
 
 LIBRARIES = ("cytosol", "loro", "pycrdt", "automerge")
 """Ours first, then the live peers in the order of the table's columns."""
+
+OTHERS = ("pycrdt-websocket", "sqlite3")
+"""Peers in one or two workloads only, which share a column."""
 
 Measured = dict[str, float]
 """Row of the catalogue -> value in the row's unit."""
@@ -68,19 +78,16 @@ class Circumstances:
         """Return how many times to do what is done `full` times at full size."""
         return max(10, round(full * self.scale))
 
-    def keys(self, full: int, prefix: str = "k_") -> list[str]:
-        """Return the keys to write: all different, or in shape 2 a thousand again and again."""
+    def writes(
+        self, full: int, *, first: int = 0, different: int | None = None, prefix: str = "k_"
+    ) -> Writes:
+        """Return what to write; see `shapes.writes_of`."""
         count = self.count(full)
-        if self.shape == 1:
-            return [f"{prefix}{i}" for i in range(count)]
-        return [f"{prefix}{i % 1000}" for i in range(count)]
+        return writes_of(self.shape, count, first=first, different=different, prefix=prefix)
 
-    def values(self, full: int) -> list[int] | list[str]:
-        """Return the values to write: integers, or in shape 2 short strings."""
-        count = self.count(full)
-        if self.shape == 1:
-            return list(range(count))
-        return [f"the value {i}" for i in range(count)]
+    def values(self, full: int) -> list[Any]:
+        """Return values to write where there are no keys, as in a list."""
+        return [value_at(self.shape, i) for i in range(self.count(full))]
 
 
 Workload = Callable[[Circumstances], Measured]
@@ -113,3 +120,14 @@ def percentile(values: Sequence[float], percent: float) -> float:
     """Return the value below which this many per cent of the values lie."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+Observer = Callable[[str], AbstractContextManager[object]]
+
+observer: list[Observer] = []
+"""Empty, or who wants to look on while something is measured: the profiler."""
+
+
+def observed(section: str) -> AbstractContextManager[object]:
+    """Return what to measure a section in, which a profiler may look at; else it does nothing."""
+    return observer[0](section) if observer else contextlib.nullcontext()

@@ -7,85 +7,75 @@ strings pays for them here.
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from benchmarks import ours, peers
-from benchmarks.measure import Circumstances, Measured, load, workload
+from benchmarks.measure import Circumstances, Measured, workload
+from benchmarks.resident import growth_mb
+from benchmarks.shapes import different_keys, key_at, nests_of, value_at
 
 OPS = 100_000
 FEW_KEYS = 100
 
 
-def growth_mb(work: Callable[[], object]) -> float:
-    """Return by how many megabytes the process is larger after the work."""
-    process = load("psutil").Process()
-    gc.collect()
-    before = process.memory_info().rss
-    work()
-    gc.collect()
-    return float(process.memory_info().rss - before) / 1e6
-
-
 def both_figures(library: str, run: Circumstances) -> Measured:
     """Run the two halves, each in a process of its own: freed memory would hide the second."""
     figures = []
-    for keys in (run.count(OPS), min(FEW_KEYS, run.count(OPS))):
+    count = run.count(OPS)
+    many = different_keys(run.shape, count)
+    for keys in (many, min(FEW_KEYS, count)):
         command = [sys.executable, "-m", "benchmarks.memory", library]
-        command += [str(run.count(OPS)), str(keys), str(run.shape)]
-        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        command += [str(count), str(keys), str(run.shape)]
+        answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         figures.append(float(answer.stdout.split()[-1]))
     return {"W12": figures[0], "W12.keys": figures[1]}
 
 
-def value_of(i: int, shape: int) -> Any:
-    """Return the value of op `i`."""
-    return i if shape == 1 else f"the value {i}"
-
-
 def _cytosol(count: int, keys: int, shape: int) -> float:
-    database = ours.open_memory()
+    database = ours.open_memory(shape)
     dispatch = database.dispatch
-    prefix = ours.PREFIX
+    prefixes = [ours.path_of(nest) for nest in nests_of(shape)]
 
     def work() -> None:
         for i in range(count):
-            path = f"{prefix}.k_{i % keys}"
-            dispatch({"action": "Set", "path": path, "payload": value_of(i, shape)})
+            nest, key = key_at(shape, i, keys)
+            path = prefixes[nest] + ours.path_of([key])[1:]
+            dispatch({"action": "Set", "path": path, "payload": value_at(shape, i)})
 
     return growth_mb(work)
 
 
 def _loro(count: int, keys: int, shape: int) -> float:
-    doc, target = peers.loro_document()
+    doc, maps = peers.loro_document(shape)
 
     def work() -> None:
         for i in range(count):
-            target.insert(f"k_{i % keys}", value_of(i, shape))
+            nest, key = key_at(shape, i, keys)
+            maps[nest].insert(key, value_at(shape, i))
         doc.commit()
 
     return growth_mb(work)
 
 
 def _pycrdt(count: int, keys: int, shape: int) -> float:
-    _doc, target = peers.pycrdt_document()
+    _doc, maps = peers.pycrdt_document(shape)
 
     def work() -> None:
         for i in range(count):
-            target[f"k_{i % keys}"] = value_of(i, shape)
+            nest, key = key_at(shape, i, keys)
+            maps[nest][key] = value_at(shape, i)
 
     return growth_mb(work)
 
 
 def _automerge(count: int, keys: int, shape: int) -> float:
-    doc, target = peers.automerge_document()
+    doc, maps = peers.automerge_document(shape)
 
     def work() -> None:
         for i in range(count):
-            peers.automerge_set(doc, target, f"k_{i % keys}", value_of(i, shape))
+            nest, key = key_at(shape, i, keys)
+            peers.automerge_set(doc, maps[nest], key, value_at(shape, i))
 
     return growth_mb(work)
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks import ours, peers
-from benchmarks.measure import Circumstances, Measured, cpu_s, load, workload
+from benchmarks.measure import Circumstances, Measured, cpu_s, load, observed, workload
+from benchmarks.shapes import Writes
 
 MERGED = 100_000
 CONCURRENT = 10_000
@@ -46,20 +47,26 @@ def merge_figures(
 
 @workload("W5", "cytosol")
 def _cytosol_merge(run: Circumstances) -> Measured:
-    keys, values = run.keys(MERGED), run.values(MERGED)
-    source, target = ours.open_memory(), ours.open_empty()
+    writes = run.writes(MERGED)
+    source, target = ours.open_memory(run.shape), ours.open_empty()
     for needed in ("export_missing", "import_batch", "latest", "summary"):
         ours.sync_piece(target, needed)
-    ours.fill(source, keys, values)
+    ours.fill(source, writes, run.shape)
     sender = ours.author_of(source)
-    measured = merge_figures(
-        len(keys),
-        lambda: ours.export_all(source, {}),
-        lambda parts: ours.import_all(target, parts, sender),
-    )
+
+    def export() -> list[bytes]:
+        with observed("W5, writing for the peer"):
+            return ours.export_all(source, {})
+
+    def merge(parts: list[bytes]) -> None:
+        with observed("W5"):
+            ours.import_all(target, parts, sender)
+
+    measured = merge_figures(len(writes), export, merge)
     start = cpu_s()
-    folded = ours.fold_hash(target)
-    measured["W5.hash"] = measured["W5"] + (cpu_s() - start) / len(keys) * 1e6
+    with observed("W5, the hash"):
+        folded = ours.fold_hash(target)
+    measured["W5.hash"] = measured["W5"] + (cpu_s() - start) / len(writes) * 1e6
     assert folded == ours.fold_hash(source)
     assert target.get() == source.get()
     return measured
@@ -69,13 +76,13 @@ def _cytosol_merge(run: Circumstances) -> Measured:
 def _loro_merge(run: Circumstances) -> Measured:
     loro = load("loro")
 
-    keys, values = run.keys(MERGED), run.values(MERGED)
-    source, filled = peers.loro_document()
-    peers.loro_fill(filled, keys, values)
+    writes = run.writes(MERGED)
+    source, maps = peers.loro_document(run.shape)
+    peers.loro_fill(maps, writes)
     source.commit()
     target = loro.LoroDoc()
     measured = merge_figures(
-        len(keys),
+        len(writes),
         lambda: [source.export(loro.ExportMode.Updates(loro.VersionVector()))],
         lambda parts: target.import_(parts[0]),
     )
@@ -87,16 +94,16 @@ def _loro_merge(run: Circumstances) -> Measured:
 def _pycrdt_merge(run: Circumstances) -> Measured:
     pycrdt = load("pycrdt")
 
-    keys, values = run.keys(MERGED), run.values(MERGED)
-    source, filled = peers.pycrdt_document()
-    peers.pycrdt_fill(filled, keys, values)
+    writes = run.writes(MERGED)
+    source, maps = peers.pycrdt_document(run.shape)
+    peers.pycrdt_fill(maps, writes)
     target: Any = pycrdt.Doc()
     measured = merge_figures(
-        len(keys),
+        len(writes),
         lambda: [source.get_update()],
         lambda parts: target.apply_update(parts[0]),
     )
-    assert peers.pycrdt_map(target).to_py() == peers.pycrdt_map(source).to_py()
+    assert peers.pycrdt_maps(target, run.shape)[0].to_py() == maps[0].to_py()
     return measured
 
 
@@ -104,12 +111,12 @@ def _pycrdt_merge(run: Circumstances) -> Measured:
 def _automerge_merge(run: Circumstances) -> Measured:
     core = load("automerge.core")
 
-    keys, values = run.keys(MERGED), run.values(MERGED)
-    source, filled = peers.automerge_document()
-    peers.automerge_fill(source, filled, keys, values)
+    writes = run.writes(MERGED)
+    source, maps = peers.automerge_document(run.shape)
+    peers.automerge_fill(source, maps, writes)
     loaded: list[Any] = []
     measured = merge_figures(
-        len(keys),
+        len(writes),
         lambda: [source.save()],
         lambda parts: loaded.append(core.Document.load(parts[0])),
     )
@@ -120,37 +127,33 @@ def _automerge_merge(run: Circumstances) -> Measured:
 # --- W6: two replicas apart -------------------------------------------------------------
 
 
-def two_sides(run: Circumstances) -> tuple[list[str], list[str], list[Any], list[Any]]:
-    """Return the keys and values that both sides write: other keys, in shape 2 the same ones."""
-    count = run.count(CONCURRENT)
-    ours_, theirs = ("a_", "b_") if run.shape == 1 else ("k_", "k_")
-    values = list(range(count))
-    return (
-        [f"{ours_}{i}" for i in values],
-        [f"{theirs}{i}" for i in values],
-        list(values),
-        [-value for value in values],
-    )
+def two_sides(run: Circumstances) -> tuple[Writes, Writes]:
+    """Return what both sides write: other keys, in shape 2 partly the same ones."""
+    if run.shape == 1:
+        return run.writes(CONCURRENT, prefix="a_"), run.writes(CONCURRENT, prefix="b_")
+    return run.writes(CONCURRENT), run.writes(CONCURRENT, first=run.count(CONCURRENT))
 
 
 @workload("W6", "cytosol")
 def _cytosol_concurrent(run: Circumstances) -> Measured:
-    left_keys, right_keys, left_values, right_values = two_sides(run)
-    left, right = ours.open_memory(), ours.open_empty()
+    left_writes, right_writes = two_sides(run)
+    left, right = ours.open_memory(run.shape), ours.open_empty()
     for needed in ("export_missing", "import_batch", "latest", "summary"):
         ours.sync_piece(left, needed)
     ids = ours.author_of(left), ours.author_of(right)
     ours.import_all(right, ours.export_all(left, {}), ids[0])
-    ours.fill(left, left_keys, left_values)
-    ours.fill(right, right_keys, right_values)
+    ours.fill(left, left_writes, run.shape)
+    ours.fill(right, right_writes, run.shape)
     ours.fold_hash(left), ours.fold_hash(right)
     start = cpu_s()
-    there = ours.export_all(left, ours.sync_piece(right, "latest")())
-    back = ours.export_all(right, ours.sync_piece(left, "latest")())
-    ours.import_all(right, there, ids[0])
-    ours.import_all(left, back, ids[1])
+    with observed("W6"):
+        there = ours.export_all(left, ours.sync_piece(right, "latest")())
+        back = ours.export_all(right, ours.sync_piece(left, "latest")())
+        ours.import_all(right, there, ids[0])
+        ours.import_all(left, back, ids[1])
     merged = cpu_s()
-    hashes = ours.fold_hash(left), ours.fold_hash(right)
+    with observed("W6, the hashes"):
+        hashes = ours.fold_hash(left), ours.fold_hash(right)
     folded = cpu_s()
     assert hashes[0] == hashes[1]
     assert left.get() == right.get()
@@ -165,12 +168,12 @@ def _cytosol_concurrent(run: Circumstances) -> Measured:
 def _loro_concurrent(run: Circumstances) -> Measured:
     loro = load("loro")
 
-    left_keys, right_keys, left_values, right_values = two_sides(run)
-    left, left_map = peers.loro_document()
+    left_writes, right_writes = two_sides(run)
+    left, left_maps = peers.loro_document(run.shape)
     right = loro.LoroDoc()
     right.import_(left.export(loro.ExportMode.Snapshot()))
-    peers.loro_fill(left_map, left_keys, left_values)
-    peers.loro_fill(peers.loro_map(right), right_keys, right_values)
+    peers.loro_fill(left_maps, left_writes)
+    peers.loro_fill(peers.loro_maps(right, run.shape), right_writes)
     left.commit()
     right.commit()
     start = cpu_s()
@@ -187,19 +190,20 @@ def _loro_concurrent(run: Circumstances) -> Measured:
 def _pycrdt_concurrent(run: Circumstances) -> Measured:
     pycrdt = load("pycrdt")
 
-    left_keys, right_keys, left_values, right_values = two_sides(run)
-    left, left_map = peers.pycrdt_document()
+    left_writes, right_writes = two_sides(run)
+    left, left_maps = peers.pycrdt_document(run.shape)
     right: Any = pycrdt.Doc()
     right.apply_update(left.get_update())
-    peers.pycrdt_fill(left_map, left_keys, left_values)
-    peers.pycrdt_fill(peers.pycrdt_map(right), right_keys, right_values)
+    right_maps = peers.pycrdt_maps(right, run.shape)
+    peers.pycrdt_fill(left_maps, left_writes)
+    peers.pycrdt_fill(right_maps, right_writes)
     start = cpu_s()
     there = left.get_update(right.get_state())
     back = right.get_update(left.get_state())
     right.apply_update(there)
     left.apply_update(back)
     took = cpu_s() - start
-    assert left_map.to_py() == peers.pycrdt_map(right).to_py()
+    assert left_maps[0].to_py() == right_maps[0].to_py()
     return {"W6": took * 1e3, "W6.bytes": (len(there) + len(back)) / 1e3}
 
 
@@ -207,11 +211,11 @@ def _pycrdt_concurrent(run: Circumstances) -> Measured:
 def _automerge_concurrent(run: Circumstances) -> Measured:
     core = load("automerge.core")
 
-    left_keys, right_keys, left_values, right_values = two_sides(run)
-    left, target = peers.automerge_document()
+    left_writes, right_writes = two_sides(run)
+    left, maps = peers.automerge_document(run.shape)
     right = core.Document.load(left.save())
-    peers.automerge_fill(left, target, left_keys, left_values)
-    peers.automerge_fill(right, target, right_keys, right_values)
+    peers.automerge_fill(left, maps, left_writes)
+    peers.automerge_fill(right, maps, right_writes)
     start = cpu_s()
     sent = peers.automerge_exchange(left, right, core.SyncState(), core.SyncState())
     took = cpu_s() - start

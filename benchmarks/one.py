@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.catalogue import MODULES, TITLES
-from benchmarks.measure import LIBRARIES, Circumstances, NotYet, Unable, find_workload
+from benchmarks.measure import LIBRARIES, OTHERS, Circumstances, NotYet, Unable, find_workload
 
 __all__ = ["main", "run_one"]
 
 
 def is_installed(library: str) -> bool:
     """Tell whether a library is there; another package also went by automerge's name."""
-    module = {"automerge": "automerge.core"}.get(library, library)
+    modules = {"automerge": "automerge.core", "pycrdt-websocket": "pycrdt.websocket"}
+    module = modules.get(library, library)
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
@@ -39,7 +40,7 @@ def run_one(
     importlib.import_module(f"benchmarks.{MODULES[name]}")
     function = find_workload(name, library)
     if function is None:
-        return {"unable": "–"}
+        raise ValueError(f"{library} has no side of {name}; those who have: see catalogue.py")
     with tempfile.TemporaryDirectory(prefix="cytosol-bench-") as directory:
         own = Path(directory)
         try:
@@ -57,7 +58,7 @@ def main() -> int:
     """Read the arguments, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.one", description=__doc__)
     parser.add_argument("workload", choices=list(MODULES))
-    parser.add_argument("library", choices=LIBRARIES)
+    parser.add_argument("library", choices=(*LIBRARIES, *OTHERS))
     parser.add_argument("--scale", type=float, default=1.0, help="1 is the full size")
     parser.add_argument("--shape", type=int, choices=(1, 2), default=1)
     parser.add_argument("--shared", type=Path, help="a directory for inputs built once a run")

@@ -7,10 +7,11 @@ raises NotYet, so that its rows say so and the others run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmarks.measure import NotYet
+from benchmarks.shapes import Writes, nests_of
 
 __all__ = [
     "APP_ID",
@@ -22,12 +23,15 @@ __all__ = [
     "fill",
     "fold_hash",
     "import_all",
+    "last_is_there",
     "open_empty",
     "open_memory",
+    "path_of",
     "paths_of",
     "piece",
     "prepare",
     "sync_piece",
+    "typed_set",
 ]
 
 APP_ID = "3bd3e2f5-7d6c-4a5e-9d6b-6f1f7d3c1a55"
@@ -56,29 +60,52 @@ def open_empty(save_state: Any = None, **options: Any) -> Any:
     return piece(cytosol, "open")(save_state, app_id=APP_ID, **settings)
 
 
-def open_memory() -> Any:
-    """Open a database in memory with root.l1.l2 in it."""
+def open_memory(shape: int = 1) -> Any:
+    """Open a database in memory with the objects of the shape in it."""
     database = open_empty()
-    prepare(database)
+    prepare(database, shape)
     return database
 
 
-def prepare(database: Any) -> None:
-    """Make the objects above the keys that the workloads write."""
-    for path in ("$.root", "$.root.l1", PREFIX):
-        database.dispatch({"action": "InitObject", "path": path})
+def prepare(database: Any, shape: int = 1) -> None:
+    """Make the objects that the workloads write to, and those above them."""
+    made = set()
+    for nest in nests_of(shape):
+        for depth in range(1, len(nest) + 1):
+            if nest[:depth] not in made:
+                made.add(nest[:depth])
+                database.dispatch({"action": "InitObject", "path": path_of(nest[:depth])})
 
 
-def paths_of(keys: Iterable[str]) -> list[str]:
-    """Return the paths of the keys."""
-    return [f"{PREFIX}.{key}" for key in keys]
+def path_of(keys: Iterable[str]) -> str:
+    """Return the path of a place as a person would write it: in brackets only where it must be."""
+    return "$" + "".join(f".{key}" if key.isidentifier() else f"['{key}']" for key in keys)
 
 
-def fill(database: Any, keys: Sequence[str], values: Sequence[Any]) -> None:
+def paths_of(writes: Writes, shape: int) -> list[str]:
+    """Return the path of each write."""
+    prefixes = writes.each([path_of(nest) for nest in nests_of(shape)])
+    return [prefix + path_of([key])[1:] for prefix, key in zip(prefixes, writes.keys, strict=True)]
+
+
+def fill(database: Any, writes: Writes, shape: int) -> None:
     """Set all keys, one dispatch each."""
     dispatch = database.dispatch
-    for path, value in zip(paths_of(keys), values, strict=True):
+    for path, value in zip(paths_of(writes, shape), writes.values, strict=True):
         dispatch({"action": "Set", "path": path, "payload": value})
+
+
+def last_is_there(database: Any, writes: Writes, shape: int) -> bool:
+    """Tell whether the last write can be read."""
+    place = (*nests_of(shape)[writes.nests[-1]], writes.keys[-1])
+    return bool(database.get(*place) == writes.values[-1])
+
+
+def typed_set(path: str, value: Any) -> Any:
+    """Return a Set as a typed call."""
+    import cytosol
+
+    return piece(cytosol, "Set")(path, value)
 
 
 def document_of(database: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benchmarks import ours, peers
 from benchmarks.measure import Circumstances, Measured, cpu_s, load, median_of, workload
+from benchmarks.shapes import Writes
 
 KEYS = 100_000
 READS = 20_000
@@ -41,18 +42,34 @@ def _each_ns(run: Circumstances, read: Callable[[], object]) -> float:
     return (cpu_s() - start) / count * 1e9
 
 
+def place_read(run: Circumstances, writes: Writes) -> tuple[str, ...]:
+    """Return the keys to the place that is read: one of the deepest, written early.
+
+    Its keys have to be ones that loro can take as part of a path.
+    """
+    places = list(writes.places(run.shape))
+    deepest = max(map(len, places))
+    candidates = places[5:] + places
+    return next(place for place in candidates if len(place) == deepest and is_plain(place))
+
+
+def is_plain(place: tuple[str, ...]) -> bool:
+    """Tell whether all keys need no quotes in any library's path."""
+    return all(key.isascii() and key.isidentifier() for key in place)
+
+
 @workload("W9", "cytosol")
 def _cytosol_read(run: Circumstances) -> Measured:
-    keys, values = run.keys(KEYS), run.values(KEYS)
-    database = ours.open_memory()
-    ours.fill(database, keys, values)
-    key = keys[5]
+    writes = run.writes(KEYS)
+    database = ours.open_memory(run.shape)
+    ours.fill(database, writes, run.shape)
+    place = place_read(run, writes)
     get, query_once = database.get, database.query_once
-    path = f"{ours.PREFIX}.{key}"
-    assert query_once(path) == [get("root", "l1", "l2", key)]
+    path = ours.path_of(place)
+    assert query_once(path) == [get(*place)]
     return read_figures(
         run,
-        lambda: get("root", "l1", "l2", key),
+        lambda: get(*place),
         lambda: query_once("$"),
         lambda: query_once(path),
     )
@@ -60,11 +77,11 @@ def _cytosol_read(run: Circumstances) -> Measured:
 
 @workload("W9", "loro")
 def _loro_read(run: Circumstances) -> Measured:
-    keys, values = run.keys(KEYS), run.values(KEYS)
-    doc, target = peers.loro_document()
-    peers.loro_fill(target, keys, values)
+    writes = run.writes(KEYS)
+    doc, maps = peers.loro_document(run.shape)
+    peers.loro_fill(maps, writes)
     doc.commit()
-    path = f"root/l1/l2/{keys[5]}"
+    path = "/".join(place_read(run, writes))
     by_path = doc.get_by_str_path
     return read_figures(
         run,
@@ -77,32 +94,36 @@ def _loro_read(run: Circumstances) -> Measured:
 def _pycrdt_read(run: Circumstances) -> Measured:
     pycrdt = load("pycrdt")
 
-    keys, values = run.keys(KEYS), run.values(KEYS)
-    doc, target = peers.pycrdt_document()
+    writes = run.writes(KEYS)
+    doc, maps = peers.pycrdt_document(run.shape)
     with doc.transaction():
-        peers.pycrdt_fill(target, keys, values)
+        peers.pycrdt_fill(maps, writes)
     root = doc.get("root", type=pycrdt.Map)
-    key = keys[5]
-    return read_figures(run, lambda: root["l1"]["l2"][key], root.to_py)
+    _, *keys = place_read(run, writes)
+
+    def read_one() -> object:
+        level = root
+        for key in keys:
+            level = level[key]
+        return level
+
+    return read_figures(run, read_one, root.to_py)
 
 
 @workload("W9", "automerge")
 def _automerge_read(run: Circumstances) -> Measured:
     core = load("automerge.core")
 
-    keys, values = run.keys(KEYS), run.values(KEYS)
-    doc, target = peers.automerge_document()
-    kind = core.ScalarType.Int if run.shape == 1 else core.ScalarType.Str
-    with doc.transaction() as change:
-        for key, value in zip(keys, values, strict=True):
-            change.put(target, key, kind, value)
+    writes = run.writes(KEYS)
+    doc, maps = peers.automerge_document(run.shape)
+    peers.automerge_put_all(doc, maps, writes)
     get = doc.get
-    wanted = keys[5]
+    *parents, wanted = place_read(run, writes)
 
     def read_one() -> object:
-        level = get(core.ROOT, "root")[1]
-        level = get(level, "l1")[1]
-        level = get(level, "l2")[1]
+        level = core.ROOT
+        for key in parents:
+            level = get(level, key)[1]
         return get(level, wanted)[0][1]
 
     return read_figures(run, read_one, lambda: core.extract(doc))

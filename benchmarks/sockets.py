@@ -1,37 +1,56 @@
-"""The peers' side of W13 and W14: two processes and a WebSocket, neither encrypted nor packed.
+"""The peers' side of W13, W14 and W19: two processes and a WebSocket, neither encrypted nor packed.
 
 None of the peers brings a network of its own, so they all get the same one: the library
 `websockets` over loopback, without compression, one message per update. A library's part is a
-Side below. Run as a program, this module is device B: `python -m benchmarks.sockets LIBRARY OPS`.
+Side below. Run as a program, this module is device B:
+`python -m benchmarks.sockets LIBRARY OPS SHAPE`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from benchmarks import peers
 from benchmarks.measure import load, wall_s
+from benchmarks.resident import Peak
+from benchmarks.shapes import Writes, nests_of, scramble, writes_of
 
-__all__ = ["SIDES", "first_sync_s", "round_trips_us"]
-
+__all__ = ["SIDES", "deepest", "first_sync", "other_device", "round_trips_us", "sent_at"]
 
 PATIENCE_S = 300
+MANY = 500_000
+"""From so many writes on, automerge makes a thousand of them in each transaction."""
+
+
+def sent_at(shape: int, i: int) -> Any:
+    """Return what round trip `i` writes: its number, in shape 2 a text of any length."""
+    return i if shape == 1 else f"{'text ' * (scramble(i) % 40)}{i}"
+
+
+def deepest(maps: Sequence[Any], shape: int) -> Any:
+    """Return the handle of the deepest object."""
+    nests = nests_of(shape)
+    return maps[max(range(len(nests)), key=lambda number: len(nests[number]))]
 
 
 class Side(ABC):
-    """A document of one library, at root.l1.l2, with `write` and its updates as messages."""
+    """A document of one library with the objects of a shape, and its updates as messages."""
+
+    def __init__(self, shape: int) -> None:
+        self._shape = shape
 
     seen: str | None = None
     """The key that the library's subscription reported last."""
 
     @abstractmethod
-    def fill(self, count: int) -> None:
-        """Set `count` keys, one by one; before this an empty document has not even its maps."""
+    def fill(self, writes: Writes) -> None:
+        """Set keys, one by one; before this an empty document has not even its maps."""
 
     @abstractmethod
     def hello(self) -> bytes:
@@ -46,8 +65,8 @@ class Side(ABC):
         """Apply an answer; return what is to be said to it, None if that was all."""
 
     @abstractmethod
-    def write(self, key: str, value: int) -> bytes | None:
-        """Set a key, and return the message that brings it to the other device."""
+    def write(self, key: str, value: Any) -> bytes | None:
+        """Set a key of the deepest object; return the message that brings it to the other one."""
 
     @abstractmethod
     def apply(self, message: bytes) -> None:
@@ -61,7 +80,8 @@ class Side(ABC):
 class LoroSide(Side):
     """Updates come from `subscribe_local_update`; the map is subscribed to."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: int) -> None:
+        super().__init__(shape)
         loro = load("loro")
 
         self._loro = loro
@@ -74,20 +94,18 @@ class LoroSide(Side):
         return True
 
     def _watch(self) -> None:
-        self._map = peers.loro_map(self._doc)
+        self._map = deepest(peers.loro_maps(self._doc, self._shape), self._shape)
         self._kept.append(self._map.subscribe(self._note_event))
 
     def _note_event(self, event: Any) -> None:
         for change in event.events:
             self.seen = next(iter(change.diff.diff.updated))
 
-    def fill(self, count: int) -> None:
-        level = self._doc.get_map("root").insert_container("l1", self._loro.LoroMap())
-        level = level.insert_container("l2", self._loro.LoroMap())
-        for i in range(count):
-            level.insert(f"k_{i}", i)
+    def fill(self, writes: Writes) -> None:
+        self._doc, maps = peers.loro_document(self._shape)
+        peers.loro_fill(maps, writes)
         self._doc.commit()
-        self._updates.clear()
+        self._kept = [self._doc.subscribe_local_update(self._note_update)]
         self._watch()
 
     def hello(self) -> bytes:
@@ -101,7 +119,7 @@ class LoroSide(Side):
         self._doc.import_(message)
         self._watch()
 
-    def write(self, key: str, value: int) -> bytes:
+    def write(self, key: str, value: Any) -> bytes:
         self._map.insert(key, value)
         self._doc.commit()
         return self._updates.pop()
@@ -113,28 +131,26 @@ class LoroSide(Side):
 class PycrdtSide(Side):
     """Updates come from the document's observer; the map is observed."""
 
-    def __init__(self) -> None:
-        pycrdt = load("pycrdt")
-
-        self._pycrdt = pycrdt
-        self._doc: Any = pycrdt.Doc()
+    def __init__(self, shape: int) -> None:
+        super().__init__(shape)
+        self._doc: Any = load("pycrdt").Doc()
         self._updates: list[bytes] = []
-        self._kept = [self._doc.observe(lambda event: self._updates.append(event.update))]
+        self._kept = [self._doc.observe(self._note_update)]
+
+    def _note_update(self, event: Any) -> None:
+        self._updates.append(event.update)
 
     def _watch(self) -> None:
-        self._map = peers.pycrdt_map(self._doc)
+        self._map = deepest(peers.pycrdt_maps(self._doc, self._shape), self._shape)
         self._kept.append(self._map.observe(self._note_event))
 
     def _note_event(self, event: Any) -> None:
         self.seen = next(iter(event.keys))
 
-    def fill(self, count: int) -> None:
-        root = self._doc.get("root", type=self._pycrdt.Map)
-        root["l1"] = self._pycrdt.Map()
-        root["l1"]["l2"] = level = self._pycrdt.Map()
-        for i in range(count):
-            level[f"k_{i}"] = i
-        self._updates.clear()
+    def fill(self, writes: Writes) -> None:
+        self._doc, maps = peers.pycrdt_document(self._shape)
+        peers.pycrdt_fill(maps, writes)
+        self._kept = [self._doc.observe(self._note_update)]
         self._watch()
 
     def hello(self) -> bytes:
@@ -147,7 +163,7 @@ class PycrdtSide(Side):
         self._doc.apply_update(message)
         self._watch()
 
-    def write(self, key: str, value: int) -> bytes:
+    def write(self, key: str, value: Any) -> bytes:
         self._map[key] = value
         return self._updates.pop()
 
@@ -159,7 +175,8 @@ class PycrdtSide(Side):
 class AutomergeSide(Side):
     """Updates are sync messages; there are no subscriptions, so the keys are looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: int) -> None:
+        super().__init__(shape)
         core = load("automerge.core")
 
         self._core = core
@@ -168,10 +185,13 @@ class AutomergeSide(Side):
         self._map: bytes | None = None
         self._known: dict[str, Any] = {}
 
-    def fill(self, count: int) -> None:
-        self._doc, self._map = peers.automerge_document()
-        for i in range(count):
-            peers.automerge_set(self._doc, self._map, f"k_{i}", i)
+    def fill(self, writes: Writes) -> None:
+        self._doc, maps = peers.automerge_document(self._shape)
+        self._map = deepest(maps, self._shape)
+        if len(writes) < MANY:
+            peers.automerge_fill(self._doc, maps, writes)
+        else:
+            peers.automerge_put_all(self._doc, maps, writes, 1000)
 
     def _next(self) -> bytes | None:
         message = self._doc.generate_sync_message(self._state)
@@ -188,16 +208,13 @@ class AutomergeSide(Side):
 
     def learn(self, message: bytes) -> bytes | None:
         self._doc.receive_sync_message(self._state, self._core.Message.decode(message))
-        level: Any = self._core.ROOT
-        for key in ("root", "l1", "l2"):
-            found = self._doc.get(level, key)
-            if found is None:
-                return self._next()  # nothing has come yet
-            level = found[1]
-        self._map = level
+        maps = peers.automerge_maps(self._doc, self._shape)
+        if maps is None:
+            return self._next()  # nothing has come yet
+        self._map = deepest(maps, self._shape)
         return None
 
-    def write(self, key: str, value: int) -> bytes | None:
+    def write(self, key: str, value: Any) -> bytes | None:
         assert self._map is not None
         peers.automerge_set(self._doc, self._map, key, value)
         self._known[key] = value
@@ -216,19 +233,19 @@ class AutomergeSide(Side):
                 self.seen = key
 
 
-SIDES: dict[str, Callable[[], Side]] = {
+SIDES: dict[str, Callable[[int], Side]] = {
     "loro": LoroSide,
     "pycrdt": PycrdtSide,
     "automerge": AutomergeSide,
 }
 
 
-async def serve_device(library: str, ops: int) -> None:
+async def serve_device(library: str, ops: int, shape: int) -> None:
     """Be device B: answer until A has everything, then write back what A writes."""
     from websockets.asyncio.server import ServerConnection, serve
 
-    side = SIDES[library]()
-    side.fill(ops)
+    side = SIDES[library](shape)
+    side.fill(writes_of(shape, ops))
     finished = asyncio.Event()
 
     async def talk(connection: ServerConnection) -> None:
@@ -246,7 +263,7 @@ async def serve_device(library: str, ops: int) -> None:
             if side.seen == "ping":
                 side.seen = None
                 count += 1
-                answer = side.write("pong", count)
+                answer = side.write("pong", sent_at(shape, count))
             else:
                 answer = side.reply()
             if answer is not None:
@@ -259,11 +276,17 @@ async def serve_device(library: str, ops: int) -> None:
         await asyncio.wait_for(finished.wait(), PATIENCE_S)
 
 
-def _start_device(library: str, ops: int) -> tuple[subprocess.Popen[str], int]:
-    command = [sys.executable, "-m", "benchmarks.sockets", library, str(ops)]
-    device = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert device.stdout is not None
-    return device, int(device.stdout.readline())
+@contextlib.contextmanager
+def other_device(module: str, *arguments: object) -> Iterator[int]:
+    """Run device B, a module of ours that prints its port; see that it ends well."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as device:
+        try:
+            assert device.stdout is not None
+            yield int(device.stdout.readline())
+            assert device.wait(60) == 0
+        finally:
+            device.kill()
 
 
 async def _connect_and_learn(side: Side, port: int) -> Any:
@@ -279,36 +302,36 @@ async def _connect_and_learn(side: Side, port: int) -> Any:
     return connection
 
 
-def first_sync_s(library: str, ops: int) -> float:
-    """Return the seconds from connecting until everything of B is at A."""
-    device, port = _start_device(library, ops)
-    side = SIDES[library]()
+def first_sync(library: str, ops: int, shape: int) -> tuple[float, Peak]:
+    """Return the seconds from connecting until everything of B is at A, and A's memory."""
+    side = SIDES[library](shape)
 
-    async def work() -> float:
+    async def work(port: int) -> tuple[float, Peak]:
+        peak = Peak()
         start = wall_s()
         connection = await _connect_and_learn(side, port)
         took = wall_s() - start
+        peak.stop()
         await connection.send(b"ready")
         await connection.close()
-        return took
+        return took, peak
 
-    took = asyncio.run(work())
-    assert device.wait(60) == 0
-    return took
+    with other_device("sockets", library, ops, shape) as port:
+        return asyncio.run(work(port))
 
 
-def round_trips_us(library: str, count: int, warm_up: int) -> list[float]:
+def round_trips_us(library: str, count: int, warm_up: int, shape: int) -> list[float]:
     """Return the microseconds of each round trip, the first ones left out."""
-    device, port = _start_device(library, 0)
-    side = SIDES[library]()
+    side = SIDES[library](shape)
     times = []
 
-    async def work() -> None:
+    async def work(port: int) -> None:
         connection = await _connect_and_learn(side, port)
         await connection.send(b"ready")
         for i in range(1, warm_up + count + 1):
+            sent = sent_at(shape, i)
             start = wall_s()
-            out = side.write("ping", i)
+            out = side.write("ping", sent)
             while side.seen != "pong":
                 if out is not None:
                     await connection.send(out)
@@ -320,10 +343,10 @@ def round_trips_us(library: str, count: int, warm_up: int) -> list[float]:
             times.append((wall_s() - start) * 1e6)
         await connection.close()
 
-    asyncio.run(work())
-    assert device.wait(60) == 0
+    with other_device("sockets", library, 0, shape) as port:
+        asyncio.run(work(port))
     return times[warm_up:]
 
 
 if __name__ == "__main__":
-    asyncio.run(serve_device(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(serve_device(sys.argv[1], *map(int, sys.argv[2:4])))

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import ours, peers
 from benchmarks.measure import Circumstances, Measured, Unable, cpu_s, load, median_of, workload
+from benchmarks.shapes import Writes, writes_of
 
 WRITES = 2_000
 BLOCKS = 15
@@ -31,6 +32,12 @@ def difference_us(run: Circumstances, plain: Callable[[int], object], watched: A
     return {"W10": with_them - median_of(took[plain]), "W10.whole": with_them}
 
 
+def written(run: Circumstances) -> Writes:
+    """Return what is written: one key again and again, in shape 2 many."""
+    count = run.count(WRITES) * BLOCKS
+    return writes_of(run.shape, count, different=1 if run.shape == 1 else None)
+
+
 def _unexpected(*_: object) -> bool:
     raise AssertionError("a subscription was called though its place was not written")
 
@@ -38,7 +45,9 @@ def _unexpected(*_: object) -> bool:
 @workload("W10", "cytosol")
 def _cytosol_watched(run: Circumstances) -> Measured:
     first_calls: list[int] = []
-    plain, watched = ours.open_memory(), ours.open_memory()
+    plain, watched = ours.open_memory(run.shape), ours.open_memory(run.shape)
+    writes = written(run)
+    paths = ours.paths_of(writes, run.shape)
     for database in (plain, watched):
         for i in range(SUBSCRIPTIONS):
             database.dispatch({"action": "Set", "path": f"$.other{i}", "payload": {"a": i}})
@@ -48,8 +57,8 @@ def _cytosol_watched(run: Circumstances) -> Measured:
 
     def writer(database: Any) -> Callable[[int], object]:
         dispatch = database.dispatch
-        path = f"{ours.PREFIX}.k"
-        return lambda i: dispatch({"action": "Set", "path": path, "payload": i})
+        values = writes.values
+        return lambda i: dispatch({"action": "Set", "path": paths[i], "payload": values[i]})
 
     measured = difference_us(run, writer(plain), writer(watched))
     assert len(first_calls) == SUBSCRIPTIONS, "each was called once, when it subscribed"
@@ -61,9 +70,12 @@ def _loro_watched(run: Circumstances) -> Measured:
     loro = load("loro")
 
     kept: list[Any] = []
+    writes = written(run)
 
     def writer(subscriptions: int) -> Callable[[int], object]:
-        doc, target = peers.loro_document()
+        doc, maps = peers.loro_document(run.shape)
+        inserts = writes.each([level.insert for level in maps])
+        keys, values = writes.keys, writes.values
         others = [
             doc.get_map(f"other{i}").insert_container("a", loro.LoroMap())
             for i in range(SUBSCRIPTIONS)
@@ -72,7 +84,7 @@ def _loro_watched(run: Circumstances) -> Measured:
         kept.extend(other.subscribe(_unexpected) for other in others[:subscriptions])
 
         def write(i: int) -> None:
-            target.insert("k", i)
+            inserts[i](keys[i], values[i])
             doc.commit()
 
         return write
@@ -85,12 +97,18 @@ def _pycrdt_watched(run: Circumstances) -> Measured:
     pycrdt = load("pycrdt")
 
     kept: list[Any] = []
+    writes = written(run)
 
     def writer(subscriptions: int) -> Callable[[int], object]:
-        doc, target = peers.pycrdt_document()
+        doc, maps = peers.pycrdt_document(run.shape)
+        targets, keys, values = writes.each(maps), writes.keys, writes.values
         others = [doc.get(f"other{i}", type=pycrdt.Map) for i in range(SUBSCRIPTIONS)]
         kept.extend(other.observe(_unexpected) for other in others[:subscriptions])
-        return lambda i: target.__setitem__("k", i)
+
+        def write(i: int) -> None:
+            targets[i][keys[i]] = values[i]
+
+        return write
 
     return difference_us(run, writer(0), writer(SUBSCRIPTIONS))
 

@@ -6,6 +6,7 @@ as the dict of an action, is made inside it.
 
 from __future__ import annotations
 
+import functools
 import random
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks import ours, peers
-from benchmarks.measure import Circumstances, Measured, Unable, cpu_s, load, workload
+from benchmarks.measure import Circumstances, Measured, Unable, cpu_s, load, observed, workload
+from benchmarks.shapes import nests_of
 
 SINGLE = 100_000
 BATCH = 10_000
@@ -33,9 +35,8 @@ def per_op_us(work: Callable[[], object], count: int) -> float:
 def _cytosol_singles(run: Circumstances) -> Measured:
     import cytosol
 
-    keys, values = run.keys(SINGLE), run.values(SINGLE)
-    paths = ours.paths_of(keys)
-    count = len(keys)
+    writes = run.writes(SINGLE)
+    paths, values = ours.paths_of(writes, run.shape), writes.values
 
     def as_messages() -> None:
         for path, value in zip(paths, values, strict=True):
@@ -48,11 +49,13 @@ def _cytosol_singles(run: Circumstances) -> Measured:
     measured = {}
     set_ = ours.piece(cytosol, "Set")
     for key, loop in (("W1", as_messages), ("W1.typed", as_typed_calls)):
-        database = ours.open_memory()
+        database = ours.open_memory(run.shape)
         dispatch = database.dispatch
-        measured[key] = per_op_us(loop, count)
-        assert database.get("root", "l1", "l2", keys[-1]) == values[-1]
-        folding = per_op_us(lambda: ours.fold_hash(database), count)  # noqa: B023  # called at once
+        with observed(key):
+            measured[key] = per_op_us(loop, len(writes))
+        assert ours.last_is_there(database, writes, run.shape)
+        with observed(f"{key}, the hash"):
+            folding = per_op_us(lambda: ours.fold_hash(database), len(writes))  # noqa: B023  # called at once
         measured[f"{key}_hash" if "." in key else f"{key}.hash"] = measured[key] + folding
         database.close()
     return measured
@@ -60,37 +63,38 @@ def _cytosol_singles(run: Circumstances) -> Measured:
 
 @workload("W1", "loro")
 def _loro_singles(run: Circumstances) -> Measured:
-    keys, values = run.keys(SINGLE), run.values(SINGLE)
-    doc, target = peers.loro_document()
+    writes = run.writes(SINGLE)
+    doc, maps = peers.loro_document(run.shape)
 
     def work() -> None:
-        peers.loro_fill(target, keys, values)
+        peers.loro_fill(maps, writes)
         doc.commit()
 
     def each() -> None:
-        insert, commit = other_target.insert, other.commit
-        for key, value in zip(keys, values, strict=True):
+        commit = other.commit
+        for insert, key, value in zip(inserts, writes.keys, writes.values, strict=True):
             insert(key, value)
             commit()
 
-    measured = {"W1": per_op_us(work, len(keys))}
-    other, other_target = peers.loro_document()
-    measured["W1.each"] = per_op_us(each, len(keys))
+    measured = {"W1": per_op_us(work, len(writes))}
+    other, other_maps = peers.loro_document(run.shape)
+    inserts = writes.each([level.insert for level in other_maps])
+    measured["W1.each"] = per_op_us(each, len(writes))
     return measured
 
 
 @workload("W1", "pycrdt")
 def _pycrdt_singles(run: Circumstances) -> Measured:
-    keys, values = run.keys(SINGLE), run.values(SINGLE)
-    _doc, target = peers.pycrdt_document()
-    return {"W1": per_op_us(lambda: peers.pycrdt_fill(target, keys, values), len(keys))}
+    writes = run.writes(SINGLE)
+    _doc, maps = peers.pycrdt_document(run.shape)
+    return {"W1": per_op_us(lambda: peers.pycrdt_fill(maps, writes), len(writes))}
 
 
 @workload("W1", "automerge")
 def _automerge_singles(run: Circumstances) -> Measured:
-    keys, values = run.keys(SINGLE), run.values(SINGLE)
-    doc, target = peers.automerge_document()
-    return {"W1": per_op_us(lambda: peers.automerge_fill(doc, target, keys, values), len(keys))}
+    writes = run.writes(SINGLE)
+    doc, maps = peers.automerge_document(run.shape)
+    return {"W1": per_op_us(lambda: peers.automerge_fill(doc, maps, writes), len(writes))}
 
 
 # --- W2: one transaction ----------------------------------------------------------------
@@ -98,61 +102,52 @@ def _automerge_singles(run: Circumstances) -> Measured:
 
 @workload("W2", "cytosol")
 def _cytosol_transaction(run: Circumstances) -> Measured:
-    keys, values = run.keys(BATCH), run.values(BATCH)
-    paths = ours.paths_of(keys)
-    database = ours.open_memory()
+    writes = run.writes(BATCH)
+    paths = ours.paths_of(writes, run.shape)
+    database = ours.open_memory(run.shape)
 
     def work() -> None:
         inner = [
             {"action": "Set", "path": path, "payload": value}
-            for path, value in zip(paths, values, strict=True)
+            for path, value in zip(paths, writes.values, strict=True)
         ]
         database.dispatch({"action": "Transaction", "payload": inner})
 
-    took = per_op_us(work, len(keys))
-    assert database.get("root", "l1", "l2", keys[-1]) == values[-1]
+    took = per_op_us(work, len(writes))
+    assert ours.last_is_there(database, writes, run.shape)
     return {"W2": took}
 
 
 @workload("W2", "loro")
 def _loro_transaction(run: Circumstances) -> Measured:
-    keys, values = run.keys(BATCH), run.values(BATCH)
-    doc, target = peers.loro_document()
+    writes = run.writes(BATCH)
+    doc, maps = peers.loro_document(run.shape)
 
     def work() -> None:
-        peers.loro_fill(target, keys, values)
+        peers.loro_fill(maps, writes)
         doc.commit()
 
-    return {"W2": per_op_us(work, len(keys))}
+    return {"W2": per_op_us(work, len(writes))}
 
 
 @workload("W2", "pycrdt")
 def _pycrdt_transaction(run: Circumstances) -> Measured:
-    keys, values = run.keys(BATCH), run.values(BATCH)
-    doc, target = peers.pycrdt_document()
+    writes = run.writes(BATCH)
+    doc, maps = peers.pycrdt_document(run.shape)
 
     def work() -> None:
         with doc.transaction():
-            peers.pycrdt_fill(target, keys, values)
+            peers.pycrdt_fill(maps, writes)
 
-    return {"W2": per_op_us(work, len(keys))}
+    return {"W2": per_op_us(work, len(writes))}
 
 
 @workload("W2", "automerge")
 def _automerge_transaction(run: Circumstances) -> Measured:
-    core = load("automerge.core")
-
-    keys, values = run.keys(BATCH), run.values(BATCH)
-    doc, target = peers.automerge_document()
-    kind = core.ScalarType.Int if run.shape == 1 else core.ScalarType.Str
-
-    def work() -> None:
-        with doc.transaction() as change:
-            put = change.put
-            for key, value in zip(keys, values, strict=True):
-                put(target, key, kind, value)
-
-    return {"W2": per_op_us(work, len(keys))}
+    writes = run.writes(BATCH)
+    doc, maps = peers.automerge_document(run.shape)
+    work = functools.partial(peers.automerge_put_all, doc, maps, writes)
+    return {"W2": per_op_us(work, len(writes))}
 
 
 # --- W3: lists --------------------------------------------------------------------------
@@ -169,14 +164,16 @@ def _cytosol_lists(run: Circumstances) -> Measured:
     values = run.values(BATCH)
     count = len(values)
     measured = {}
+    parent = nests_of(run.shape)[0]
+    path = ours.path_of((*parent, "list"))
     for key, places, action in (
         ("W3", range(count), "Set"),
         ("W3.random", random_places(count), "InsertBefore"),
     ):
-        database = ours.open_memory()
-        database.dispatch({"action": "InitArray", "path": f"{ours.PREFIX}.list"})
+        database = ours.open_memory(run.shape)
+        database.dispatch({"action": "InitArray", "path": path})
         dispatch = database.dispatch
-        paths = [f"{ours.PREFIX}.list[{place}]" for place in places]
+        paths = [f"{path}[{place}]" for place in places]
 
         def work(
             dispatch: Callable[[Any], object] = dispatch,
@@ -187,7 +184,7 @@ def _cytosol_lists(run: Circumstances) -> Measured:
                 dispatch({"action": action, "path": path, "payload": value})
 
         measured[key] = per_op_us(work, count)
-        assert len(database.get("root", "l1", "l2", "list")) == count
+        assert len(database.get(*parent, "list")) == count
     return measured
 
 
@@ -196,7 +193,7 @@ def _loro_lists(run: Circumstances) -> Measured:
     loro = load("loro")
 
     values = run.values(BATCH)
-    doc, target = peers.loro_document()
+    doc, (target, *_) = peers.loro_document(run.shape)
     appended = target.insert_container("appended", loro.LoroList())
     random_list = target.insert_container("random", loro.LoroList())
     places = random_places(len(values))
@@ -224,7 +221,7 @@ def _pycrdt_lists(run: Circumstances) -> Measured:
     pycrdt = load("pycrdt")
 
     values = run.values(BATCH)
-    _doc, target = peers.pycrdt_document()
+    _doc, (target, *_) = peers.pycrdt_document(run.shape)
     target["appended"] = pycrdt.Array()
     target["random"] = pycrdt.Array()
     places = random_places(len(values))
@@ -250,15 +247,15 @@ def _automerge_lists(run: Circumstances) -> Measured:
     core = load("automerge.core")
 
     values = run.values(BATCH)
-    kind = core.ScalarType.Int if run.shape == 1 else core.ScalarType.Str
+    kinds = peers.automerge_kinds(values)
     measured = {}
     for key, places in (("W3", range(len(values))), ("W3.random", random_places(len(values)))):
-        doc, target = peers.automerge_document()
+        doc, (target, *_) = peers.automerge_document(run.shape)
         with doc.transaction() as change:
             array = change.put_object(target, "list", core.ObjType.List)
 
         def work(doc: Any = doc, array: bytes = array, places: Any = places) -> None:
-            for place, value in zip(places, values, strict=True):
+            for place, kind, value in zip(places, kinds, values, strict=True):
                 with doc.transaction() as change:
                     change.insert(array, place, kind, value)
 
@@ -272,9 +269,10 @@ def _automerge_lists(run: Circumstances) -> Measured:
 @workload("W4", "cytosol")
 def _cytosol_counters(run: Circumstances) -> Measured:
     count = run.count(BATCH)
-    database = ours.open_memory()
+    database = ours.open_memory(run.shape)
     counters = 1 if run.shape == 1 else 100
-    paths = [f"{ours.PREFIX}.counter{i}" for i in range(counters)]
+    parent = nests_of(run.shape)[0]
+    paths = [ours.path_of((*parent, f"counter{i}")) for i in range(counters)]
     for path in paths:
         database.dispatch({"action": "Set", "path": path, "payload": 0})
     turns = [paths[i % counters] for i in range(count)]
@@ -285,7 +283,7 @@ def _cytosol_counters(run: Circumstances) -> Measured:
             dispatch({"action": "Add", "path": path, "payload": 1})
 
     took = per_op_us(work, count)
-    total = sum(database.get("root", "l1", "l2", f"counter{i}") for i in range(counters))
+    total = sum(database.get(*parent, f"counter{i}") for i in range(counters))
     assert total == count
     return {"W4": took}
 
@@ -295,7 +293,7 @@ def _loro_counters(run: Circumstances) -> Measured:
     loro = load("loro")
 
     count = run.count(BATCH)
-    doc, target = peers.loro_document()
+    doc, (target, *_) = peers.loro_document(run.shape)
     counters = [
         target.insert_container(f"counter{i}", loro.LoroCounter())
         for i in range(1 if run.shape == 1 else 100)
@@ -320,7 +318,7 @@ def _automerge_counters(_run: Circumstances) -> Measured:
     # In a process of its own: the binding panics, and the next call often ends the interpreter.
     program = (
         "from benchmarks import peers; from automerge import core; "
-        "doc, target = peers.automerge_document(); change = doc.transaction().__enter__(); "
+        "doc, (target,) = peers.automerge_document(1); change = doc.transaction().__enter__(); "
         "change.put(target, 'counter', core.ScalarType.Counter, 0)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
