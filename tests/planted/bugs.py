@@ -241,8 +241,8 @@ BUGS = (
     Bug(
         "a router sends back what it was sent",
         "graph/router.py",
-        "            if origin is not None and origin.peer is peer:\n",
-        "            if origin is None and peer is None:\n",
+        "                lacking = _news(nodes, given[peer].value)\n",
+        "",
         "tests/graph/test_router.py tests/graph/test_offline_delivery.py",
     ),
     Bug(
