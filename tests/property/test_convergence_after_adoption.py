@@ -83,7 +83,9 @@ def adopt_once(seed: int) -> bool:
     since = new.clock
     reissue(ours, new)
     new.check_invariants()
-    added = [new.log.op(row) for row in range(len(new.log)) if new.log.numbers[row] == new.number]
+    held = {op.id for op in ops}
+    added = [new.log.op(row) for row in range(len(new.log))]
+    added = [op for op in added if op.id not in held]
     whole.merge(added)
     theirs.merge(added)
     expected = outcome(whole, since)

@@ -101,7 +101,7 @@ class NumbersReplica:
     ) -> tuple[bytes, int] | None:
         raise NotImplementedError
 
-    def import_batch(self, data: bytes, sender: PeerId) -> None:
+    def import_batch(self, data: bytes, sender: PeerId) -> bool:
         raise NotImplementedError
 
     def save_points(self) -> Sequence[tuple[OpId, bytes]]:

@@ -145,7 +145,7 @@ class FakeReplica:
         data, taken = self._pack(ops[skip:], max_bytes)
         return data, skip + len(taken)
 
-    def import_batch(self, data: bytes, sender: PeerId) -> None:
+    def import_batch(self, data: bytes, sender: PeerId) -> bool:
         try:
             ops = [(int(i), str(a), int(p), str(t)) for i, a, p, t in json.loads(data)]
             keys = [(bytes.fromhex(op[1]), op[0]) for op in ops]
@@ -162,7 +162,7 @@ class FakeReplica:
                 if op[2] == 0 or op[2] <= self.latest().get(key[0], 0)
             ]
             if not ready:
-                return
+                return True
             for key in ready:
                 self.ops.setdefault(key[0], {})[key[1]] = self.waiting.pop(key)
 

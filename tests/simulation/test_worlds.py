@@ -1,6 +1,6 @@
 """Whole worlds of real devices, driven by one seed each, while everything that can fail does.
 
-A fifth of the 300 seeds and 300 simulated hours runs in the quick tier. More of them:
+A fifth of the 301 seeds and 301 simulated hours runs in the quick tier. More of them:
 `python -m cytosol.testing.soak --seeds 1000 --hours 1000 --seed 1000`.
 """
 
@@ -14,9 +14,9 @@ import pytest
 from cytosol.testing.chaos import CLIMATES, run_world
 from cytosol.testing.soak import main
 
-SEEDS = 300
-QUICK = 60
-BATCH = 6  # seeds in one test, so that all climates are in it
+SEEDS = 301
+QUICK = 63
+BATCH = 7  # seeds in one test, so that all climates are in it
 HOURS = 1.0
 KEPT = Path(__file__).with_name("kept_seeds.txt")
 
@@ -69,15 +69,15 @@ def test_the_same_seed_makes_the_same_world() -> None:
 
 def test_the_command_prints_seeds_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
     """What a long run says is all that is needed to run it again."""
-    assert 0 == main(["--seeds", "2", "--hours", "0.1", "--seed", "7"])
+    assert 0 == main(["--seeds", "2", "--hours", "0.1", "--seed", "8"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("seed 7 (disk): ")
-    assert lines[1].startswith("seed 8 (clocks, json files): ")
+    assert lines[0].startswith("seed 8 (disk, json files): ")
+    assert lines[1].startswith("seed 9 (clocks): ")
     assert lines[2].startswith("2 worlds held, 0 failed; 0.")
 
 
 def test_a_climate_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     """Also one that seeds do not choose, because it is known to break something now and then."""
-    arguments = ["--seeds", "1", "--hours", "0.5", "--climate", "crossing copies", "--quiet"]
+    arguments = ["--seeds", "1", "--hours", "0.5", "--climate", "trimmed copies", "--quiet"]
     assert 0 == main(arguments)
-    assert capsys.readouterr().out.startswith("1 worlds held, 0 failed; 0.5")
+    assert capsys.readouterr().out.startswith("1 worlds held, 0 failed; 0.6")

@@ -48,9 +48,8 @@ def ignore_the_numbers_of_others(patch: pytest.MonkeyPatch) -> None:
 def swallow_what_fails_to_merge(patch: pytest.MonkeyPatch) -> None:
     merge = PeerReplica.import_batch
 
-    def merge_first(replica: PeerReplica, data: bytes, sender: bytes) -> None:
-        if sender[0] % 2:
-            merge(replica, data, sender)
+    def merge_first(replica: PeerReplica, data: bytes, sender: bytes) -> bool:
+        return merge(replica, data, sender) if sender[0] % 2 else True
 
     patch.setattr(PeerReplica, "import_batch", merge_first)
 

@@ -6,8 +6,11 @@ contents: a restored backup, or a clone, that wrote under its old id (spec: docu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 
@@ -15,61 +18,138 @@ from cytosol.crdt.log import Log
 from cytosol.crdt.names import AUTHOR_BITS
 from cytosol.crdt.replica import Replica
 from cytosol.model.ids import PeerId
-from cytosol.model.op import Op
+from cytosol.model.op import Kind, Op
+from cytosol.model.opcodec import GROUND_BYTES
 
-__all__ = ["Contents", "digest_of"]
+__all__ = ["Contents", "digest_after", "digest_of"]
 
-DIGEST_BYTES = 32
+DIGEST_BYTES = GROUND_BYTES
+GAP = 256
+"""Of so many ops of an author one digest is kept, so that none is far from the next."""
+RECENT = 4
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
-def digest_of(op: Op, before: bytes = b"") -> bytes:
-    """Return the digest after an op, given the one before it in its author's chain."""
-    return blake2b(before + _encode(op), digest_size=DIGEST_BYTES).digest()
+def digest_of(op: Op) -> bytes:
+    """Return the digest of one op by itself."""
+    return _digest(b"", op)
+
+
+def digest_after(op: Op, before: bytes) -> bytes:
+    """Return the digest after an op, given the one before it in its author's chain.
+
+    A `Set` at a key without extras is told as `_fold` finds it in the columns of a log.
+    """
+    body = op.body
+    if body.kind is not Kind.SET or body.key is None or op.seen or op.origin is not None:
+        return _digest(before, op)
+    return _digest(before, (*op[:4], body.name, body.key, body.payload))
+
+
+def _digest(before: bytes, said: tuple[Any, ...]) -> bytes:
+    return blake2b(before + _encode(said), digest_size=DIGEST_BYTES).digest()
 
 
 class Contents:
     """One digest an author, folded when somebody asks; `base` holds those at the trim point."""
 
-    __slots__ = ("_known", "base")
+    __slots__ = ("_chains", "base")
 
     def __init__(self, base: dict[PeerId, bytes] | None = None) -> None:
         self.base: dict[PeerId, bytes] = {} if base is None else base
-        self._known: dict[PeerId, tuple[int, bytes]] = {}
+        self._chains: dict[PeerId, _Chain] = {}
 
     def digest(self, replica: Replica, author: PeerId, latest: int) -> bytes:
-        """Return the digest over the ops of an author up to `latest`, which the replica holds."""
+        """Return the digest over the ops of an author up to `latest`, which the replica holds.
+
+        It must not lie below the trim point. The cost is in proportion to the ops that are new
+        since somebody has asked, or to GAP.
+        """
+        chain = self._chains.setdefault(author, _Chain())
+        since, digest = chain.before(latest)
         trimmed = replica.trimmed.get(author, 0)
-        since, digest = self._known.get(author, (0, b""))
+        if since < trimmed:
+            since, digest = trimmed, self.base.get(author, b"")
         if since == latest:
             return digest
-        if since < trimmed or since > latest:
-            since, digest = trimmed, self.base.get(author, b"")
-        log = replica.log
-        number = replica.names.number(author)
-        start = log.find(since << AUTHOR_BITS | number) + 1 if since > trimmed else 0
-        end = log.find(latest << AUTHOR_BITS | number) + 1
-        rows = [row for row, who in enumerate(log.numbers[start:end], start) if who == number]
-        digest = _fold(log, rows, digest)
-        self._known[author] = latest, digest
+        rows = _rows_between(replica, author, since, latest)
+        for at in range(0, len(rows), GAP):
+            piece = rows[at : at + GAP]
+            digest = _fold(replica.log, piece, digest)
+            chain.note(replica.log.indexes[piece[-1]], digest, len(piece))
         return digest
 
     def forget(self) -> None:
         """Fold anew next time, because ops were taken back."""
-        self._known.clear()
+        self._chains.clear()
 
     def advance(self, replica: Replica, count: int) -> None:
         """Make the point before row `count` the base; call while the replica stands there."""
-        log, authors = replica.log, replica.names.authors
-        rows: dict[PeerId, list[int]] = {}
-        for row in range(count):
-            rows.setdefault(authors[log.numbers[row]], []).append(row)
-        for author, theirs in rows.items():
-            self.base[author] = _fold(log, theirs, self.base.get(author, b""))
+        authors = replica.names.authors
+        newest = dict(zip(replica.log.numbers[:count], replica.log.indexes[:count], strict=True))
+        for number, index in newest.items():
+            author = authors[number]
+            self.base[author] = self.digest(replica, author, index)
+            self._chains[author].trim(index)
 
 
-def _fold(log: Log, rows: Iterable[int], digest: bytes) -> bytes:
+class _Chain:
+    """Digests along the ops of one author: one in GAP ops, and the ones asked for lately."""
+
+    __slots__ = ("_digests", "_indexes", "_passed", "_recent", "_tip")
+
+    def __init__(self) -> None:
+        self._indexes: list[int] = []
+        self._digests: list[bytes] = []
+        self._recent: deque[tuple[int, bytes]] = deque(maxlen=RECENT)
+        self._tip = (0, b"")
+        self._passed = 0  # ops since the last one in the lists
+
+    def before(self, index: int) -> tuple[int, bytes]:
+        """Return the newest point that is not after an op; (0, nothing) if there is none."""
+        if self._tip[0] <= index:
+            return self._tip
+        at = bisect_right(self._indexes, index)
+        best = (self._indexes[at - 1], self._digests[at - 1]) if at else (0, b"")
+        return max(best, *(point for point in self._recent if point[0] <= index), (0, b""))
+
+    def note(self, index: int, digest: bytes, count: int) -> None:
+        """Note the digest after an op, `count` ops after the point from which it was folded."""
+        if index < self._tip[0]:
+            self._recent.append((index, digest))
+            return
+        self._recent.append(self._tip)
+        self._tip = index, digest
+        self._passed += count
+        if self._passed >= GAP:
+            self._indexes.append(index)
+            self._digests.append(digest)
+            self._passed = 0
+
+    def trim(self, index: int) -> None:
+        """Forget the points up to an op."""
+        keep = bisect_right(self._indexes, index)
+        del self._indexes[:keep], self._digests[:keep]
+
+
+def _rows_between(replica: Replica, author: PeerId, since: int, latest: int) -> list[int]:
+    """Return the rows of an author's ops after `since` up to `latest`, in order."""
+    log, number = replica.log, replica.names.number(author)
+    row = log.find(latest << AUTHOR_BITS | number)
+    rows = [row]
+    # A few ops far apart are found from one to the next; where there are many, all are looked at.
+    while log.previous[row] > since and len(rows) < GAP:
+        row = log.find(log.previous[row] << AUTHOR_BITS | number)
+        rows.append(row)
+    rows.reverse()
+    if log.previous[row] <= since:
+        return rows
+    start = bisect_right(log.indexes, since)
+    return [at for at, who in enumerate(log.numbers[start : rows[-1] + 1], start) if who == number]
+
+
+def _fold(log: Log, rows: Sequence[int], digest: bytes) -> bytes:
     """Return the digest after some ops of one author.
 
     A `Set` at a key without extras is folded from its columns, every other op as an Op.
@@ -80,7 +160,7 @@ def _fold(log: Log, rows: Iterable[int], digest: bytes) -> bytes:
         key = log.steps[row]
         index, number = log.indexes[row], log.numbers[row]
         if key is None or log.has_extras(index, number):
-            digest = digest_of(log.op(row), digest)
+            digest = _digest(digest, log.op(row))
             continue
         code = log.names[row]
         if code != last_code:
@@ -94,5 +174,5 @@ def _fold(log: Log, rows: Iterable[int], digest: bytes) -> bytes:
             key,
             log.payloads[row],
         )
-        digest = blake2b(digest + _encode(said), digest_size=DIGEST_BYTES).digest()
+        digest = _digest(digest, said)
     return digest

@@ -9,22 +9,23 @@ from typing import Any
 from cytosol.crdt.log import Log
 from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, OFFSET_BITS, OFFSET_MASK
 from cytosol.crdt.quick import PRIMITIVES
+from cytosol.model.json import JsonValue, canonical_bytes
 from cytosol.model.op import Name
-from cytosol.model.opcodec import Encoder
+from cytosol.model.opcodec import Encoder, Grounds
 from cytosol.model.singlecodec import encode_single
 
-__all__ = ["encode_rows", "starts_plain_run"]
+__all__ = ["encode_rows", "row_size", "starts_plain_run"]
 
 PLAIN_RUN = 1024
 
 
-def encode_rows(log: Log, rows: Sequence[int]) -> bytes:
-    """Return the ops in some rows as one batch, in the order given.
+def encode_rows(log: Log, rows: Sequence[int], grounds: Grounds | None = None) -> bytes:
+    """Return the ops in some rows as one batch, in the order given, with what they build on.
 
     A `Set` at a key, the most frequent op by far, goes from columns to columns; one of a primitive
     that is all there is takes the form of a single write.
     """
-    if len(rows) == 1 and (single := _encode_single(log, rows[0])) is not None:
+    if len(rows) == 1 and not grounds and (single := _encode_single(log, rows[0])) is not None:
         return single
     encoder = Encoder()
     at = 0
@@ -34,7 +35,7 @@ def encode_rows(log: Log, rows: Sequence[int]) -> bytes:
         if stop < len(rows):
             encoder.add(log.op(rows[stop]))
         at = stop + 1
-    return encoder.finish()
+    return encoder.finish(grounds)
 
 
 def _encode_single(log: Log, row: int) -> bytes | None:
@@ -102,3 +103,20 @@ def _add_sets(encoder: Encoder, log: Log, rows: Sequence[int]) -> None:
 
 def _name(log: Log, code: int) -> Name | None:
     return log.table.name(code) if code else None
+
+
+def row_size(log: Log, row: int) -> int:
+    """Return about how many bytes a row takes in a batch."""
+    payload = log.payloads[row]
+    if log.steps[row] is None:
+        payload = payload.payload
+    if type(payload) is tuple:
+        return 24 + sum(24 + _payload_size(inner.payload) for inner in payload)
+    return 24 + _payload_size(payload)
+
+
+def _payload_size(payload: JsonValue) -> int:
+    kind = type(payload)
+    if kind is str:
+        return len(payload)
+    return len(canonical_bytes(payload)) if kind is dict or kind is list else 8

@@ -10,32 +10,44 @@ that follows from what they say: whoever holds them calls them alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
+
 from cytosol.crdt.contents import digest_of
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.retarget import Retarget
+from cytosol.crdt.retention import Vector, lacks, vectors
 from cytosol.crdt.tree import MISSING, Found, Place, Step
 from cytosol.limits import LAMPORT_LEAP_MAX
-from cytosol.model.ids import PeerId
+from cytosol.model.ids import OpId, PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Body, Kind, Link, Name, Op, Side, Spot, map_names
 
 __all__ = ["reissue"]
 
+MARKERS_IN_256 = 4
+
 Piece = tuple[Body, Name | None]
 """What makes a part of a base, and its origin."""
 
 
-def reissue(old: Replica, new: Replica, unknown_since: int | None = None) -> int:
-    """Merge into `new` what only `old` has, as ops of `new`'s author; return how much that is.
+def reissue(
+    old: Replica,
+    new: Replica,
+    unknown_since: int | None = None,
+    hidden: Set[PeerId] = frozenset(),
+) -> int:
+    """Bring into `new` what only `old` has; return how much of it became ops of `new`'s author.
 
     `unknown_since`, if given, says that our history and the new one diverged under `old`'s author,
-    and after which index nobody else can know what `old` wrote.
+    and after which index nobody else can know what `old` wrote. `hidden` are the authors of which
+    the two hold something else at or below the new trim point.
     """
     # Dates must lie before the ids of the ops that carry them, and leaps are limited.
     new.clock = max(new.clock, min(old.clock, new.clock + LAMPORT_LEAP_MAX // 2))
+    rest, tainted = _keep_what_fits(old, new, unknown_since, hidden)
     issuer = _Issuer(old, new)
     count = 0
-    if old.trim is not None and _lacks(new, old.trimmed):
+    if old.trim is not None and lacks(new.latest, old.trimmed):
         rows = old.rewind(0)
         base = _Base(old, issuer)
         for body, origin in [*base.deletions(), *base.contents()]:
@@ -43,35 +55,46 @@ def reissue(old: Replica, new: Replica, unknown_since: int | None = None) -> int
             count += 1
         if rows:
             old.reinsert(rows)
-    return count + _reissue_ops(old, issuer, unknown_since)
+    return count + _reissue_ops(rest, tainted, issuer)
 
 
-def _lacks(new: Replica, trimmed: dict[PeerId, int]) -> bool:
-    return any(new.latest.get(author, 0) < index for author, index in trimmed.items())
+def _keep_what_fits(
+    old: Replica, new: Replica, unknown_since: int | None, hidden: Set[PeerId]
+) -> tuple[list[Op], set[OpId]]:
+    """Merge into the new history what can stand there as it is; return the rest, in order.
 
-
-def _reissue_ops(old: Replica, issuer: _Issuer, unknown_since: int | None) -> int:
-    new = issuer.replica
-    calls = _Calls(old)
-    forks: dict[PeerId, PeerId] = {}
+    Also returns the ids of those that can nowhere stand beside the new history: they build on an
+    op, or are one, that has another one in its place there.
+    """
     known = dict(new.latest)
-    count = 0
-    for row in range(len(old.log)):
+    latest = dict(new.latest)
+    forks = dict.fromkeys(hidden, 0)
+    """Of each author the first op that differs; what has seen it is tainted."""
+    kept: list[Op] = []
+    rest: list[Op] = []
+    tainted: set[OpId] = set()
+    for row, author, vector in vectors(old):
         op = old.log.op(row)
-        origin = op.origin
-        if op.index <= known.get(op.author, 0):
+        if op.index <= known.get(author, 0):
             if not _is_fork(op, old, new, unknown_since):
                 continue
-            pseudonym = forks.setdefault(op.author, digest_of(op)[:16])
-            if origin is None:
-                origin = Name(pseudonym, op.index)
-        if origin is None:
-            origin = Name(op.author, op.index)
-        else:
-            calls.add(op.author, op.index, origin)
-        issuer.issue(map_names(op.body, calls.name), op.timestamp, origin)
-        count += 1
-    return count
+            forks.setdefault(author, op.index)
+        if any(vector.get(who, 0) >= index for who, index in forks.items()):
+            tainted.add(op.id)
+        elif _fits(op, vector, latest, new):
+            latest[author] = op.index
+            kept.append(op)
+            continue
+        rest.append(op)
+    new.merge(kept)
+    return rest, tainted
+
+
+def _fits(op: Op, vector: Vector, latest: Vector, new: Replica) -> bool:
+    """Tell whether an op, made with this knowledge, follows what a history holds."""
+    if op.previous != latest.get(op.author, 0) or (new.trim is not None and op.id <= new.trim):
+        return False
+    return not lacks({**latest, op.author: op.index}, vector) and not lacks(vector, new.trimmed)
 
 
 def _is_fork(op: Op, old: Replica, new: Replica, unknown_since: int | None) -> bool:
@@ -81,6 +104,65 @@ def _is_fork(op: Op, old: Replica, new: Replica, unknown_since: int | None) -> b
         return ours and op.index > (unknown_since or 0)
     theirs = new.op_at(op.index, op.author)
     return theirs is None or digest_of(theirs) != digest_of(op)
+
+
+def _reissue_ops(rest: list[Op], tainted: set[OpId], issuer: _Issuer) -> int:
+    old, new = issuer.old, issuer.replica
+    calls = _Calls(old)
+    pseudonyms = _Pseudonyms()
+    originals = _originals(rest, old, new)
+    count = 0
+    for op in rest:
+        origin = op.origin
+        if origin is None:
+            author = pseudonyms.of(op)[-1] if op.id in tainted else op.author
+            origin = Name(author, op.index)
+        original = originals.get((origin.author, origin.index))
+        if original is not None:
+            calls.add(op.author, op.index, origin._replace(author=original))
+            continue
+        if origin.author != op.author:
+            calls.add(op.author, op.index, origin)
+        issuer.issue(map_names(op.body, calls.name), op.timestamp, origin)
+        count += 1
+    return count
+
+
+class _Pseudonyms:
+    """Authors for the origins of ops whose own ids mean something else in another history.
+
+    They must be the same whoever issues an op again, whatever he knows of other branches, and tell
+    apart all branches. So an op has its digest for a name, or that of a *marker* before it in
+    the branch, since a document cannot know many authors; whether an op is one, its digest says.
+    """
+
+    def __init__(self) -> None:
+        self._markers: dict[PeerId, PeerId] = {}
+
+    def of(self, op: Op) -> tuple[PeerId, PeerId]:
+        """Return the op's own digest, and its pseudonym."""
+        digest = digest_of(op)[:16]
+        if digest[0] < MARKERS_IN_256:
+            self._markers[op.author] = digest
+        return digest, self._markers.get(op.author, digest)
+
+
+def _originals(rest: Sequence[Op], old: Replica, new: Replica) -> dict[tuple[PeerId, int], PeerId]:
+    """Return the authors of those ops of the new history that have pseudonyms in the old one.
+
+    That is so if we gave way to one branch, and now its winner gives way to the other.
+    """
+    pseudonyms = {op.origin.author for op in rest if op.origin is not None and not op.origin.of}
+    if pseudonyms <= old.latest.keys() | new.latest.keys():
+        return {}
+    names = _Pseudonyms()
+    originals = {}
+    for row in range(len(new.log)):
+        op = new.log.op(row)
+        for pseudonym in names.of(op):
+            if pseudonym in pseudonyms:
+                originals[pseudonym, op.index] = op.author
+    return originals
 
 
 class _Issuer:

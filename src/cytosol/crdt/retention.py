@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from cytosol.crdt.replica import Replica
 from cytosol.model.ids import PeerId
 
-__all__ = ["clean_cut", "known_rows", "lacks"]
+__all__ = ["Vector", "clean_cut", "known_rows", "lacks"]
 
 Vector = Mapping[PeerId, int]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
+from cytosol.crdt.grounds import Standing, standing
 from cytosol.document.document import Document
 from cytosol.document.events import HistoryAdopted, IdentityRenewed
 from cytosol.errors import ActionError, RemoteProtocolError
 from cytosol.model.ids import OpId, PeerId, format_id
-from cytosol.model.opcodec import Columns, decode_columns, unpack_foreign_columns
+from cytosol.model.opcodec import Columns, decode_columns, decode_grounds, unpack_foreign_columns
 from cytosol.model.singlecodec import SINGLE, decode_single
 from cytosol.model.version import StateSummary
 from cytosol.protocol.seams import Relation
@@ -33,6 +35,9 @@ class PeerReplica:
         self._peer_id = peer_id
         self._changed = changed
         self._tell = tell
+        self._agreed: dict[PeerId, int] = {}
+        """Up to where the peer is known to hold the same, since the last pair of summaries."""
+        self._adoptions = document.history.adoptions
 
     def summary(self) -> StateSummary:
         """Return what we hold now."""
@@ -51,8 +56,17 @@ class PeerReplica:
 
     def relation(self, theirs: StateSummary) -> Relation:
         """Tell what has to happen between us and the peer."""
+        history = self._document.history
         with self._document.lock:
-            adopt = self._document.history.must_adopt(theirs, self._peer_id)
+            adopt = history.must_adopt(theirs, self._peer_id)
+            ours = history.summary(self._peer_id)
+            self._adoptions = history.adoptions
+        self._agreed = {
+            author: index
+            for author, index in ours.latest.items()
+            if index == theirs.latest.get(author)
+            and ours.contents[author] == theirs.contents.get(author)
+        }
         if adopt is None:
             return Relation.MERGE
         return Relation.WE_ADOPT if adopt else Relation.THEY_ADOPT
@@ -67,7 +81,9 @@ class PeerReplica:
     ) -> tuple[bytes, dict[PeerId, int]] | None:
         """Return the next batch that a peer with `latest` lacks."""
         with self._document.lock:
-            return self._document.history.export_missing(latest, max_bytes)
+            history = self._document.history
+            agreed = self._agreed if history.adoptions == self._adoptions else None
+            return history.export_missing(latest, max_bytes, agreed)
 
     def export_after(
         self, shared: OpId | None, skip: int, max_bytes: int
@@ -76,28 +92,51 @@ class PeerReplica:
         with self._document.lock:
             return self._document.history.export_after(shared, skip, max_bytes)
 
-    def import_batch(self, data: bytes, sender: PeerId) -> None:
-        """Merge a batch of the peer."""
-        document = self._document
+    def import_batch(self, data: bytes, sender: PeerId) -> bool:
+        """Merge a batch of the peer; False if that takes a full sync first."""
+        document, history = self._document, self._document.history
         try:
-            if data[:1] == SINGLE and document.merge_single(decode_single(data), data):
-                return
+            if history.adoptions != self._adoptions or history.refuses(self._peer_id):
+                return False  # it cannot know what we hold now, or nothing of it follows that
+            if data[:1] == SINGLE:
+                single = decode_single(data)
+                if document.merge_single(single, data):
+                    self._agreed[single.author] = single.index
+                    return True
             columns = unpack_foreign_columns(data)
-            if document.history.has_base and self._refuses(columns):
-                return
+            if not self._fits(columns) or (history.has_base and self._refuses(columns)):
+                return False
             try:
                 new = document.merge_batch(columns, data)
             except RemoteProtocolError:
                 if self._refuses(columns):
-                    return
+                    return False
                 raise
             author = document.replica.author
             if author in columns.authors and any(who == author for _, who in new):
                 self._renew()
+            return True
         except ActionError as error:
             raise RemoteProtocolError(str(error)) from None
         finally:  # if the disk refuses, subscribers hear that the ops are gone again
             self._changed()
+
+    def _fits(self, columns: Columns) -> bool:
+        """Tell whether a batch builds on nothing else than what we hold, nor on more.
+
+        More is brought by the next full sync; after something else it ends with an adoption.
+        """
+        history, grounds = self._document.history, decode_grounds(columns)
+        with self._document.lock:
+            found = standing(self._document.replica, history.contents, columns, grounds)
+            if found is Standing.FORK:
+                history.refuse_stale(self._peer_id, decode_columns(columns))
+        if found is not Standing.FITS:
+            return False
+        self._agreed.update((author, index) for author, (index, _) in grounds.items())
+        last = dict(zip(columns.author, accumulate(columns.index), strict=False))
+        self._agreed.update((columns.authors[number], index) for number, index in last.items())
+        return True
 
     def _refuses(self, columns: Columns) -> bool:
         """Tell whether ops do not fit our history, which is no fault of the peer's.

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt import retention
 from cytosol.crdt.bulk import load_bulk
-from cytosol.crdt.export import encode_rows, starts_plain_run
-from cytosol.crdt.log import Log
+from cytosol.crdt.contents import Contents
+from cytosol.crdt.export import encode_rows, row_size, starts_plain_run
+from cytosol.crdt.grounds import grounds_of, hidden_forks
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import Notes, export_base, load_base
 from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
 from cytosol.limits import BATCH_OPS_MAX, DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
-from cytosol.model.json import JsonValue, canonical_bytes
+from cytosol.model.json import JsonValue
 from cytosol.model.op import Op, body_to_json, op_to_json
 from cytosol.model.opcodec import Columns, decode_columns, decode_ops
 from cytosol.model.version import StateSummary
@@ -53,6 +54,7 @@ class History:
         self._snapshot: bytes | None = None
         self._refused: dict[PeerId, tuple[bytes, dict[PeerId, int]]] = {}
         self._own_since = 0
+        self.adoptions = 0
 
     @property
     def _replica(self) -> Replica:
@@ -349,6 +351,8 @@ class History:
             and not retention.lacks(their.latest, ours.trimmed)
             and not retention.lacks(ours.latest, their.trimmed)
         ):
+            if is_same and peer is not None:
+                self._refused.pop(peer, None)
             return None
         our_base = (ours.trim or OpId(0, b""), ours.trim_hash)
         their_base = (their.trim or OpId(0, b""), their.trim_hash)
@@ -363,9 +367,15 @@ class History:
         )
 
     def export_missing(
-        self, latest: Mapping[PeerId, int], max_bytes: int
+        self,
+        latest: Mapping[PeerId, int],
+        max_bytes: int,
+        agreed: dict[PeerId, int] | None = None,
     ) -> tuple[bytes, dict[PeerId, int]] | None:
-        """Return the next batch that a peer with `latest` lacks, and its `latest` afterwards."""
+        """Return the next batch that a peer with `latest` lacks, and its `latest` afterwards.
+
+        `agreed` is up to where it is known to hold the same, and is raised by what the batch tells.
+        """
         replica = self._replica
         log, authors = replica.log, replica.names.authors
         settled = self._settled()
@@ -389,10 +399,10 @@ class History:
                 break
             rows.append(row)
             after[author] = index
-            size += _size(log, row)
+            size += row_size(log, row)
             if size >= max_bytes or len(rows) >= BATCH_OPS_MAX:
                 break
-        return (encode_rows(log, rows), after) if rows else None
+        return (self._encoded(rows, {} if agreed is None else agreed), after) if rows else None
 
     def export_after(
         self, shared: OpId | None, skip: int, max_bytes: int
@@ -406,10 +416,20 @@ class History:
             if rows and starts_plain_run(log, row):
                 break
             rows.append(row)
-            size += _size(log, row)
+            size += row_size(log, row)
             if size >= max_bytes or len(rows) >= BATCH_OPS_MAX:
                 break
-        return (encode_rows(log, rows), skip + len(rows)) if rows else None
+        return (self._encoded(rows, {}), skip + len(rows)) if rows else None
+
+    def _encoded(self, rows: Sequence[int], agreed: dict[PeerId, int]) -> bytes:
+        replica = self._replica
+        grounds = grounds_of(replica, self.contents, rows, agreed)
+        return encode_rows(replica.log, rows, grounds)
+
+    @property
+    def contents(self) -> Contents:
+        """The digests over what the ops say."""
+        return self._notes.contents
 
     def save_points(self) -> list[tuple[OpId, bytes]]:
         """Return our save points, oldest first."""
@@ -485,7 +505,8 @@ class History:
         # Ops under our own id that we never made: this file is a copy, or was restored.
         is_split = replica.latest.get(old.author, 0) > old.latest.get(old.author, 0)
         since = self._own_since if is_split else None
-        count = reissue(old, replica, since)
+        hidden = hidden_forks(old, self.contents, replica, notes.contents)
+        count = reissue(old, replica, since, hidden)
         if not count and not is_split:
             replica.renew_author(old.author)
             author = old.author
@@ -499,6 +520,7 @@ class History:
         self._refused.clear()
         self._own_since = 0
         self.check_at = 0
+        self.adoptions += 1
         self._document.use(replica)
         failed = sum(1 for code in replica.failures if code & 0xFFFF == replica.number)
         return count, failed
@@ -545,6 +567,10 @@ class History:
             newest[op.author] = max(op.index, newest.get(op.author, 0))
         self._refused[peer] = (self._replica.trim_hash, newest)
 
+    def refuses(self, peer: PeerId) -> bool:
+        """Tell whether ops of a peer were refused, so that one of us has to adopt."""
+        return bool(self._refused_of(peer))
+
     def _refused_of(self, peer: PeerId) -> dict[PeerId, int]:
         """Return what we refused of a peer, as long as our base is still the same."""
         trim_hash, newest = self._refused.get(peer, (b"", {}))  # a base's hash is never empty
@@ -570,20 +596,3 @@ def _failure(op: Op, path: list[Any], message: str) -> dict[str, JsonValue]:
 
 def _copied(value: JsonValue) -> JsonValue:
     return marshal.loads(marshal.dumps(value))
-
-
-def _size(log: Log, row: int) -> int:
-    """Return about how many bytes a row takes in a batch."""
-    payload = log.payloads[row]
-    if log.steps[row] is None:
-        payload = payload.payload
-    if type(payload) is tuple:
-        return 24 + sum(24 + _payload_size(inner.payload) for inner in payload)
-    return 24 + _payload_size(payload)
-
-
-def _payload_size(payload: JsonValue) -> int:
-    kind = type(payload)
-    if kind is str:
-        return len(payload)
-    return len(canonical_bytes(payload)) if kind is dict or kind is list else 8

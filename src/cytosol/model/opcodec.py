@@ -8,12 +8,13 @@ A batch that is one plain write takes a form of its own (`cytosol.model.singleco
 here as well, as the columns that would say the same.
 
 Layout: one byte that says how, then one MessagePack array with the columns in the order of
-`Columns`, either plain or in a zstandard frame that tells its content size.
+`Columns`, either plain or in a zstandard frame that tells its content size. The last two columns
+stand only in batches for peers: they say which histories the ops build on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import sub
 from typing import Any
@@ -47,9 +48,12 @@ from cytosol.model.packed import UnpackError, list_length, pack, unpack
 from cytosol.model.singlecodec import SINGLE, decode_single, op_of
 
 __all__ = [
+    "GROUND_BYTES",
     "Columns",
     "Encoder",
+    "Grounds",
     "decode_columns",
+    "decode_grounds",
     "decode_ops",
     "encode_ops",
     "unpack_columns",
@@ -64,6 +68,12 @@ KEY_AT_ROOT, KEY, PLACE, ELEMENT, BARE = range(5)
 
 SAME, OWN, OTHER, COPIED = range(4)
 """How a name is told: as the last one of its column, of the op's own author, of another one."""
+
+GROUND_BYTES = 32
+"""Length of the digest over what an author's ops say."""
+
+Grounds = Mapping[PeerId, tuple[int, bytes]]
+"""What the ops of a batch build on: of each author the newest such op, and the digest up to it."""
 
 _ints = msgspec.msgpack.Encoder()
 
@@ -91,6 +101,9 @@ class Columns(msgspec.Struct, array_like=True):
     # names by column: how, then what it takes
     how: list[bytes]
     what: list[list[int]]
+    # what the ops build on
+    grounds: list[int] = []  # author number, index
+    digests: bytes = b""
 
 
 _decoder = msgspec.msgpack.Decoder(Columns)
@@ -278,9 +291,14 @@ class Encoder:
             self.what,
         )
 
-    def finish(self) -> bytes:
-        """Return what was added as one batch."""
-        plain = _ints.encode(self.columns())
+    def finish(self, grounds: Grounds | None = None) -> bytes:
+        """Return what was added as one batch; `grounds` are of authors that its ops name."""
+        columns = self.columns()
+        if grounds:
+            for author, (index, digest) in grounds.items():
+                columns.grounds += (self.numbers[author], index)
+                columns.digests += digest
+        plain = _ints.encode(columns if grounds else msgspec.structs.astuple(columns)[:17])
         if len(plain) <= PLAIN_BYTES_MAX:
             return PLAIN + plain
         return PACKED + pack(plain)
@@ -340,7 +358,7 @@ def unpack_foreign_columns(data: bytes) -> Columns:
         lengths = [list_length(column) for column in columns]
         if max(lengths[1:5], default=0) > BATCH_OPS_MAX or max(lengths, default=0) > ENTRIES_MAX:
             raise _damaged("it has too many ops")
-        for names in columns[15:]:  # lists of columns
+        for names in columns[15:17]:  # lists of columns
             if max(map(list_length, _raw_decoder.decode(names)), default=0) > ENTRIES_MAX:
                 raise _damaged("it has too many names")
     except UnpackError as error:
@@ -356,6 +374,21 @@ def decode_columns(columns: Columns) -> list[Op]:
         return list(_Decoder(columns))
     except (IndexError, StopIteration, RuntimeError):
         raise _damaged("its columns do not fit together") from None
+
+
+def decode_grounds(columns: Columns) -> Grounds:
+    """Return what the ops in some columns build on; raises ActionError for what is damaged."""
+    authors, pairs, digests = columns.authors, columns.grounds, columns.digests
+    grounds: dict[PeerId, tuple[int, bytes]] = {}
+    if len(pairs) % 2 or len(digests) != len(pairs) // 2 * GROUND_BYTES:
+        raise _damaged("what it builds on is wrong")
+    for at, (who, index) in enumerate(zip(pairs[::2], pairs[1::2], strict=True)):
+        if not 0 <= who < len(authors) or not 1 <= index <= LAMPORT_MAX:
+            raise _damaged("what it builds on is wrong")
+        grounds[authors[who]] = index, digests[at * GROUND_BYTES : (at + 1) * GROUND_BYTES]
+    if len(grounds) != len(pairs) // 2:
+        raise _damaged("what it builds on is told twice")
+    return grounds
 
 
 class _Decoder:

@@ -60,8 +60,8 @@ class ReplicaSeam(Protocol):
         Also the new `skip`; None at the end.
         """
 
-    def import_batch(self, data: bytes, sender: PeerId) -> None:
-        """Merge a batch; ops that came too early wait.
+    def import_batch(self, data: bytes, sender: PeerId) -> bool:
+        """Merge a batch; ops that came too early wait. False: it takes a full sync first.
 
         Raises RemoteProtocolError for damage and broken limits (nothing of it is merged),
         SaveError when the disk refuses (nothing of it is merged).

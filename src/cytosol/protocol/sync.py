@@ -244,7 +244,7 @@ class SyncMachine:
     ) -> None:
         link, batch = self._link, message.batch or b""
         try:
-            link.take_in(batch, brings)
+            is_merged = link.take_in(batch, brings)
         except SaveError as error:
             self._refuse(request_id, ErrorCode.INTERNAL_ERROR, str(error))
             return
@@ -254,6 +254,8 @@ class SyncMachine:
             self._answer_at = now + ANSWER_WITHIN_S
         if len(self._unanswered) >= LIVE_CALLS_MAX or len(batch) >= ANSWER_AT_ONCE_BYTES:
             self._answer()
+        if not is_merged:
+            self._want_session("what the peer sends does not follow what is here", now)
         self.local_changes(now)  # what had waited for these ops may be news to the peer
 
     def _answer(self) -> None:

@@ -133,15 +133,18 @@ class SyncLink:
         """Hand an event to the owner."""
         self.effects.append(Emit(event))
 
-    def take_in(self, batch: bytes, brought: Mapping[PeerId, int]) -> None:
-        """Merge a batch of the peer; `brought` is what the peer holds of the authors in it.
+    def take_in(self, batch: bytes, brought: Mapping[PeerId, int]) -> bool:
+        """Merge a batch of the peer; False if that takes a full sync first.
 
+        `brought` is what the peer holds of the authors in it.
         Raises RemoteProtocolError and SaveError as `ReplicaSeam.import_batch` does.
         """
+        is_merged = True
         if batch:
-            self.replica.import_batch(batch, self.their_id)
+            is_merged = self.replica.import_batch(batch, self.their_id)
             self.emit(OpsReceived(self.peer_id))
         self.raise_view(brought)
+        return is_merged
 
     def raise_view(self, brought: Mapping[PeerId, int]) -> None:
         """Note that the peer holds at least this much."""

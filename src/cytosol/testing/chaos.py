@@ -66,6 +66,7 @@ CLIMATES: Final = (
     Climate("disk", (*_DISK, "partition", "heal")),
     Climate("clocks", ("clock", "clock", "address", "partition", "heal", "kill", "start")),
     Climate("copies", (*_COPIES, "move"), devices=(2,), min_history=-1),
+    Climate("crossing copies", _CROSSING, one_copy_at_a_time=False, min_history=-1),
     Climate(
         "short history",
         ("partition", "partition", "heal", "night", "kill", "start"),
@@ -76,10 +77,7 @@ CLIMATES: Final = (
 )
 
 """The climates that seeds choose from, in turn."""
-OPEN: Final = (
-    Climate("crossing copies", _CROSSING, one_copy_at_a_time=False, min_history=-1),
-    Climate("trimmed copies", _CROSSING, one_copy_at_a_time=False, counts=False),
-)
+OPEN: Final = (Climate("trimmed copies", _CROSSING, one_copy_at_a_time=False, counts=False),)
 """Climates of which it is known that they break something (see the known issues)."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from cytosol.crdt.actions import DataAction, InsertAfter, Set
+from cytosol.crdt.actions import DataAction, InsertAfter, InsertBefore, Set
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
@@ -64,16 +64,25 @@ def test_what_was_issued_again_before_keeps_its_first_origin() -> None:
         ]
     )
     there = on_top_of(written(Set("$.a", 0)), NEW)
+    unseen = [
+        Op(2, THEM, 0, 0, Body(Kind.SET, key="b", payload=0)),
+        Op(3, THEM, 2, 0, Body(Kind.SET, key="b", payload=1)),
+    ]
+    there.merge(unseen[:1])
+    there.trim_to(2)
     assert 4 == reissue(ours, there)
-    expected = {"a": 0, "box": {"x": 1}, "c": {"x": 5}}
+    expected = {"a": 0, "b": 0, "box": {"x": 1}, "c": {"x": 5}}
     assert (expected, {}) == (there.document, there.failures)
     origins = [Name(LOST, 2), Name(ELSE, 7), Name(LOST, 4), Name(ELSE, 9)]
-    assert [None, *origins] == [op.origin for op in ops(there)]
+    assert origins == [op.origin for op in ops(there)]
     further = on_top_of(written(Set("$.a", 0)), NEXT)
+    further.merge(unseen)
+    further.trim_to(3)
     assert 4 == reissue(there, further)
+    expected["b"] = 1
     assert expected == further.document
-    assert [None, *origins] == [op.origin for op in ops(further)]
-    there.merge([op for op in ops(further) if op.author == NEXT])
+    assert origins == [op.origin for op in ops(further)]
+    there.merge([unseen[1], *ops(further)])
     assert (expected, {}) == (there.document, there.failures)
 
 
@@ -92,7 +101,7 @@ def test_what_was_written_later_stands_whatever_else_happened_there() -> None:
     """Insertions and deletions date nothing; assignments and sums do."""
     begin = [Set("$.a", 0), Set("$.n", 0), Set("$.l", [0]), Set("$.gone", 0), Set("$.o", 0)]
     ours = written(*begin, Set("$.a", "older"), Set("$.n", 5), Set("$.o", "only"))
-    theirs = written(*begin)
+    theirs = written(*begin, Set("$.fork", 1))
     theirs.merge(
         [
             Op(20, THEM, 0, 0, Body(Kind.DELETE, Name(US, 4))),
@@ -104,7 +113,7 @@ def test_what_was_written_later_stands_whatever_else_happened_there() -> None:
     there = on_top_of(theirs, NEW)
     assert 3 == reissue(ours, there)
     there.check_invariants()
-    expected = {"a": "newer", "l": [0], "copy": [0], "o": "only"}
+    expected = {"a": "newer", "l": [0], "copy": [0], "o": "only", "fork": 1}
     assert expected == {key: item for key, item in there.document.items() if key != "n"}
 
 
@@ -124,3 +133,89 @@ def test_ops_without_effect_protect_nothing_from_an_older_deletion() -> None:
     there.check_invariants()
     assert {"a": 0, "c": 2} == there.document
     assert 1 == len(there.failures)
+
+
+def test_what_fits_stays_what_it_is() -> None:
+    """An op that builds on nothing but what both hold has one id, wherever it goes."""
+    begin = Set("$.l", ["a"])
+    ours = written(begin)
+    ours.merge(
+        [
+            Op(2, ELSE, 0, 0, Body(Kind.SET, key="fits", payload=1), ((US, 1),)),
+            Op(3, US, 1, 0, Body(Kind.SET, key="x", payload="ours"), ((ELSE, 2),)),
+            Op(4, ELSE, 2, 0, Body(Kind.SET, key="fits", payload=2)),
+            Op(5, ELSE, 4, 0, Body(Kind.SET, key="built", payload=3), ((US, 3),)),
+            Op(6, LOST, 0, 0, Body(Kind.SET, key="more", payload=4), ((US, 1), (ELSE, 4))),
+        ]
+    )
+    there = on_top_of(written(begin, Set("$.y", "theirs"), Set("$.z", "theirs")), NEW)
+    assert 2 == reissue(ours, there)
+    there.check_invariants()
+    expected = {"l": ["a"], "x": "ours", "y": "theirs", "z": "theirs"}
+    assert expected | {"fits": 2, "built": 3, "more": 4} == there.document
+    made = {op.body.key: (op.author, op.origin) for op in ops(there)}
+    assert (ELSE, None) == made["fits"]
+    assert (LOST, None) == made["more"]
+    assert NEW == made["x"][0] == made["built"][0]
+
+
+def test_what_builds_on_a_fork_is_called_alike_wherever_the_branches_part() -> None:
+    """It can have another op under its id, too; nobody is to take the one for the other."""
+    begin, second, third = Set("$.l", []), Set("$.b", 2), Set("$.c", 3)
+    ours = written(begin, second, third, InsertBefore("$.l[0]", "ours"))
+    late = on_top_of(written(begin, second, Set("$.c", "late"), Set("$.d", "late")), NEW)
+    early = on_top_of(written(begin, Set("$.b", "early"), Set("$.c", "early")), NEXT)
+    reissue(ours, late)
+    reissue(ours, early)
+    reissue(late, early)
+    early.check_invariants()
+    assert ["ours"] == early.document["l"]
+    names = {op.origin for op in ops(late) if op.origin is not None}
+    assert names <= {op.origin for op in ops(early)}
+
+
+def test_a_long_branch_has_few_names() -> None:
+    """A document cannot know many authors, and every pseudonym is one."""
+    ours = written(Set("$.l", []), *(InsertBefore("$.l[0]", str(at)) for at in range(2_000)))
+    there = on_top_of(written(Set("$.l", "theirs")), NEW)
+    reissue(ours, there)
+    there.check_invariants()
+    pseudonyms = {op.origin.author for op in ops(there) if op.origin is not None}
+    assert 1 < len(pseudonyms) < 400
+
+
+def test_a_branch_that_wins_after_all_is_not_issued_again() -> None:
+    """A device gave way to one branch, and that gives way to the other: each insert stays one."""
+    begin = Set("$.l", [])
+    branch = written(begin, *(InsertBefore("$.l[0]", str(at)) for at in range(300)))
+    there = on_top_of(written(begin, Set("$.x", "theirs")), NEW)
+    assert 300 == reissue(branch, there)
+    there.merge(
+        [
+            Op(900, NEW, there.clock, 0, Body(Kind.SET, key="y", payload=1)),
+            Op(901, NEW, 900, 0, Body(Kind.DELETE, there_names(there, "299"))),
+        ]
+    )
+    back = on_top_of(branch, NEXT)
+    assert 3 == reissue(there, back)
+    back.check_invariants()
+    assert [str(at) for at in range(299)] == sorted(back.document["l"], key=int)
+    assert ("theirs", 1) == (back.document["x"], back.document["y"])
+
+
+def there_names(replica: Replica, value: str) -> Name:
+    """Return the name of the op that inserted a value."""
+    op = next(op for op in ops(replica) if op.body.payload == value)
+    return Name(op.author, op.index)
+
+
+def test_nothing_is_put_on_a_base_that_holds_something_else() -> None:
+    """Who knows that the trimmed ops of an author differ takes none of his later ones for ours."""
+    ours = written(Set("$.a", "ours"), Set("$.b", "ours"), Set("$.c", "ours"))
+    for hidden, author in ((frozenset(), US), (frozenset({US}), NEW)):
+        there = on_top_of(written(Set("$.a", "theirs"), Set("$.b", "theirs")), NEW)
+        there.trim_to(2)
+        reissue(ours, there, None, hidden)
+        there.check_invariants()
+        assert {"a": "theirs", "b": "theirs", "c": "ours"} == there.document
+        assert [author] == [op.author for op in ops(there)]

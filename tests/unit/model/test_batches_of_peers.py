@@ -6,19 +6,23 @@ import msgspec
 import pytest
 
 from cytosol.errors import ActionError
-from cytosol.limits import BATCH_OPS_MAX
+from cytosol.limits import BATCH_OPS_MAX, LAMPORT_MAX
 from cytosol.model.op import Body, Kind, Op
 from cytosol.model.opcodec import (
     ENTRIES_MAX,
     PACKED,
     PLAIN,
+    Columns,
+    Encoder,
     decode_columns,
+    decode_grounds,
     encode_ops,
     unpack_foreign_columns,
 )
 from cytosol.model.packed import pack
 
 AUTHOR = b"a" * 16
+OTHER = b"b" * 16
 
 
 def ops(count: int) -> list[Op]:
@@ -80,3 +84,50 @@ def test_names_of_millions_are_refused(column: int) -> None:
 def test_what_is_no_batch_is_refused(batch: bytes) -> None:
     """With a sentence of the kind that tells of damage."""
     refused(batch, "a batch of ops is damaged")
+
+
+# --- what the ops build on ----------------------------------------------------------------
+
+
+def grounded(numbers: list[int], digests: bytes) -> Columns:
+    """Return the columns of a batch of one op that tells this of its grounds."""
+    columns = msgspec.msgpack.decode(encode_ops(ops(1))[1:])
+    return unpack_foreign_columns(PLAIN + msgspec.msgpack.encode([*columns, numbers, digests]))
+
+
+def test_a_batch_tells_what_it_builds_on() -> None:
+    """Of each author a number and a digest; one that tells nothing is a batch as well."""
+    encoder = Encoder()
+    for op in ops(2):
+        encoder.add(op._replace(seen=((OTHER, 1),)) if op.previous else op)
+    grounds = {AUTHOR: (7, b"d" * 32), OTHER: (1, b"e" * 32)}
+    columns = unpack_foreign_columns(encoder.finish(grounds))
+    assert grounds == decode_grounds(columns)
+    assert 2 == len(decode_columns(columns))
+    assert {} == decode_grounds(unpack_foreign_columns(encoder.finish({})))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "digests", "reason"),
+    [
+        ([0], b"", "what it builds on is wrong"),
+        ([0, 1], b"d" * 31, "what it builds on is wrong"),
+        ([0, 1], b"d" * 64, "what it builds on is wrong"),
+        ([1, 1], b"d" * 32, "what it builds on is wrong"),
+        ([-1, 1], b"d" * 32, "what it builds on is wrong"),
+        ([0, 0], b"d" * 32, "what it builds on is wrong"),
+        ([0, LAMPORT_MAX + 1], b"d" * 32, "what it builds on is wrong"),
+        ([0, 1, 0, 2], b"d" * 64, "told twice"),
+    ],
+)
+def test_damaged_grounds_are_refused(numbers: list[int], digests: bytes, reason: str) -> None:
+    """Each number of them is looked at."""
+    with pytest.raises(ActionError, match=reason):
+        decode_grounds(grounded(numbers, digests))
+
+
+def test_grounds_of_millions_are_refused() -> None:
+    """Before they are built, as in every column."""
+    columns = msgspec.msgpack.decode(encode_ops(ops(1))[1:])
+    batch = msgspec.msgpack.encode([*columns, [0] * (ENTRIES_MAX + 1), b""])
+    refused(PACKED + pack(batch), "too many ops")
