@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks import growth
 from benchmarks import run as runner
 from benchmarks.catalogue import MODULES, ROWS, TITLES, rows_of, takes_part
 from benchmarks.chart import growth_chart, ratio_chart
-from benchmarks.growth import LINES, SIZES
+from benchmarks.growth import LINES
 from benchmarks.measure import LIBRARIES, OTHERS, find_workload
 from benchmarks.one import is_installed, run_one
 from benchmarks.profile import MARKERS as PROFILE_MARKERS
@@ -70,11 +71,12 @@ def test_each_side_of_a_workload_yields_rows_of_the_catalogue(
     assert all(math.isfinite(value) for value in (answer["value"], *answer["extra"].values()))
 
 
-@pytest.mark.long
-def test_every_line_of_growth_has_a_figure() -> None:
+def test_every_line_of_growth_has_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     """No operation is left out of the curves."""
-    measured = run_one("growth", "cytosol", 0.001)["extra"]
-    assert {f"{line}.{SIZES[0]}" for line in LINES} == set(measured)
+    monkeypatch.setattr(growth, "SIZES", (20, 40))
+    monkeypatch.setattr(growth, "PROBE", 5)
+    measured = run_one("growth", "cytosol")["extra"]
+    assert {f"{line}.{size}" for line in LINES for size in (20, 40)} == set(measured)
 
 
 def test_every_row_of_the_catalogue_belongs_to_a_workload() -> None:
