@@ -11,6 +11,8 @@ from cytosol.crdt.replica import Replica
 from cytosol.database.joins import PeerReplica
 from cytosol.document.document import Document
 from cytosol.document.history import History
+from cytosol.net.runner import MachineRunner
+from cytosol.protocol.events import PeerConnected
 from cytosol.testing import World, chaos
 from cytosol.testing.chaos import run_world
 from cytosol.testing.disk import VirtualSaveState
@@ -54,28 +56,45 @@ def swallow_what_fails_to_merge(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PeerReplica, "import_batch", merge_first)
 
 
+def tell_of_connections_twice(patch: pytest.MonkeyPatch) -> None:
+    announce = MachineRunner._announce
+
+    def announce_twice(runner: MachineRunner, event: object) -> None:
+        announce(runner, event)
+        if isinstance(event, PeerConnected):
+            announce(runner, event)
+
+    patch.setattr(MachineRunner, "_announce", announce_twice)
+
+
+def leave_streams_open(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(chaos, "STREAMS_MAX", 0)
+
+
 @pytest.mark.parametrize(
-    ("plant", "climate", "complaint"),
+    ("plant", "climate", "hours", "complaint"),
     [
-        (acknowledge_before_flushing, "disk", "was told that its"),
-        (forget_a_delivery, "network", "the last callback for"),
+        (tell_of_connections_twice, "switches", "was connected twice"),
+        (leave_streams_open, "switches", "device-1 has 2 streams"),
+        (acknowledge_before_flushing, "disk", 0.5, "was told that its"),
+        (forget_a_delivery, "network", 0.5, "the last callback for"),
         pytest.param(
-            trim_what_others_lack, "network", "additions of 1 make", marks=pytest.mark.long
+            trim_what_others_lack, "network", 1.5, "additions of 1 make", marks=pytest.mark.long
         ),
-        (ignore_the_numbers_of_others, "network", "knew of a greater one"),
-        (swallow_what_fails_to_merge, "network", "differ after"),
+        (ignore_the_numbers_of_others, "network", 0.5, "knew of a greater one"),
+        (swallow_what_fails_to_merge, "network", 0.5, "differ after"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_a_planted_mistake_is_found(
-    monkeypatch: pytest.MonkeyPatch, plant: Plant, climate: str, complaint: str
+    monkeypatch: pytest.MonkeyPatch, plant: Plant, climate: str, hours: float, complaint: str
 ) -> None:
-    """Within 30 short worlds; the complaint names it, with the command that replays it."""
+    """Within 30 worlds; the complaint names it, with the command that replays it."""
     plant(monkeypatch)
     found = []
     for seed in range(30):
         try:
-            run_world(seed, 0.5, climate)
+            run_world(seed, hours, climate)
         except AssertionError as error:
             found.append(str(error))
             if complaint in found[-1]:
