@@ -43,6 +43,14 @@ def test_everything_holds_in_many_worlds(seeds: range) -> None:
     run_all(seeds)
 
 
+@pytest.mark.parametrize(
+    "seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 30))]
+)
+def test_everything_holds_while_people_switch_things_off_and_on(seed: int) -> None:
+    """They hide, they pause, they come back; there is never a second connection."""
+    assert run_world(seed, HOURS, "switches").faults
+
+
 def test_a_batch_has_every_climate() -> None:
     """So no fault is left to chance, and the tiers hold the numbers that they promise."""
     assert 0 == BATCH % len(CLIMATES)

@@ -74,8 +74,8 @@ def leave_streams_open(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("plant", "climate", "hours", "complaint"),
     [
-        (tell_of_connections_twice, "switches", "was connected twice"),
-        (leave_streams_open, "switches", "device-1 has 2 streams"),
+        (tell_of_connections_twice, "switches", 0.5, "was connected twice"),
+        (leave_streams_open, "switches", 0.5, "device-1 has 2 streams"),
         (acknowledge_before_flushing, "disk", 0.5, "was told that its"),
         (forget_a_delivery, "network", 0.5, "the last callback for"),
         pytest.param(

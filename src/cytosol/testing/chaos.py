@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from cytosol.database.network_actions import SetSyncEnabled, SetVisibleToPeers
 from cytosol.testing.device import Backup, Device
 from cytosol.testing.disk import PowerCut
 from cytosol.testing.files import FILE_KINDS, FileKind
@@ -21,9 +22,21 @@ from cytosol.testing.laws import Moments, check_merging
 from cytosol.testing.workload import MarkedApp, Workload
 from cytosol.testing.world import SETTLE_S, World
 
-__all__ = ["CLIMATES", "OPEN", "Climate", "FileChoice", "Outcome", "replay_command", "run_world"]
+__all__ = [
+    "CLIMATES",
+    "NAMED",
+    "OPEN",
+    "Climate",
+    "FileChoice",
+    "Outcome",
+    "replay_command",
+    "run_world",
+]
 
 FileChoice = Literal["virtual"] | FileKind
+Switch = SetVisibleToPeers | SetSyncEnabled
+
+STREAMS_MAX: Final = 64  # of one device, to and from all others
 
 GAPS_S: Final = (0.0, 0.0, 0.01, 0.2, 1.0, 5.0, 20.0, 60.0, 240.0)
 
@@ -75,8 +88,15 @@ CLIMATES: Final = (
     ),
     Climate("everything", (*_NETWORK, *_DISK, "clock", "address"), devices=(2, 3)),
 )
-
 """The climates that seeds choose from, in turn."""
+NAMED: Final = (
+    Climate(
+        "switches",
+        (*_NETWORK, "hide", "hide", "pause", "pause", "kill", "power_cut", "start", "start"),
+        devices=(3, 4),
+    ),
+)
+"""Climates that come only if they are asked for."""
 OPEN: Final = (Climate("trimmed copies", _CROSSING, one_copy_at_a_time=False, counts=False),)
 """Climates of which it is known that they break something (see the known issues)."""
 
@@ -105,7 +125,7 @@ def climate_of(seed: int, name: str | None = None) -> Climate:
     """Return the climate of a seed, or the one of a name; raises KeyError for an unknown one."""
     if name is None:
         return CLIMATES[seed % len(CLIMATES)]
-    return {climate.name: climate for climate in (*CLIMATES, *OPEN)}[name]
+    return {climate.name: climate for climate in (*CLIMATES, *NAMED, *OPEN)}[name]
 
 
 def files_of(seed: int) -> FileKind | None:
@@ -174,6 +194,8 @@ class Chaos:
             "start": self._start,
             "clock": self._clock,
             "address": lambda device: device.move_to(),
+            "hide": lambda device: self._switch(device, SetVisibleToPeers, 0.7),
+            "pause": lambda device: self._switch(device, SetSyncEnabled, 0.8),
             "backup": self._backup,
             "restore": self._restore,
             "clone": self._clone,
@@ -309,6 +331,11 @@ class Chaos:
     def _clock(self, device: Device) -> None:
         device.move_clock(self.chance.choice([-1e8, -3600.0, -1.0, 1.0, 3600.0, 86_400.0, 1e8]))
 
+    def _switch(self, device: Device, action: type[Switch], likely: float) -> None:
+        """Let the user switch something on or off."""
+        if device.is_up:
+            device.dispatch(action(self.chance.random() < likely))
+
     def _backup(self, device: Device) -> None:
         if not (self._is_forked and self.climate.one_copy_at_a_time):
             self.backups[device.name] = device.backup()
@@ -352,6 +379,8 @@ class Chaos:
         for device in self.members():
             if device.is_up:
                 device.app.check()
+                streams = device.open_streams()
+                assert streams <= STREAMS_MAX, f"{device.name} has {streams} streams"
                 if thorough:
                     device.check()
         if self.stranger is not None:
@@ -389,6 +418,12 @@ class Chaos:
         for device in self.members():
             device.mend_disk()
             device.start()
+            self._switch_on(device)
+
+    def _switch_on(self, device: Device) -> None:
+        if "hide" in self.climate.faults:
+            device.dispatch(SetVisibleToPeers(True))
+            device.dispatch(SetSyncEnabled(True))
 
     def _meet(self) -> float:
         """Let all devices meet. Of clones, which are one device to all others, one at a time."""

@@ -319,6 +319,10 @@ class Device:
         wanted = other.peer_id
         return any(row == wanted for row in self.query_once_meta("$.pairings[*].id"))
 
+    def open_streams(self) -> int:
+        """Return how many streams are open to and from other devices."""
+        return 0 if self._service is None else self._service.open_streams()
+
     def problems(self) -> list[str]:
         """Return what went wrong that ought not to happen: mistakes in Cytosol."""
         return [] if self._service is None else self._service.problems()

@@ -334,6 +334,10 @@ class VirtualService:
         """Return the rows of the metadata `$.peers`, as of the last PeersChanged event."""
         return [dict(row) for row in self._driver.peers]
 
+    def open_streams(self) -> int:
+        """Return how many streams are open."""
+        return len(self._driver._streams)
+
     def problems(self) -> list[str]:
         """Return what went wrong lately that ought not to happen."""
         return list(self._driver.problems)

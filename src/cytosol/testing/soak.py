@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from cytosol.testing.chaos import CLIMATES, OPEN, Outcome, replay_command, run_world
+from cytosol.testing.chaos import CLIMATES, NAMED, OPEN, Outcome, replay_command, run_world
 from cytosol.testing.files import FILE_KINDS
 
 __all__ = ["main"]
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--quiet", action="store_true", help="tell of failures and sums only")
-    names = [climate.name for climate in (*CLIMATES, *OPEN)]
+    names = [climate.name for climate in (*CLIMATES, *NAMED, *OPEN)]
     parser.add_argument("--climate", choices=names, help="the faults (default: all in turn)")
     files = ("virtual", *FILE_KINDS)
     parser.add_argument("--files", choices=files, help="default: real ones in every fifth world")

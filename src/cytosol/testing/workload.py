@@ -23,6 +23,7 @@ from cytosol.crdt.actions import (
 )
 from cytosol.database.database import Database
 from cytosol.errors import ActionError, FailureError, SaveError
+from cytosol.protocol.events import PeerConnected, PeerDisconnected
 from cytosol.testing.actions import RandomActions
 from cytosol.testing.disk import PowerCut
 from cytosol.testing.ledger import Write
@@ -43,9 +44,12 @@ class MarkedApp:
         self.db = db
         self.violations: list[str] = []
         self._last: dict[str, list[Any]] = {}
+        self._connected: set[str] = set()
         for path in FOLLOWED:
             db.subscribe(path, lambda values, path=path: self._last.update({path: values}))
         db.subscribe("$.pair", self._see_pair)
+        db.on("peer_connected", self._see_connected)
+        db.on("peer_disconnected", self._see_disconnected)
         db.on("callback_error", lambda event: self.violations.append(repr(event.error)))
 
     def _see_pair(self, values: list[Any]) -> None:
@@ -53,6 +57,17 @@ class MarkedApp:
         for pair in values:
             if pair.get("left") != pair.get("right"):
                 self.violations.append(f"a subscriber saw half a transaction: {pair}")
+
+    def _see_connected(self, event: PeerConnected) -> None:
+        """Connected and disconnected take turns: nobody ever has two connections to one device."""
+        if event.peer_id in self._connected:
+            self.violations.append(f"{event.peer_id} was connected twice")
+        self._connected.add(event.peer_id)
+
+    def _see_disconnected(self, event: PeerDisconnected) -> None:
+        if event.peer_id not in self._connected:
+            self.violations.append(f"{event.peer_id} was disconnected and not connected")
+        self._connected.discard(event.peer_id)
 
     def check(self) -> None:
         """Check that nothing was broken, and that the last callback is what a query says."""
