@@ -261,3 +261,25 @@ def test_a_long_run_of_plain_writes_is_a_batch_of_its_own() -> None:
         compiler.dispatch(Set(f"$.a.k{at}", at), 1)
     starts = [row for row in range(len(replica.log)) if starts_plain_run(replica.log, row)]
     assert [5] == starts
+
+
+@pytest.mark.parametrize("known", [1000, 20, 3])
+def test_long_runs_at_one_object_are_merged_and_taken_back(known: int) -> None:
+    """Keys that are new, that are there, and that a run writes several times."""
+    written, merged = Replica(b"w" * 16), Replica(b"m" * 16)
+    compiler = Compiler(written)
+    compiler.dispatch(Set("$.a", {"k0": "old"}), 1)
+    merged.merge([written.log.op(0)])
+    before = canonical_bytes(merged.document)
+    number = 0
+    for _ in range(4):
+        start = len(written.log)
+        for _ in range(20):
+            compiler.dispatch(Set(f"$.a.k{number % known}", PRIMITIVES[number % 13]), 1)
+            number += 1
+        rows = range(start, len(written.log))
+        assert 20 == len(merge_bulk(merged, unpack_columns(encode_rows(written.log, rows))))
+        assert canonical_bytes(written.document) == canonical_bytes(merged.document)
+    merged.check_invariants()
+    merged.rewind(1)
+    assert before == canonical_bytes(merged.document)

@@ -28,6 +28,7 @@ __all__ = ["load_bulk", "merge_bulk"]
 TEXT_MAX = 100_000
 OPS_MIN = 4  # fewer are merged as fast one by one
 FORMS = bytes((KEY_AT_ROOT, KEY))
+RUN_MIN = 8  # fewer are written as fast one by one
 CONTAINERS = frozenset({dict, list})
 IS_NEW = bytes(told != SAME for told in range(256))
 """Which ways to tell a name do not repeat the one before."""
@@ -101,6 +102,7 @@ class _Batch:
         self.seen: dict[int, tuple[tuple[PeerId, int], ...]] = {}
         self.runs: list[tuple[int, int, Place, int]] = []
         """From and to which op of the batch the object is one, that object, and its name."""
+        self.objects: dict[int, Place | None] = {}
         self.start = len(replica.log)
         """The first row that comes after the first op of the batch."""
 
@@ -136,6 +138,7 @@ class _Batch:
         """Check that every op follows the last one of its author, and that what it saw is here."""
         latest, authors = self.latest, self.columns.authors
         newest = [latest.get(author, 0) for author in authors]
+        number_of = {author: who for who, author in enumerate(authors)}
         ops = zip(self.columns.author, self.indexes, self.previous, strict=True)
         start = 0
         for stop in [*sorted(self.seen), len(self.indexes)]:
@@ -143,10 +146,11 @@ class _Batch:
                 if newest[who] != previous:
                     return False
                 newest[who] = index
-            latest.update(pair for pair in zip(authors, newest, strict=True) if pair[1])
-            if any(latest.get(who, 0) < known for who, known in self.seen.get(stop, ())):
-                return False
+            for author, known in self.seen.get(stop, ()):
+                if newest[number_of[author]] < known:
+                    return False
             start = stop
+        latest.update(pair for pair in zip(authors, newest, strict=True) if pair[1])
         return True
 
     def _read_seen(self) -> bool:
@@ -211,6 +215,11 @@ class _Batch:
 
     def _object(self, code: int) -> Place | None:
         """Return the present object with a name, None if there is none."""
+        if code not in self.objects:  # a batch changes no object, and comes back to a few
+            self.objects[code] = self._find_object(code)
+        return self.objects[code]
+
+    def _find_object(self, code: int) -> Place | None:
         if code >> OFFSET_BITS == 0:
             return None
         found = self.replica.finder.find(code)
@@ -298,6 +307,15 @@ class _Batch:
         """Write the values of a run and return what takes each of them back."""
         keys, payloads = self.columns.key[start:stop], self.columns.payload[start:stop]
         value, codes = place.value, place.codes
+        if stop - start < RUN_MIN:
+            undos: list[Any] = []
+            for at, key, payload in zip(range(start, stop), keys, payloads, strict=True):
+                undos.append(value.get(key, CREATED))
+                value[key] = payload
+                if undos[-1] is CREATED:
+                    op_code = self.indexes[at] << AUTHOR_BITS | numbers[at]
+                    codes[key] = op_code << OFFSET_BITS
+            return undos
         old = list(map(value.get, keys, repeat(CREATED)))
         size = len(value)
         value.update(zip(keys, payloads, strict=True))

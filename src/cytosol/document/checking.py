@@ -13,6 +13,7 @@ from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import load_base
 from cytosol.document.checkreport import CheckOutcome, CheckSection, number_of
 from cytosol.document.journal import Journal
+from cytosol.document.loading import ops_of
 from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
 from cytosol.limits import (
     AUTHORS_MAX,
@@ -24,7 +25,6 @@ from cytosol.limits import (
 from cytosol.model.ids import OpId, PeerId, format_id
 from cytosol.model.json import JsonValue, count_places, equal_json
 from cytosol.model.op import Op
-from cytosol.model.opcodec import Columns, decode_columns
 from cytosol.model.version import ZERO_HASH, fold_hash
 
 __all__ = ["RESTORE", "Progress", "check_document", "section"]
@@ -193,8 +193,8 @@ class _Found:
         if base is not None:
             self._start, _ = load_base(base, self._author, DOCUMENT_PLACES_MAX)
             self._start.check_invariants()
-        for batch in journal.load_batches():
-            self._ops += decode_columns(batch) if isinstance(batch, Columns) else batch
+        for record in journal.load_batches():
+            self._ops += ops_of(record)
         kept = journal.get_meta("failures") or []
         if type(kept) is not list or len(kept) > FAILURES_KEPT_MAX:
             raise _MisfitError("the list of kept failures is none, or too long")

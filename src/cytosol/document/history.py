@@ -13,19 +13,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt import retention
-from cytosol.crdt.bulk import load_bulk
 from cytosol.crdt.contents import Contents
 from cytosol.crdt.export import encode_rows, row_size, starts_plain_run
 from cytosol.crdt.grounds import grounds_of, hidden_forks
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import Notes, export_base, load_base
+from cytosol.document.loading import Loading
 from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
 from cytosol.limits import BATCH_OPS_MAX, DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op, body_to_json, op_to_json
-from cytosol.model.opcodec import Columns, decode_columns, decode_ops
+from cytosol.model.opcodec import decode_ops
 from cytosol.model.version import StateSummary
 
 if TYPE_CHECKING:
@@ -83,7 +83,10 @@ class History:
             )
         self._set_kept([*self._notes.failures, *own])
         try:
-            self._merge_all(replica)
+            loading = Loading(replica)
+            for record in journal.load_batches():
+                loading.add(record)
+            loading.finish()
         except (ActionError, RemoteProtocolError) as error:
             raise journal.damaged(error) from None
         if replica.waiting:
@@ -106,23 +109,6 @@ class History:
         self._document.use(replica)
         if journal.is_scattered:
             journal.compact(replica.log)
-
-    def _merge_all(self, replica: Replica) -> None:
-        """Merge what the journal holds, in the order in which it came: plain batches whole.
-
-        Others are collected until one comes that goes on where they end, so that what is
-        written at the same time is sorted once and not taken back again and again.
-        """
-        rest: list[Op] = []
-        for batch in self._document.journal.load_batches():
-            if rest and _first_index(batch) > rest[-1].index:
-                replica.merge(rest)
-                rest = []
-            if not isinstance(batch, Columns):
-                rest += batch
-            elif rest or not load_bulk(replica, batch):
-                rest += decode_columns(batch)
-        replica.merge(rest)
 
     def renew_author(self) -> bytes:
         """Write under a fresh author id from now on, which is saved first."""
@@ -575,12 +561,6 @@ class History:
         """Return what we refused of a peer, as long as our base is still the same."""
         trim_hash, newest = self._refused.get(peer, (b"", {}))  # a base's hash is never empty
         return newest if trim_hash == self._replica.trim_hash else {}
-
-
-def _first_index(batch: Columns | list[Op]) -> int:
-    if isinstance(batch, Columns):
-        return batch.index[0] if batch.index else 0
-    return batch[0].index if batch else 0
 
 
 def _failure(op: Op, path: list[Any], message: str) -> dict[str, JsonValue]:

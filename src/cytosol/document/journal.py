@@ -25,11 +25,13 @@ import msgspec
 from cytosol.crdt.export import encode_rows
 from cytosol.crdt.log import Log
 from cytosol.document.frozen import freeze, thaw
+from cytosol.document.loading import Record
 from cytosol.errors import ActionError, DatabaseCorruptError, DatabaseError, SaveError
 from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op, op_from_json, op_to_json
 from cytosol.model.opcodec import Columns, decode_ops, encode_ops, unpack_columns
+from cytosol.model.singlecodec import SINGLE, Single, decode_single
 from cytosol.savestates import SaveState
 from cytosol.savestates.sealed import check_unsealed
 
@@ -148,8 +150,8 @@ class Journal:
         except (KeyError, TypeError, ValueError):
             raise self._corrupt("base", "it holds no snapshot") from None
 
-    def load_batches(self) -> Iterator[Columns | list[Op]]:
-        """Yield all batches of ops in the order in which they came: columns, or ops from JSON.
+    def load_batches(self) -> Iterator[Record]:
+        """Yield all batches of ops in the order in which they came.
 
         Raises DatabaseCorruptError.
         """
@@ -161,18 +163,18 @@ class Journal:
             if key != _op_key(number):
                 raise self._corrupt(_op_key(number), f"it is missing: the next one is {key}")
             try:
-                batch = self._decode(value)
+                record = self._decode(value)
             except (ActionError, TypeError, ValueError) as error:
                 raise self._corrupt(key, str(error)) from None
-            count += len(batch.index) if isinstance(batch, Columns) else len(batch)
-            yield batch
+            count += _count(record)
+            yield record
         self._number = number
         self._small_batches = number if number > count // 64 else 0
 
-    def _decode(self, value: Any) -> Columns | list[Op]:
+    def _decode(self, value: Any) -> Record:
         if self.is_text:
             return [op_from_json(item) for item in value]
-        return unpack_columns(value)
+        return decode_single(value) if value[:1] == SINGLE else unpack_columns(value)
 
     def damaged(self, error: Exception | str) -> DatabaseCorruptError:
         """Return the error for ops that cannot be what we have written."""
@@ -401,6 +403,13 @@ class Journal:
         """Release the file; only after `open` has succeeded, else it belongs to somebody else."""
         if self._state is not None:
             self._state.close()
+
+
+def _count(record: Record) -> int:
+    """Return how many ops a record holds."""
+    if isinstance(record, Single):
+        return 1
+    return len(record.index) if isinstance(record, Columns) else len(record)
 
 
 def _op_key(number: int) -> str:

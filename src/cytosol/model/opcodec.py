@@ -15,7 +15,7 @@ stand only in batches for peers: they say which histories the ops build on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from operator import sub
 from typing import Any
 
@@ -45,13 +45,14 @@ from cytosol.model.op import (
     Spot,
 )
 from cytosol.model.packed import UnpackError, list_length, pack, unpack
-from cytosol.model.singlecodec import SINGLE, decode_single, op_of
+from cytosol.model.singlecodec import SINGLE, Single, decode_single, name_of
 
 __all__ = [
     "GROUND_BYTES",
     "Columns",
     "Encoder",
     "Grounds",
+    "columns_of",
     "decode_columns",
     "decode_grounds",
     "decode_ops",
@@ -167,9 +168,7 @@ class Encoder:
         number = len(self.index)
         self._head(op.author, op.index, op.previous, op.timestamp)
         if op.seen:
-            self.seen += (number, len(op.seen))
-            for author, seen in op.seen:
-                self.seen += (self._number(author), op.index - seen)
+            self.add_seen(number, op.index, op.seen)
         if op.origin is not None:
             self.origin.append(number)
             self._name(ORIGIN, op.origin, op.author, op.index)
@@ -208,6 +207,13 @@ class Encoder:
             at += count
         self.key += keys
         self.payload += payloads
+
+    def add_seen(self, number: int, index: int, seen: Iterable[tuple[PeerId, int]]) -> None:
+        """Add what the op `number` of the batch, which has this index, tells to have seen."""
+        pairs = list(seen)
+        self.seen += (number, len(pairs))
+        for author, known in pairs:
+            self.seen += (self._number(author), index - known)
 
     def _head(self, author: PeerId, index: int, previous: int, timestamp: int) -> None:
         self.author.append(self._number(author))
@@ -325,7 +331,7 @@ def unpack_columns(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> Colum
         if data[:1] == PLAIN:
             return _decoder.decode(memoryview(data)[1:])
         if data[:1] == SINGLE:
-            return _columns_of_single(data)
+            return columns_of((decode_single(data),))
         if data[:1] != PACKED:
             raise _damaged("its version is unknown")
         return _decoder.decode(unpack(memoryview(data)[1:], unpacked_max))
@@ -337,9 +343,21 @@ def unpack_columns(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> Colum
         raise _damaged("it cannot be unpacked") from None
 
 
-def _columns_of_single(data: bytes) -> Columns:
+def columns_of(singles: Sequence[Single]) -> Columns:
+    """Return the columns that say the same as some single writes."""
     encoder = Encoder()
-    encoder.add(op_of(decode_single(data)))
+    encoder.add_sets(
+        [single.author for single in singles],
+        [single.index for single in singles],
+        [single.previous for single in singles],
+        [single.time for single in singles],
+        [(name, len(list(same))) for name, same in groupby(map(name_of, singles))],
+        [single.key for single in singles],
+        [single.payload for single in singles],
+    )
+    for number, single in enumerate(singles):
+        if single.seen:
+            encoder.add_seen(number, single.index, single.seen)
     return encoder.columns()
 
 
@@ -350,7 +368,7 @@ def unpack_foreign_columns(data: bytes) -> Columns:
     announce are looked at before anything is built.
     """
     if data[:1] == SINGLE:
-        return _columns_of_single(data)
+        return columns_of((decode_single(data),))
     try:
         if data[:1] == PACKED:
             data = PLAIN + unpack(memoryview(data)[1:], UNPACKED_BYTES_MAX)

@@ -17,7 +17,7 @@ from cytosol.limits import DOCUMENT_PLACES_MAX, LAMPORT_MAX, SINGLE_BYTES_MAX
 from cytosol.model.ids import PeerId
 from cytosol.model.op import Body, Kind, Name, Op
 
-__all__ = ["SINGLE", "Single", "decode_single", "encode_single", "op_of"]
+__all__ = ["SINGLE", "Single", "decode_single", "encode_single", "name_of", "op_of"]
 
 SINGLE: Final = b"\x03"
 
@@ -85,12 +85,17 @@ def decode_single(data: bytes) -> Single:
     return single
 
 
+def name_of(single: Single) -> Name | None:
+    """Return the name of the object that is written to, None for the root."""
+    place = single.place
+    return None if place is None else Name(place[0] or single.author, place[1], place[2])
+
+
 def op_of(single: Single) -> Op:
     """Return the op that a write is."""
-    author, place = single.author, single.place
-    name = None if place is None else Name(place[0] or author, place[1], place[2])
-    body = Body(Kind.SET, name, single.key, payload=single.payload)
-    return Op(single.index, author, single.previous, single.time, body, tuple(single.seen))
+    body = Body(Kind.SET, name_of(single), single.key, payload=single.payload)
+    seen = tuple(single.seen)
+    return Op(single.index, single.author, single.previous, single.time, body, seen)
 
 
 def _damaged(what: str) -> ActionError:

@@ -13,8 +13,9 @@ import pytest
 from cytosol.crdt.actions import Delete, Set, Transaction
 from cytosol.document import journal as journal_module
 from cytosol.document.journal import Journal
+from cytosol.document.loading import ops_of
 from cytosol.errors import DatabaseCorruptError, DatabaseLockedError, SaveError
-from cytosol.model.opcodec import decode_columns, decode_ops
+from cytosol.model.opcodec import decode_ops
 from cytosol.savestates import InMemorySaveState, JsonFileSaveState, SaveState
 from cytosol.savestates.kinds import save_state_at
 from tests.unit.document.faulty_state import FaultyState
@@ -290,6 +291,6 @@ def test_a_batch_of_a_peer_is_kept_as_the_file_keeps_ops(tmp_path: Path, name: s
     journal.open()
     journal.flush(journal.add_batch([(op.index, op.author) for op in ops], batch))
     (kept,) = journal.load_batches()
-    assert ops == (kept if isinstance(kept, list) else decode_columns(kept))
+    assert ops == ops_of(kept)
     assert state.text is (b"k\xc3\xa4se" in (tmp_path / name).read_bytes())
     journal.close()
