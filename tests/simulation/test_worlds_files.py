@@ -116,7 +116,8 @@ def test_equal_seeds_make_equal_worlds_of_real_files() -> None:
 
 def test_the_command_takes_the_kind_of_files(capsys: pytest.CaptureFixture[str]) -> None:
     """For all its worlds."""
-    assert 0 == main(["--seeds", "1", "--hours", "0.1", "--seed", "7", "--files", "relaxed"])
+    arguments = ["--seeds", "1", "--hours", "0.1", "--seed", "7", "--climate", "disk"]
+    assert 0 == main([*arguments, "--files", "relaxed"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("seed 7 (disk, relaxed files): ")
     assert "1 worlds with real files" in lines[1]
