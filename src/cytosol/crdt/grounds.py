@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import le
 
 from cytosol.crdt.contents import Contents, digest_after
 from cytosol.crdt.replica import Replica
@@ -68,7 +70,7 @@ def standing(replica: Replica, contents: Contents, columns: Columns, grounds: Gr
             is_early = True
         elif _differs_at(replica, contents, author, index, digest):
             return Standing.FORK
-    if _overlaps(replica, columns, grounds):
+    if _overlaps(replica, columns):
         last = _digests_of_known(replica, decode_columns(columns), grounds)
         if any(_differs_at(replica, contents, author, *last[author]) for author in last):
             return Standing.FORK
@@ -95,16 +97,12 @@ def hidden_forks(old: Replica, ours: Contents, new: Replica, theirs: Contents) -
     }
 
 
-def _overlaps(replica: Replica, columns: Columns, grounds: Grounds) -> bool:
+def _overlaps(replica: Replica, columns: Columns) -> bool:
     """Tell whether some op of a batch may be known, or an author number in it is damaged."""
-    authors, latest = columns.authors, replica.latest
-    for number in set(columns.author):
-        if not 0 <= number < len(authors):
-            return True
-        author = authors[number]
-        if latest.get(author, 0) > grounds.get(author, (0, b""))[0]:
-            return True
-    return False
+    latest = [replica.latest.get(author, 0) for author in columns.authors]
+    if columns.author and not 0 <= min(columns.author) <= max(columns.author) < len(latest):
+        return True
+    return any(map(le, accumulate(columns.index), map(latest.__getitem__, columns.author)))
 
 
 def _digests_of_known(
