@@ -7,11 +7,21 @@ from typing import Any
 
 import pytest
 
-from cytosol.crdt import compile as compile_module
-from cytosol.crdt.actions import Add, DataAction, InsertAfter, InsertBefore, Multiply, Set
+from cytosol.crdt.actions import (
+    Add,
+    DataAction,
+    Delete,
+    InitObject,
+    InsertAfter,
+    InsertBefore,
+    Multiply,
+    Set,
+    Transaction,
+)
 from cytosol.crdt.bulk import load_bulk, merge_bulk
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.export import PLAIN_RUN, encode_rows, starts_plain_run
+from cytosol.crdt.quick import Quick
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.single import merge_single
 from cytosol.model.json import canonical_bytes
@@ -169,29 +179,64 @@ def test_single_writes_are_merged_as_all_others(plain: float) -> None:
     assert one_by_one > 100, "the fast way was hardly taken"
 
 
+def any_quick_action(chance: random.Random) -> Any:
+    """Return an action such as the quick ways are for, or one that only looks like it."""
+    index = chance.randrange(12)
+    value = chance.choice([*PRIMITIVES, 2**70, float("nan"), "\ud800", [1], {"x": 1}])
+    number = chance.choice([1, -3, 0.5, 2**62, True, "1"])
+    key = chance.choice(["k1", "k2", "k 3", "k-4", "5", "ü", "a.b", "x[0", "it's", ""])
+    parent = chance.choice(
+        ["$", "$.a", "$['a']", "$.a['inner']", "$.rows[0]", "$.rows[1]", "$.new", ""]
+    )
+    place = chance.choice([f"{parent}['{key}']", f'{parent}["{key}"]', f"{parent}.{key}"])
+    element = chance.choice(["$.list", "$['list']", "$.rows"]) + f"[{index}]"
+    action = chance.choice(
+        [
+            plain_set(chance),
+            Set(place, value),
+            Set(key, value),
+            Add(chance.choice(["$.a.n", "$.list[0]", "$.a.k1", "$.rows[1].n", place]), number),
+            Multiply(chance.choice(["$.a.n", "$.a.k2", "$.rows[0].n", element]), number),
+            Set(element, value),
+            InsertBefore(chance.choice([element, f"$.list[0{index}]", place]), value),
+            InsertAfter(chance.choice([element, "$.list[-1]", "$.list[²]"]), value),
+            Delete(chance.choice([element, "$.list[1]", place])),
+            Set(place, value, chance.choice([None, [], {"v": 1}])),
+        ]
+    )
+    if chance.random() < 0.5:
+        return action
+    message = action.to_message()
+    if chance.random() < 0.1:
+        message |= chance.choice([{"more": 1}, {"path": None}, {"action": "set"}, {"payload": b""}])
+    return message
+
+
+def quick_transaction(chance: random.Random) -> Any:
+    """Return a Transaction of such actions, most of which can be done."""
+    while True:
+        actions = [any_quick_action(chance) for _ in range(chance.randrange(1, 6))]
+        if chance.random() < 0.5:
+            actions.insert(0, chance.choice([InitObject("$.a"), Set("$.new", {}), Delete("$.new")]))
+            actions.insert(1, InsertAfter("$.list[0]", {"n": 0}))
+        plain = [one for one in actions if type(one) is not dict]
+        if plain or chance.random() < 0.1:
+            return Transaction(plain if plain and chance.random() < 0.8 else actions)
+
+
 def test_quick_writes_log_and_do_what_the_general_way_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same actions with and without the quick ways give the same ops and documents."""
     for seed in range(60):
         chance = random.Random(seed)
-        actions: list[DataAction] = [Set("$.a", {"inner": {}, "n": 1}), Set("$.list", [1, 2])]
-        for _ in range(60):
-            index = chance.randrange(12)
-            value = chance.choice(PRIMITIVES)
-            number = chance.choice([1, -3, 0.5, 2**62])
-            actions.append(
-                chance.choice(
-                    [
-                        plain_set(chance),
-                        Add(chance.choice(["$.a.n", "$.list[0]", "$.a.k1"]), number),
-                        Multiply(chance.choice(["$.a.n", "$.a.k2"]), number),
-                        Set(f"$.list[{index}]", value),
-                        InsertBefore(f"$.list[{index}]", value),
-                        InsertAfter(f"$.list[{index}]", value),
-                    ]
-                )
-            )
+        actions: list[Any] = [
+            Set("$.a", {"inner": {}, "n": 1}),
+            Set("$.list", [1, 2]),
+            Set("$.rows", [{}, {"n": 5}]),
+            *(any_quick_action(chance) for _ in range(60)),
+            *(quick_transaction(chance) for _ in range(20)),
+        ]
         quick, slow = Replica(b"a" * 16), Replica(b"a" * 16)
         ways = [Compiler(quick), Compiler(slow)]
         refusals: list[list[str]] = [[], []]
@@ -199,8 +244,8 @@ def test_quick_writes_log_and_do_what_the_general_way_does(
             for way, (compiler, refused) in enumerate(zip(ways, refusals, strict=True)):
                 with monkeypatch.context() as patch:
                     if way:
-                        patch.setattr(compile_module, "_QUICK", frozenset())
-                        patch.setattr(Compiler, "_is_set_fast", lambda *_: False)
+                        patch.setattr(Quick, "dispatch", lambda *_: False)
+                        patch.setattr(Quick, "part", lambda *_: None)
                     try:
                         compiler.dispatch(action, now)
                     except ValueError as error:

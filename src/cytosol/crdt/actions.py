@@ -185,6 +185,7 @@ class Transaction(DataAction):
 
 
 _WITH_PAYLOAD = frozenset(Kind) - {Kind.DELETE, Kind.INIT_OBJECT, Kind.INIT_ARRAY}
+_WITH_PATH_AND_PAYLOAD = _WITH_PAYLOAD - {Kind.TRANSACTION}
 
 DATA_ACTIONS: tuple[type[DataAction], ...] = (
     Set,
@@ -208,6 +209,16 @@ def parse_action(action: DataAction | Mapping[str, Any]) -> ParsedAction:
 
     Says what is wrong with a malformed one: unknown action, missing or unknown members.
     """
+    if type(action) is dict and len(action) == 3:  # most of them, and right
+        name, path, payload = (
+            action.get("action"),
+            action.get("path"),
+            action.get("payload", _ABSENT),
+        )
+        if type(name) is str and type(path) is str and payload is not _ABSENT:
+            kind = KIND_OF_ACTION.get(name)
+            if kind in _WITH_PATH_AND_PAYLOAD:
+                return kind, path, payload, ()
     if isinstance(action, DataAction):
         if type(action.path) is not str:
             kind_name = action.__class__.__name__

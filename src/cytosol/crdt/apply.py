@@ -122,7 +122,7 @@ class Applier:
             undo(trail, start)
             acts.clear()
             self.finder.forget(op_code)
-            self.tree.restore_bound()
+            self.tree.note_undone()
             raise
 
     def apply_one(self, body: Coded, op_code: int, base: int, trail: Trail, acts: list[Act]) -> int:

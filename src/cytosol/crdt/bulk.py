@@ -14,8 +14,9 @@ from itertools import accumulate, compress, islice, repeat
 from operator import is_, lt, sub
 from typing import Any
 
+from cytosol.crdt.log import Form
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
-from cytosol.crdt.quick import CREATED, PRIMITIVES
+from cytosol.crdt.quick import CREATED, PRIMITIVES, TEXT_MAX
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Slot
 from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX
@@ -25,7 +26,6 @@ from cytosol.model.opcodec import COPIED, KEY, KEY_AT_ROOT, OTHER, OWN, SAME, Co
 
 __all__ = ["load_bulk", "merge_bulk"]
 
-TEXT_MAX = 100_000
 OPS_MIN = 4  # fewer are merged as fast one by one
 FORMS = bytes((KEY_AT_ROOT, KEY))
 RUN_MIN = 8  # fewer are written as fast one by one
@@ -253,7 +253,7 @@ class _Batch:
                 return False
         return True
 
-    def _taken(self) -> set[tuple[int, str | None]] | None:
+    def _taken(self) -> set[tuple[int, Form]] | None:
         """Return the slots of the rows after the first op; None if one of them is not plain."""
         log = self.replica.log
         undos, acts, steps = (
@@ -261,7 +261,7 @@ class _Batch:
             log.acts[self.start :],
             log.steps[self.start :],
         )
-        if any(type(undone) is list for undone in undos):
+        if any(type(undone) is list for undone in undos) or set(map(type, steps)) - {str}:
             return None
         return set(zip(map(id, acts), steps, strict=True))
 

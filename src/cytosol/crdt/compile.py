@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from cytosol.crdt.actions import DataAction, ParsedAction, Set, parse_action
+from cytosol.crdt.actions import DataAction, ParsedAction, parse_action
 from cytosol.crdt.apply import INTO_ITSELF, NOT_A_NUMBER, NOT_AN_ARRAY
 from cytosol.crdt.log import NO_INDEX, Act, Coded
 from cytosol.crdt.mutate import PATH_MISSING, Failed
-from cytosol.crdt.quick import PRIMITIVES, quick_add, quick_insert, quick_set
+from cytosol.crdt.names import OFFSET_BITS
+from cytosol.crdt.quick import Quick
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Slot, Step
 from cytosol.crdt.undo import Trail, undo
 from cytosol.errors import ActionError, FailureError
-from cytosol.limits import ARRAY_FILL_MAX, COPY_CHAIN_MAX, INTEGER_MAX, INTEGER_MIN
+from cytosol.limits import ARRAY_FILL_MAX, COPY_CHAIN_MAX
 from cytosol.model.json import JsonValue, copy_json
 from cytosol.model.op import ACTION_NAMES, WRITES, Kind, Side
 from cytosol.path import Target, Variables, parse_path, singular_steps
@@ -31,9 +32,6 @@ BEFORE_START: Final = "index is before the start of the array"
 SEVERAL_PLACES: Final = "path names more than one place"
 NO_SOURCE: Final = "no source: path does not exist"
 ROOT: Final = "the root cannot be replaced, moved or deleted"
-
-QUICK_TEXT_MAX: Final = 100_000
-"""Longer texts go the general way, which measures them exactly."""
 
 Emit = Callable[[Coded], None]
 
@@ -54,12 +52,12 @@ class Aim(NamedTuple):
 class Compiler:
     """Turns actions into own ops of one replica."""
 
-    __slots__ = ("_parents", "_replica", "_tree")
+    __slots__ = ("_replica", "_tree", "quick")
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._tree = replica.tree
-        self._parents: dict[str, tuple[int, Place]] = {}
+        self.quick = Quick(replica)
 
     def dispatch(self, action: DataAction | Mapping[str, Any], now_ms: int) -> int:
         """Log and apply an action whole; return how many ops it became.
@@ -67,12 +65,11 @@ class Compiler:
         Raises ActionError when it is malformed and FailureError when it cannot be applied;
         nothing has changed then.
         """
-        if self._is_set_fast(action, now_ms):
-            return 1
+        return self.quick.dispatch(action, now_ms) or self.dispatch_any(action, now_ms)
+
+    def dispatch_any(self, action: DataAction | Mapping[str, Any], now_ms: int) -> int:
+        """Do the same the general way, as if there were no `quick`."""
         kind, path, payload, variables = parse_action(action)
-        plain = type(payload) in PRIMITIVES and type(path) is str and not variables
-        if plain and kind in _QUICK and self._quickly(kind, path, payload, now_ms):
-            return 1
         if kind is Kind.TRANSACTION:
             return self._transaction(payload, now_ms)
         replica = self._replica
@@ -97,92 +94,12 @@ class Compiler:
             raise FailureError(failures)
         return len(replica.log) - start
 
-    def _quickly(self, kind: Kind, path: str, payload: JsonValue, now_ms: int) -> bool:
-        """Do what `crdt.quick` can do; False leaves it to the general way."""
-        aim = self._aim_singly(kind, path)
-        if aim is None:
-            return False
-        container, step, exists, _ = aim
-        if kind is Kind.ADD or kind is Kind.MULTIPLY:
-            if type(self._tree.content(container, step)) not in (int, float):
-                return False
-            body = self._body(kind, aim, _number(kind, payload))
-            return quick_add(self._replica, body, container, step, now_ms)
-        if isinstance(step, str) or (kind is Kind.SET and exists):
-            return False
-        payload = copy_json(payload)
-        if type(payload) is str and len(payload) > QUICK_TEXT_MAX:
-            return False
-        try:
-            body = self._body(kind, aim, payload)
-        except Failed:
-            return False
-        return quick_insert(self._replica, body, container, body.index, now_ms)
-
-    def _is_set_fast(self, action: DataAction | Mapping[str, Any], now_ms: int) -> bool:
-        """Do the most frequent action, a primitive at a key of a known object, in few steps."""
-        path: Any
-        if type(action) is dict:
-            if len(action) != 3 or action.get("action") != "Set":
-                return False
-            path, payload = action.get("path"), action.get("payload", self)
-        elif type(action) is Set:
-            path, payload = action.path, action.payload
-            if action.vars:
-                return False
-        else:
-            return False
-        kind = type(payload)
-        if type(path) is not str or kind not in PRIMITIVES:
-            return False
-        if kind is str:
-            if len(payload) > QUICK_TEXT_MAX or not payload.isascii():
-                return False
-        elif kind is float or (kind is int and not INTEGER_MIN <= payload <= INTEGER_MAX):
-            return False
-        beginning, _, key = path.rpartition(".")
-        if not key.isidentifier() or not key.isascii():
-            return False
-        known = self._parents.get(beginning)
-        tree = self._tree
-        if known is None or known[0] != tree.shape:
-            steps = singular_steps(beginning) if beginning != "" else ()
-            if steps is None:
-                return False
-            place = self._walk(steps)
-            if place is None:
-                return False
-            known = tree.shape, place
-            if all(type(step) is str for step in steps):  # indexes may mean others any time
-                if len(self._parents) > 1024:
-                    self._parents.clear()
-                self._parents[beginning] = known
-        return quick_set(self._replica, known[1], key, payload, now_ms)
-
-    def _walk(self, steps: tuple[Step, ...]) -> Place | None:
-        """Return the object at these steps, or None if there is none."""
-        place = self._tree.root
-        for step in steps:
-            value = place.value
-            if isinstance(step, int):
-                if type(value) is not list or not -len(value) <= step < len(value):
-                    return None
-                assert place.sequence is not None
-                step = place.sequence.at(step % len(value))
-            elif type(value) is not dict or step not in value:
-                return None
-            below = self._tree.place_at(place, step)
-            if below is None or below.value is None:
-                return None
-            place = below
-        return place if type(place.value) is dict else None
-
     # --- transactions -------------------------------------------------------------------
 
     def _transaction(self, actions: Any, now_ms: int) -> int:
         parsed = self.parse_transaction(actions)
         replica = self._replica
-        row = replica.start_op(now_ms, None, 0, Coded(Kind.TRANSACTION, index=NO_INDEX))
+        row = replica.start_op(now_ms, Coded(Kind.TRANSACTION, index=NO_INDEX))
         try:
             bodies = self._run(parsed, replica.log.op_code(row), row)
         except BaseException:
@@ -221,13 +138,22 @@ class Compiler:
             base = applier.apply_one(body, op_code, base, trail, acts)
             bodies.append(body)
 
+        quick, forget = self.quick.part, self._replica.finder.forget
+        first = op_code << OFFSET_BITS
         try:
             for action in parsed:
+                body = quick(action, first + base, trail, acts)
+                if body is not None:
+                    bodies.append(body)
+                    base += body.kind in WRITES  # a primitive takes one number
+                    continue
+                forget(op_code)
                 self._compile(action, emit)
+            forget(op_code)
         except BaseException as error:
             undo(trail)
             self._replica.finder.forget(op_code)
-            self._tree.restore_bound()
+            self._tree.note_undone()
             if isinstance(error, Failed):
                 raise FailureError([failure_json(error)]) from None
             raise
@@ -391,35 +317,11 @@ class Compiler:
 
     def _element(self, kind: Kind, array: Place, index: int, payload: JsonValue = None) -> Coded:
         """Return a body that adds an element at an index of an array, 0 <= index <= length."""
-        beside, side = self._beside(array, index)
+        assert array.sequence is not None, "an array has its positions"
+        new = self._replica.next_code() << OFFSET_BITS  # likely; only a hint
+        beside, side = array.sequence.choose_beside(index, new)
         name = self._name(array)
-        return Coded(kind, name, None, beside, side, 0, index, payload)
-
-    def _beside(self, array: Place, index: int) -> tuple[int, Side]:
-        """Choose the neighbour to stand beside (docs/merging.md, last section)."""
-        sequence = array.sequence
-        assert sequence is not None
-        length = sequence.shown
-        if not length:
-            return 0, Side.END
-        if index == length:
-            last = sequence.last()
-            assert last is not None
-            return last, Side.AFTER
-        right = sequence.at(index)
-        new = self._next_position()
-        if not index:
-            sequence.note_head(new, None)
-            return right, Side.BEFORE
-        left = sequence.at(index - 1)
-        sequence.note_head(new, left)
-        if sequence.head(right) == left:
-            return right, Side.BEFORE
-        return left, Side.AFTER
-
-    def _next_position(self) -> int:
-        """Return the likely name of the position made next; only a hint for `_beside`."""
-        return self._replica.next_code() << 24
+        return Coded(kind, name, None, beside, Side(side), 0, index, payload)
 
     # --- moves and copies ---------------------------------------------------------------
 
@@ -486,7 +388,6 @@ class Compiler:
 
 _REPLACING = frozenset({Kind.SET, Kind.DELETE, Kind.INIT_OBJECT, Kind.INIT_ARRAY})
 _INSERTING = frozenset({Kind.INSERT_BEFORE, Kind.INSERT_AFTER})
-_QUICK = _INSERTING | {Kind.SET, Kind.ADD, Kind.MULTIPLY}
 _CREATING = frozenset({Kind.SET, Kind.INIT_OBJECT, Kind.INIT_ARRAY}) | _INSERTING
 _ROOT_MESSAGES: dict[Kind, str] = {
     Kind.INSERT_BEFORE: NOT_AN_INDEX,

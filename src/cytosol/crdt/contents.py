@@ -159,7 +159,7 @@ def _fold(log: Log, rows: Sequence[int], digest: bytes) -> bytes:
     for row in rows:
         key = log.steps[row]
         index, number = log.indexes[row], log.numbers[row]
-        if key is None or log.has_extras(index, number):
+        if type(key) is not str or log.has_extras(index, number):
             digest = _digest(digest, log.op(row))
             continue
         code = log.names[row]

@@ -133,12 +133,8 @@ class Dates:
         date = self.date(op_code)
         late = self.superseded.get(op_code, ())
         name = op_code << OFFSET_BITS
-        bodies: Iterable[Coded]
-        if log.steps[row] is not None:
-            bodies = (Coded(Kind.SET, index=NO_INDEX, payload=log.payloads[row]),)
-        else:
-            body: Coded = log.payloads[row]
-            bodies = body.payload if body.kind is Kind.TRANSACTION else (body,)
+        body = log.coded(row)
+        bodies: Iterable[Coded] = body.payload if body.kind is Kind.TRANSACTION else (body,)
         for ordinal, inner in enumerate(bodies):
             if ordinal not in late:
                 self._stamp(inner, name, date, noted)

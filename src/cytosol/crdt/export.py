@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from cytosol.crdt.log import Log
+from cytosol.crdt.log import Form, Log
 from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, OFFSET_BITS, OFFSET_MASK
 from cytosol.crdt.quick import PRIMITIVES
 from cytosol.model.json import JsonValue, canonical_bytes
@@ -41,7 +41,7 @@ def encode_rows(log: Log, rows: Sequence[int], grounds: Grounds | None = None) -
 def _encode_single(log: Log, row: int) -> bytes | None:
     """Return a row as a single write, None if it is something else."""
     key, payload, code = log.steps[row], log.payloads[row], log.names[row]
-    if key is None or code < 0 or type(payload) not in PRIMITIVES:
+    if type(key) is not str or code < 0 or type(payload) not in PRIMITIVES:
         return None
     authors = log.table.authors
     number, index = log.numbers[row], log.indexes[row]
@@ -61,18 +61,22 @@ def starts_plain_run(log: Log, row: int) -> bool:
     A batch of nothing else is merged column by column (`merge_bulk`).
     """
     steps = log.steps
-    if row == 0 or steps[row - 1] is not None or row + PLAIN_RUN > len(steps):
+    if row == 0 or type(steps[row - 1]) is str or row + PLAIN_RUN > len(steps):
         return False
-    return None not in steps[row : row + PLAIN_RUN]
+    return _are_keys(steps[row : row + PLAIN_RUN])
+
+
+def _are_keys(steps: Iterable[Form]) -> bool:
+    return set(map(type, steps)) == {str}
 
 
 def _special(log: Log, rows: Sequence[int]) -> Iterator[int]:
     """Yield which of some rows hold anything but a `Set` at a key without extras."""
     steps = log.steps
-    if not log.seen and not log.origins and None not in map(steps.__getitem__, rows):
+    if not log.seen and not log.origins and _are_keys(map(steps.__getitem__, rows)):
         return
     for at, row in enumerate(rows):
-        if steps[row] is None or log.has_extras(log.indexes[row], log.numbers[row]):
+        if type(steps[row]) is not str or log.has_extras(log.indexes[row], log.numbers[row]):
             yield at
 
 

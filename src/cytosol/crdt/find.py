@@ -59,16 +59,25 @@ class Finder:
         if type(act) is int:  # a re-issued op without effect: another one made its places
             original = self._original(code)
             return None if original is None else self.find(original)
-        step = log.steps[row]
-        if step is not None:
+        form = log.steps[row]
+        slot: Slot | None
+        if type(form) is str:
             if not offset:
                 if act.markers is None:
-                    return act, step, 0
-                slot: Slot | None = (act, step)
+                    return act, form, 0
+                slot = (act, form)
             else:
-                slot = self._inner_slot(op_code, offset, [Act(0, 0, act, step, log.payloads[row])])
-        else:
+                slot = self._inner_slot(op_code, offset, [Act(0, 0, act, form, log.payloads[row])])
+        elif form is None:
             slot = self._slot_of(op_code, offset, act)
+        elif type(form) is tuple:
+            position = op_code << OFFSET_BITS
+            slot = (act, position)
+            if offset:
+                acts = [Act(0, 0, act, position, log.payloads[row])]
+                slot = self._inner_slot(op_code, offset, acts)
+        else:
+            return None  # sums and products give no names
         if slot is None:
             return self._find_piece(op_code, offset)
         if slot[0].markers is None:

@@ -1,11 +1,12 @@
 """The log as columns: one row an op, in the order of the fold.
 
 Parallel arrays and lists instead of one object an op: the garbage collector has nothing to
-walk, and the most frequent op, a `Set` at a key, takes no object of its own. In its row `steps`
-holds the key and `payloads` the value; every other op has None there and a Coded as payload.
+walk, and the most frequent ops take no object of their own: what `steps` holds (a `Form`) says how
+the row is to be read. Every other op has None there and a Coded as payload.
 
 `acts` and `undos` say what the op did when it was last applied: where its names lead, and how to
-take it back.
+take it back. An op with a form has the Place around what it wrote in `acts`, and what
+`crdt.quick` needs in `undos` unless that is a Trail.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue, count_places
 from cytosol.model.op import WRITES, Body, Kind, Op, Side, Spot
 
-__all__ = ["Act", "Coded", "Log", "Row", "body_of", "code_body"]
+__all__ = ["Act", "Coded", "Form", "Log", "Row", "body_of", "code_body", "columns_of"]
 
 
 class Coded(NamedTuple):
@@ -58,8 +59,18 @@ class Act(NamedTuple):
     mapped: dict[int, tuple[Place, Step]] | None = None
 
 
-Row = tuple[int, int, int, int, int, str | None, Any]
-"""index, author number, previous, timestamp, name, step, payload."""
+Form = str | Kind | tuple[int, int, int, int] | None
+"""How the name and the payload in a row are to be read.
+
+* a key: a `Set` there, in the object that the name means;
+* `Kind.ADD` or `Kind.MULTIPLY`: the place, and the number;
+* `(kind, beside, side, index)`: a value inserted into the array that the name means, without
+  fills. Plain integers, for such tuples cost the garbage collector nothing;
+* None: all that there is stands in the payload, a Coded.
+"""
+
+Row = tuple[int, int, int, int, int, Form, Any]
+"""index, author number, previous, timestamp, name, form, payload."""
 
 
 def numbers_taken(body: Coded) -> int:
@@ -100,6 +111,36 @@ def body_of(coded: Coded, names: Names) -> Body:
     return Body(coded.kind, name, coded.key, spot, coded.payload, source)
 
 
+def columns_of(body: Coded) -> tuple[int, Form, Any]:
+    """Return name, form and payload of the row of an op without origin."""
+    kind = body.kind
+    if kind is Kind.SET and body.key is not None:
+        return body.name, body.key, body.payload
+    if body.key is None and body.index == NO_INDEX:
+        if kind is Kind.ADD or kind is Kind.MULTIPLY:
+            return body.name, kind, body.payload
+    elif body.key is None and not body.fill and kind in _INSERTS:
+        return body.name, (int(kind), body.beside, int(body.side), body.index), body.payload
+    return 0, None, body
+
+
+def coded_of(name: int, form: Form, payload: Any) -> Coded:
+    """Return the Coded that stands, as columns, in a row."""
+    if form is None:
+        body: Coded = payload
+        return body
+    if type(form) is str:
+        return Coded(Kind.SET, name, form, index=NO_INDEX, payload=payload)
+    if type(form) is tuple:
+        kind, beside, side, index = form
+        return Coded(Kind(kind), name, None, beside, Side(side), 0, index, payload)
+    assert isinstance(form, Kind)
+    return Coded(form, name, index=NO_INDEX, payload=payload)
+
+
+_INSERTS = frozenset({Kind.SET, Kind.INSERT_BEFORE, Kind.INSERT_AFTER})
+
+
 class Log:
     """The ops that are not trimmed, in order."""
 
@@ -125,7 +166,7 @@ class Log:
         self.previous = array("q")
         self.times = array("q")
         self.names: list[int] = []
-        self.steps: list[str | None] = []
+        self.steps: list[Form] = []
         self.payloads: list[Any] = []
         self.acts: list[Any] = []
         self.undos: list[Any] = []
@@ -181,7 +222,7 @@ class Log:
         previous: int,
         time: int,
         name: int,
-        step: str | None,
+        step: Form,
         payload: Any,
         act: Any,
         undo: Any,
@@ -265,10 +306,12 @@ class Log:
         if op.origin is not None:
             self.origins[code] = table.code(op.origin)
         body = op.body
-        if body.kind is Kind.SET and body.key is not None and op.origin is None:
+        if op.origin is not None:
+            return op.index, number, op.previous, op.timestamp, 0, None, code_body(body, table)
+        if body.kind is Kind.SET and body.key is not None:
             name = 0 if body.name is None else table.code(body.name)
             return op.index, number, op.previous, op.timestamp, name, body.key, body.payload
-        return op.index, number, op.previous, op.timestamp, 0, None, code_body(body, table)
+        return op.index, number, op.previous, op.timestamp, *columns_of(code_body(body, table))
 
     def has_extras(self, index: int, number: int) -> bool:
         """Tell whether an op carries `seen` or `origin`."""
@@ -277,11 +320,15 @@ class Log:
         code = index << AUTHOR_BITS | number
         return code in self.seen or code in self.origins
 
+    def coded(self, row: int) -> Coded:
+        """Return what the op in a row does."""
+        return coded_of(self.names[row], self.steps[row], self.payloads[row])
+
     def body(self, row: int) -> Body:
         """Return the body of a row."""
         key = self.steps[row]
-        if key is None:
-            return body_of(self.payloads[row], self.table)
+        if type(key) is not str:
+            return body_of(self.coded(row), self.table)
         name = self.names[row]
         return Body(
             Kind.SET, self.table.name(name) if name else None, key, payload=self.payloads[row]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from cytosol.crdt.contents import digest_of
+from cytosol.crdt.names import OFFSET_BITS
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.retarget import Retarget
 from cytosol.crdt.retention import Vector, lacks, vectors
@@ -314,13 +315,15 @@ class _Base:
         for row in range(len(log)):
             if log.indexes[row] <= self.old.trimmed.get(authors[log.numbers[row]], 0):
                 continue
-            key, acts = log.steps[row], log.acts[row]
-            if key is not None:
+            form, acts = log.steps[row], log.acts[row]
+            if type(form) is str:
                 if type(acts) is Place:
-                    slots.append((acts, key))
+                    slots.append((acts, form))
                 continue
+            if type(form) is tuple and type(acts) is Place:
+                slots.append((acts, log.op_code(row) << OFFSET_BITS))
             slots += [(act.up, act.step) for act in acts] if type(acts) is list else []
-            body = log.payloads[row]
+            body = log.coded(row)
             for inner in body.payload if body.kind is Kind.TRANSACTION else (body,):
                 for code in (inner.name, inner.source):
                     found = find(code) if code else None

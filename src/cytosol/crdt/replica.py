@@ -8,25 +8,24 @@ concurrent and not to the history. State hashes are folded when somebody asks.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from cytosol.crdt.admission import Admission
 from cytosol.crdt.apply import Applier, is_too_large
 from cytosol.crdt.dates import Dates
 from cytosol.crdt.find import Finder
-from cytosol.crdt.log import NO_INDEX, Act, Coded, Log, Row
+from cytosol.crdt.log import Act, Coded, Log, Row, columns_of
 from cytosol.crdt.mutate import Failed
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, Names
-from cytosol.crdt.quick import CREATED
+from cytosol.crdt.quick import CREATED, undo_quick
 from cytosol.crdt.savepoints import SavePoints
-from cytosol.crdt.tree import MISSING, Place, Step, Tree
+from cytosol.crdt.tree import MISSING, Step, Tree
 from cytosol.crdt.undo import Trail, undo
 from cytosol.limits import (
     DOCUMENT_PLACES_MAX,
 )
 from cytosol.model.ids import OpId, PeerId
 from cytosol.model.json import JsonValue
-from cytosol.model.op import Kind, Name, Op
+from cytosol.model.op import Name, Op
 from cytosol.model.version import ZERO_HASH, fold_hash
 
 __all__ = ["Replica"]
@@ -64,7 +63,7 @@ class Replica:
         """Ops that are being put into the log; only where there are re-issued ones."""
         self._told: dict[PeerId, int] = {}
         """What our own ops have told so far of what we had seen of others."""
-        self._news: dict[PeerId, int] = {}
+        self.unsaid: dict[PeerId, int] = {}
         """What the next op of ours has to tell."""
 
     @property
@@ -79,24 +78,24 @@ class Replica:
         """Return the op part of the names of the next own op."""
         return (self.clock + 1) << AUTHOR_BITS | self.number
 
-    def start_op(self, now_ms: int, step: str | None, name: int, payload: Any) -> int:
+    def start_op(self, now_ms: int, body: Coded) -> int:
         """Add the row of a new own op, not applied yet; return the row."""
         index = self.clock + 1
         row = len(self.log)
         previous = self.latest.get(self.author, 0)
-        self.log.append((index, self.number, previous, now_ms, name, step, payload))
-        if self._news:
+        self.log.append((index, self.number, previous, now_ms, *columns_of(body)))
+        if self.unsaid:
             code = index << AUTHOR_BITS | self.number
-            self.log.seen[code] = tuple(sorted(self._news.items()))
+            self.log.seen[code] = tuple(sorted(self.unsaid.items()))
         return row
 
     def commit_op(self, row: int) -> None:
         """Count an own op that was applied."""
         self.clock = self.log.indexes[row]
         self.latest[self.author] = self.clock
-        if self._news:
-            self._told.update(self._news)
-            self._news = {}
+        if self.unsaid:
+            self._told.update(self.unsaid)
+            self.unsaid = {}
 
     def drop_op(self, row: int) -> None:
         """Remove the row of an own op that was started and taken back."""
@@ -107,10 +106,7 @@ class Replica:
 
     def perform(self, body: Coded, now_ms: int) -> int:
         """Log and apply an own op and return its row; raises Failed, then nothing has changed."""
-        if body.key is not None and body.kind is Kind.SET:
-            row = self.start_op(now_ms, body.key, body.name, body.payload)
-        else:
-            row = self.start_op(now_ms, None, 0, body)
+        row = self.start_op(now_ms, body)
         try:
             self._apply_strictly(row)
         except Failed:
@@ -118,37 +114,6 @@ class Replica:
             raise
         self.commit_op(row)
         return row
-
-    def log_own(
-        self,
-        clock: int,
-        now_ms: int,
-        name: int,
-        step: str | None,
-        payload: Any,
-        act: Any,
-        undo: Any,
-    ) -> None:
-        """Add the row of an own op that was applied already."""
-        self.log.append_applied(
-            clock,
-            self.number,
-            self.latest.get(self.author, 0),
-            now_ms,
-            name,
-            step,
-            payload,
-            act,
-            undo,
-        )
-        self.latest[self.author] = self.clock = clock
-        if self._news:
-            self.tell_news(clock)
-
-    @property
-    def has_news(self) -> bool:
-        """Whether the next own op has to tell what was seen of others."""
-        return bool(self._news)
 
     def tell_news(self, clock: int) -> None:
         """Let the own op with this index tell what was seen of others."""
@@ -166,13 +131,13 @@ class Replica:
             if seen is not None:
                 for author, _ in seen:
                     self._told.pop(author, None)
-                    self._news[author] = self.latest[author]
+                    self.unsaid[author] = self.latest[author]
             self.clock -= 1
             if previous:
                 self.latest[self.author] = previous
             else:
                 del self.latest[self.author]
-        self.tree.restore_bound()
+        self.tree.note_undone()
 
     # --- merging ------------------------------------------------------------------------
 
@@ -208,12 +173,12 @@ class Replica:
         self.clock = max(self.clock, *latest.values())
         for author, index in latest.items():
             if author != self.author and self._told.get(author, 0) < index:
-                self._news[author] = index
+                self.unsaid[author] = index
 
     def note_write(self, author: PeerId, index: int) -> None:
         """Count one op of another author that was merged; it is the newest of all."""
         self.latest[author] = self.clock = index
-        self._news[author] = index
+        self.unsaid[author] = index
 
     def _insert(self, rows: list[Row]) -> None:
         """Put new rows, sorted, into the log and apply what follows from them."""
@@ -256,7 +221,7 @@ class Replica:
         """Take back all rows from `start` on and return them."""
         for row in range(len(self.log) - 1, start - 1, -1):
             self._undo_row(row)
-        self.tree.restore_bound()
+        self.tree.note_undone()
         self.save_points.cut(self.trimmed_count + start)
         self.dates.rewind(start)
         return self.log.cut(start)
@@ -270,14 +235,14 @@ class Replica:
     def _apply_row(self, row: int) -> None:
         """Apply a row; if it fails it names its places, and the failure is noted."""
         log = self.log
-        key = log.steps[row]
+        form = log.steps[row]
         op_code = log.indexes[row] << AUTHOR_BITS | log.numbers[row]
         origin = log.origins.get(op_code)
-        if key is not None and origin is None and self._apply_simply(row, key, op_code):
+        if type(form) is str and self._apply_simply(row, form, op_code):
             return
         trail: Trail = []
         log.undos[row] = trail
-        body = self._coded(row)
+        body = log.coded(row)
         if (
             origin is not None
             and self._apply_origin(row, op_code, origin, trail)
@@ -285,7 +250,7 @@ class Replica:
         ):
             return
         acts: list[Act] = []
-        if key is None:
+        if form is None:
             log.acts[row] = acts
         if origin is not None:
             self.dates.catch_up(row)
@@ -298,7 +263,7 @@ class Replica:
             if origin is not None:
                 self.tree.drop_origin(origin)  # a later one has its turn
         self.applier.date = None
-        if key is not None:
+        if form is not None:
             log.acts[row] = acts[0].up if acts else None
 
     def _apply_simply(self, row: int, key: str, op_code: int) -> bool:
@@ -366,43 +331,27 @@ class Replica:
 
     def _apply_strictly(self, row: int) -> None:
         """Apply an own row; raises Failed, then the row has had no effect."""
+        log = self.log
         trail: Trail = []
         acts: list[Act] = []
-        body = self._coded(row)
-        self.log.acts[row] = acts
-        self.log.undos[row] = trail
-        self.applier.apply(body, self.log.op_code(row), trail, acts)
-        if self.log.steps[row] is not None:
-            self.log.acts[row] = acts[0].up
-
-    def _coded(self, row: int) -> Coded:
-        key = self.log.steps[row]
-        if key is None:
-            body: Coded = self.log.payloads[row]
-            return body
-        return Coded(
-            Kind.SET, self.log.names[row], key, index=NO_INDEX, payload=self.log.payloads[row]
-        )
+        log.acts[row] = acts
+        log.undos[row] = trail
+        self.applier.apply(log.coded(row), log.op_code(row), trail, acts)
+        if log.steps[row] is not None:
+            log.acts[row] = acts[0].up if acts else None
 
     def _undo_row(self, row: int) -> None:
         log = self.log
-        undone = log.undos[row]
-        op_code = log.op_code(row)
-        if undone is None and log.acts[row] is None:
+        undone, act = log.undos[row], log.acts[row]
+        if undone is None and act is None:
             return  # it was not applied
+        op_code = log.op_code(row)
         if type(undone) is list:
             undo(undone)
             self.failures.pop(op_code, None)
         else:
-            up: Place = log.acts[row]
-            key = log.steps[row]
-            assert key is not None, "only simple ops are undone simply"
-            self.applier.mutator.touched.append((up, key))
-            if undone is CREATED:
-                del up.value[key]
-                del up.codes[key]
-            else:
-                up.value[key] = undone
+            code = op_code << OFFSET_BITS
+            undo_quick(self.applier.mutator.touched, code, log.steps[row], act, undone)
         self.finder.forget(op_code)
 
     # --- hashes -------------------------------------------------------------------------
@@ -434,12 +383,12 @@ class Replica:
 
     def news(self) -> tuple[tuple[PeerId, int], ...]:
         """Return what the next own op has to tell of what was seen of others."""
-        return tuple(sorted(self._news.items()))
+        return tuple(sorted(self.unsaid.items()))
 
     def told(self) -> None:
         """Note that an own op has told the news."""
-        self._told.update(self._news)
-        self._news = {}
+        self._told.update(self.unsaid)
+        self.unsaid = {}
 
     def reinsert(self, rows: list[Row]) -> None:
         """Put rows back that `rewind` has taken out, and apply them."""
@@ -467,7 +416,7 @@ class Replica:
             self._insert(kept)
         self.clock = max([*self.latest.values(), 0])
         self._told.clear()
-        self._news = {a: i for a, i in self.latest.items() if a != self.author}
+        self.unsaid = {a: i for a, i in self.latest.items() if a != self.author}
 
     def trim_to(self, count: int) -> list[tuple[Op, list[Step], str]]:
         """Drop the first `count` ops; the document before the next one becomes the base.
@@ -519,7 +468,7 @@ class Replica:
         self.author = author
         self.number = self.names.number(author)
         self._told.clear()
-        self._news = {a: i for a, i in self.latest.items() if a != author}
+        self.unsaid = {a: i for a, i in self.latest.items() if a != author}
 
     def check_invariants(self) -> None:
         """Raise AssertionError if log, tree and counters do not fit together. Slow."""

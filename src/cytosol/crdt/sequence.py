@@ -11,13 +11,17 @@ place among the old ones.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
-from itertools import filterfalse, islice
+from itertools import accumulate, filterfalse, islice
+
+from cytosol.model.op import Side
 
 __all__ = ["Sequence"]
 
 BLOCK_MAX = 512
+_END, _AFTER, _BEFORE = map(int, (Side.END, Side.AFTER, Side.BEFORE))
 INDEX_ABOVE = 64  # from this many positions on, a look-up by code goes through a dict
 
 
@@ -34,10 +38,12 @@ class Block:
 class Sequence:
     """Positions by code; every mutation has its exact inverse."""
 
-    __slots__ = ("_blocks", "_heads", "_home", "hidden", "older", "shown", "size")
+    __slots__ = ("_blocks", "_heads", "_home", "_starts", "hidden", "older", "shown", "size")
 
     def __init__(self, older: Sequence | None = None) -> None:
         self._blocks: list[Block] = [Block([], 0)]
+        self._starts: list[int] = [0]
+        """How many shown positions stand before the first blocks, as far as anybody asked."""
         self._home: dict[int, Block] | None = None
         self._heads: dict[int, int | None] | None = None
         self.hidden: set[int] = set()
@@ -63,14 +69,34 @@ class Sequence:
 
     def at(self, index: int) -> int:
         """Return the shown position with this index, 0 <= index < shown."""
-        for block in self._blocks:
-            if index < block.shown:
-                if block.shown == len(block.codes):
-                    return block.codes[index]
-                shown = filterfalse(self.hidden.__contains__, block.codes)
-                return next(islice(shown, index, None))
-            index -= block.shown
-        raise IndexError("no such shown position")
+        number, rest = self._locate(index)
+        block = self._blocks[number]
+        if block.shown == len(block.codes):
+            return block.codes[rest]
+        shown = filterfalse(self.hidden.__contains__, block.codes)
+        return next(islice(shown, rest, None))
+
+    def _locate(self, index: int) -> tuple[int, int]:
+        """Return the number of a block, and the index in it, 0 <= index < shown."""
+        if index >= self.shown:
+            raise IndexError("no such shown position")
+        starts = self._starts
+        number = bisect_right(starts, index) - 1
+        rest = index - starts[number]
+        if number == len(starts) - 1:  # nobody has asked for more yet
+            blocks = self._blocks
+            while rest >= blocks[number].shown:
+                rest -= blocks[number].shown
+                number += 1
+                starts.append(index - rest)
+        return number, rest
+
+    def _start(self, number: int) -> int:
+        """Return how many shown positions stand before a block."""
+        starts = self._starts
+        for block in self._blocks[len(starts) - 1 : number]:
+            starts.append(starts[-1] + block.shown)
+        return starts[number]
 
     def last(self) -> int | None:
         """Return the last shown position."""
@@ -92,16 +118,15 @@ class Sequence:
         home = self._block_of(code)
         if home is None:
             return 0
-        index = 0
-        blocks = self._blocks
-        if blocks[0] is not home:
-            for block in blocks[: blocks.index(home)]:
-                index += block.shown
-        at = home.codes.index(code)
-        if home.shown == len(home.codes):
-            return index + at
+        index = self._start(self._blocks.index(home))
+        return index + self._shown_before(home, home.codes.index(code))
+
+    def _shown_before(self, block: Block, at: int) -> int:
+        """Return how many of the first positions of a block are shown."""
+        if block.shown == len(block.codes):
+            return at
         hidden = self.hidden
-        return index + sum(1 for other in home.codes[:at] if other not in hidden)
+        return sum(1 for code in block.codes[:at] if code not in hidden)
 
     def head(self, code: int) -> int | None:
         """Return the position after which this one was inserted here, None if not known."""
@@ -112,6 +137,25 @@ class Sequence:
         if self._heads is None:
             self._heads = {}
         self._heads[code] = left
+
+    def choose_beside(self, index: int, new: int) -> tuple[int, int]:
+        """Choose the neighbour of a new shown position with this index, and the Side of it.
+
+        See docs/merging.md, last section.
+        """
+        if not self.shown:
+            return 0, _END
+        if index == self.shown:
+            last = self.last()
+            assert last is not None, "something is shown"
+            return last, _AFTER
+        right = self.at(index)
+        if not index:
+            self.note_head(new, None)
+            return right, _BEFORE
+        left = self.at(index - 1)
+        self.note_head(new, left)
+        return (right, _BEFORE) if self.head(right) == left else (left, _AFTER)
 
     def _block_of(self, code: int) -> Block | None:
         if self._home is not None:
@@ -163,32 +207,69 @@ class Sequence:
         if self._home is not None:
             for code in codes:
                 self._home[code] = home
+        number = self._blocks.index(home)
+        del self._starts[number + 1 :]
+        index = self._start(number) + self._shown_before(home, at)
         if len(home.codes) > BLOCK_MAX:
             self._split(home)
-        return self.index_of(codes[0])
+        return index
 
-    def insert_at(self, index: int, code: int) -> None:
-        """Add a shown position with this index, 0 <= index <= shown, while none is hidden."""
-        assert not self.hidden, "else it matters beside which neighbour it stands"
+    def insert_at(self, index: int, code: int) -> bool:
+        """Add a shown position with this index, 0 <= index <= shown, if that says all.
+
+        False, and nothing is done, where hidden ones stand between the neighbours.
+        """
         if index == self.shown:
+            last = self._blocks[-1].codes
+            if index and last[-1] in self.hidden:
+                return False
             self.append(code)
-            return
-        for block in self._blocks:
-            if index < block.shown:
-                self._insert_into(block, index, code)
-                return
-            index -= block.shown
-        raise IndexError("no such shown position")
+            return True
+        number, rest = self._locate(index)
+        block = self._blocks[number]
+        if block.shown != len(block.codes) or (
+            not rest and number and self._blocks[number - 1].codes[-1] in self.hidden
+        ):
+            return False
+        self._insert_into(number, rest, code)
+        return True
 
-    def _insert_into(self, block: Block, index: int, code: int) -> None:
-        block.codes.insert(index, code)
+    def insert_beside(self, index: int, code: int, new: int) -> tuple[int, int, int]:
+        """Add a shown position with this index beside the neighbour that `choose_beside` chooses.
+
+        Returns that neighbour, the Side of it, and the index.
+        """
+        if 0 < index < self.shown:
+            number, rest = self._locate(index)
+            block = self._blocks[number]
+            if rest and block.shown == len(block.codes):  # most often: both are in one block
+                left, right = block.codes[rest - 1], block.codes[rest]
+                self.note_head(new, left)
+                self._insert_into(number, rest, code)
+                if self.head(right) == left:
+                    return right, _BEFORE, index
+                return left, _AFTER, index
+        beside, side = self.choose_beside(index, new)
+        if not self.insert_at(index, code):
+            index = self.insert((code,), beside or None, side == _AFTER)
+        return beside, side, index
+
+    def _insert_into(self, number: int, at: int, code: int) -> None:
+        """Add a shown position to a block that shows all it has."""
+        block = self._blocks[number]
+        block.codes.insert(at, code)
         block.shown += 1
         self.shown += 1
         self.size += 1
+        del self._starts[number + 1 :]
         if self._home is not None:
             self._home[code] = block
         if len(block.codes) > BLOCK_MAX:
             self._split(block)
+
+    def _changed(self, block: Block) -> None:
+        """Forget where the blocks after this one start."""
+        del self._starts[self._blocks.index(block) + 1 :]
 
     def _split(self, block: Block) -> None:
         where = self._blocks.index(block) + 1
@@ -203,6 +284,7 @@ class Sequence:
             if self._home is not None:
                 for code in part:
                     self._home[code] = new
+        self._changed(block)
 
     def _count_shown(self, codes: list[int]) -> int:
         if not self.hidden:
@@ -217,6 +299,7 @@ class Sequence:
             block.codes.pop()
         else:
             block.codes.remove(code)
+        self._changed(block)
         self.size -= 1
         if code in self.hidden:
             self.hidden.remove(code)
@@ -226,12 +309,15 @@ class Sequence:
         if self._home is not None:
             del self._home[code]
         if not block.codes and len(self._blocks) > 1:
-            self._blocks.remove(block)
+            number = self._blocks.index(block)
+            del self._blocks[number]
+            del self._starts[max(1, number) :]
 
     def hide(self, code: int) -> None:
         """Hide a shown position."""
         block = self._block_of(code)
         assert block is not None, "only known positions are hidden"
+        self._changed(block)
         self.hidden.add(code)
         block.shown -= 1
         self.shown -= 1
@@ -240,6 +326,7 @@ class Sequence:
         """Show a hidden position again and return its index."""
         block = self._block_of(code)
         assert block is not None, "only known positions are shown"
+        self._changed(block)
         self.hidden.remove(code)
         block.shown += 1
         self.shown += 1
@@ -262,6 +349,9 @@ class Sequence:
         assert len(codes) == len(set(codes)) == self.size, "positions are unique and counted"
         assert self.hidden <= set(codes), "only positions are hidden"
         assert self.shown == len(codes) - len(self.hidden), "shown positions are counted"
+        starts = list(accumulate((block.shown for block in self._blocks), initial=0))
+        assert self._starts == starts[: len(self._starts)], "starts count what stands before"
+        assert len(self._starts) <= len(self._blocks), "and are those of blocks"
         for block in self._blocks:
             assert block.shown == self._count_shown(block.codes), "blocks count what they show"
             assert len(block.codes) <= 2 * BLOCK_MAX, "blocks stay small"

@@ -69,7 +69,12 @@ def _object(replica: Replica, code: int) -> Place | None:
     """Return the present object with a name, None if there is none."""
     log = replica.log
     # Mostly it is where the newest op has written: nothing has happened to it since.
-    if log.names and log.names[-1] == code and type(log.undos[-1]) is not list:
+    if (
+        log.names
+        and log.names[-1] == code
+        and type(log.steps[-1]) is str
+        and type(log.undos[-1]) is not list
+    ):
         newest: Place = log.acts[-1]
         return newest
     found = replica.finder.find(code)

@@ -316,8 +316,9 @@ class Tree:
             todo.extend(item for item in items if type(item) is dict or type(item) is list)
         return count
 
-    def restore_bound(self) -> None:
-        """Make `made` a bound again after something was taken back."""
+    def note_undone(self) -> None:
+        """Note that something was taken back: containers, too, and `made` may be no bound now."""
+        self.shape += 1
         if self.recounted:
             self.made = self.count_shown()
 

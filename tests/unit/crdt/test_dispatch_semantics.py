@@ -247,6 +247,25 @@ def test_an_index_means_the_element_that_stands_there_now() -> None:
     assert written == {"rows": [{"id": 1, "seen": 2}, {"id": 2, "seen": 3}]}
 
 
+def test_what_was_taken_back_is_not_written_to_any_more() -> None:
+    """An object that the disk refused, or that a failed Transaction made, is not there."""
+    replica, compiler = started()
+    row = len(replica.log)
+    compiler.dispatch(Set("$.new", {}), 2)
+    compiler.dispatch(Set("$.new.k", 1), 2)
+    replica.take_back(row)
+    with pytest.raises(FailureError, match="path does not exist"):
+        compiler.dispatch(Set("$.new.k", 2), 2)
+    with pytest.raises(FailureError, match="not a number"):
+        compiler.dispatch(
+            Transaction([InitObject("$.new"), Set("$.new.k", 3), Add("$.text", 1)]), 2
+        )
+    with pytest.raises(FailureError, match="path does not exist"):
+        compiler.dispatch(Set("$.new.k", 4), 2)
+    assert replica.document == START
+    replica.check_invariants()
+
+
 def test_typed_actions_are_values() -> None:
     """They compare by what they mean, and show how to make them."""
     assert Set("$.a", 1) == Set("$.a", 1)

@@ -9,6 +9,7 @@ import pytest
 from cytosol.crdt import apply as apply_module
 from cytosol.crdt import mutate as mutate_module
 from cytosol.crdt.actions import (
+    Add,
     Copy,
     DataAction,
     Delete,
@@ -22,7 +23,8 @@ from cytosol.crdt.actions import (
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.sequence import BLOCK_MAX, INDEX_ABOVE, Sequence
-from cytosol.errors import FailureError, RemoteProtocolError
+from cytosol.errors import FailureError, PathSyntaxError, RemoteProtocolError
+from cytosol.limits import PATH_LENGTH_MAX
 from cytosol.model.op import Body, Kind, Name, Op
 from cytosol.model.opcodec import decode_ops, encode_ops
 
@@ -143,6 +145,8 @@ def test_long_texts_and_many_parents_take_the_general_way() -> None:
         compiler.dispatch(Set("$.l[9].k", 1), 1)
     with pytest.raises(FailureError):
         compiler.dispatch(Set("$.l[0].k", 1), 1)
+    with pytest.raises(PathSyntaxError, match="longer than 65536 characters"):
+        compiler.dispatch(Set("$." + "k" * PATH_LENGTH_MAX, 1), 1)
 
 
 def test_of_several_places_those_that_are_missing_are_made() -> None:
@@ -157,12 +161,15 @@ def test_of_several_places_those_that_are_missing_are_made() -> None:
 
 
 def test_names_of_nobody_find_nothing() -> None:
-    """Neither unknown authors, nor copies of what is gone or was never copied."""
+    """Neither unknown authors, nor copies of what is gone or was never copied, nor sums."""
     replica, compiler = written(Set("$.a", {"x": 1}), Copy("$.b", "$.a"), Set("$.c", 5))
     assert replica.op_at(1, THEM) is None
     compiler.dispatch(Move("$.d", "$.a.x"), 1)
     for name in (Name(US, 2, 0, ((THEM, 1, 0),)), Name(US, 3, 0, ((US, 3, 0),))):
         assert replica.finder.find(replica.names.code(name)) is None
+    compiler.dispatch(Add("$.c", 1), 1)
+    for offset in (0, 1):
+        assert replica.finder.find(replica.names.code(Name(US, replica.clock, offset))) is None
 
 
 def test_ops_below_the_trim_point_are_refused() -> None:

@@ -11,7 +11,20 @@ from cytosol.crdt.savepoints import SavePoints
 from cytosol.crdt.sequence import Sequence
 from cytosol.errors import RemoteProtocolError
 from cytosol.limits import AUTHORS_MAX
-from cytosol.model.op import Name
+from cytosol.model.op import Name, Side
+
+
+def insert_by_index(
+    chance: random.Random, sequence: Sequence, codes: list[int], hidden: set[int], code: int
+) -> None:
+    """Insert at some index of the shown ones, beside the neighbour that it says."""
+    index = chance.randrange(sequence.shown + 1)
+    expected = sequence.choose_beside(index, code)
+    assert expected == sequence.insert_beside(index, code, code)[:2]
+    beside, side = expected
+    at = len(codes) if side == Side.END else codes.index(beside) + (side == Side.AFTER)
+    codes.insert(at, code)
+    assert sequence.at(index) == code
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -33,6 +46,7 @@ def test_a_sequence_is_a_list_of_which_some_are_hidden(seed: int, steps: int) ->
             index = sequence.insert(added, beside, after)
             codes[at:at] = added
             assert index == sum(code not in hidden for code in codes[:at])
+            insert_by_index(chance, sequence, codes, hidden, -new)
         elif pick < 7:
             shown = [code for code in codes if code not in hidden]
             if shown:
