@@ -22,7 +22,7 @@ from cytosol.database.graphs import graph_in
 from cytosol.database.identity import Identity, note_home, open_identity
 from cytosol.database.joins import PeerReplica
 from cytosol.database.listeners import Listener, Listeners
-from cytosol.database.network_actions import NetworkAction, network_command
+from cytosol.database.network_actions import COMMANDS, NetworkAction, network_command
 from cytosol.database.pairings import PairingStore
 from cytosol.database.surroundings import REAL, Caller, Network, Surroundings
 from cytosol.database.transaction import TransactionContext
@@ -208,7 +208,9 @@ class Database:
         raised. Raises ActionError for a malformed action, FailureError for one that cannot
         be applied, SaveError when the disk refuses, PairingError from network actions.
         """
-        command = None if isinstance(action, DataAction) else network_command(action)
+        name = action.get("action") if type(action) is dict else None
+        is_data = (type(name) is str and name not in COMMANDS) or isinstance(action, DataAction)
+        command = None if is_data else network_command(action)
         try:
             if command is not None:
                 self._command(*command)

@@ -78,11 +78,13 @@ class Document:
         self.replica = Replica(bytes(16))
         self.history = History(self, min_history, max_history)
         self._compiler = Compiler(self.replica)
+        self._quick = self._compiler.quick.dispatch
         self.subscriptions = Subscriptions(self._read, report, self.lock)
         self.metadata = Metadata({})
         self.meta_subscriptions = Subscriptions(self._read_meta, report, self.lock)
         self.observers: tuple[Observer, ...] = ()
         """Who follows the document by place; replaced as a whole, with the lock held."""
+        self._shape = 0  # of the tree for which `subscriptions.quiet` was noted
         self._closed = False
 
     # --- opening and closing ------------------------------------------------------------
@@ -104,6 +106,8 @@ class Document:
         """Go on with another replica; call with the lock held."""
         self.replica = replica
         self._compiler = Compiler(replica)
+        self._quick = self._compiler.quick.dispatch
+        self.subscriptions.quiet.clear()
 
     def close(self) -> None:
         """Write what is queued and release the file; closing twice is harmless."""
@@ -133,16 +137,39 @@ class Document:
             replica = self.replica
             length = len(replica.log.indexes)
             touched = replica.applier.mutator.touched
+            now_ms = self._now_ms()
             try:
-                count = self._compiler.dispatch(action, self._now_ms())
+                count = self._quick(action, now_ms) or self._compiler.dispatch_any(action, now_ms)
             except BaseException:
                 touched.clear()  # all of it was undone
                 raise
             if not count:
                 return 0
-            ticket, is_watched = self._queue_own(length)
-        self._settle(length, ticket, is_watched)
+            is_simple = not self.journal.is_kept and (
+                not (self.subscriptions.live or self.meta_subscriptions.live or self.observers)
+                or self._is_unheard(touched)
+            )
+            if is_simple:
+                touched.clear()
+            else:
+                ticket, is_watched = self._queue_own(length)
+        if not is_simple:
+            self._settle(length, ticket, is_watched)
+            return count
+        self._after_write()
+        if length >= self.history.check_at:
+            self._trim_if_due()
         return count
+
+    def _is_unheard(self, touched: list[tuple[Place, Step | None]]) -> bool:
+        """Tell whether what was touched surely concerns nobody, and nobody waits for a call."""
+        subscriptions = self.subscriptions
+        if self.observers or self.meta_subscriptions.live or subscriptions.is_due:
+            return False
+        if self._shape != self.replica.tree.shape:
+            self._shape = self.replica.tree.shape
+            subscriptions.quiet.clear()
+        return len(touched) == 1 and touched[0][0] in subscriptions.quiet
 
     def assign(self, assignments: Iterable[Assignment]) -> int:
         """Log and apply what was first written elsewhere, under ids that tell when; as `dispatch`.
@@ -203,7 +230,7 @@ class Document:
             except BaseException:  # Ctrl-C: what is not queued must not be there, either
                 replica.take_back(start)
                 raise
-        is_watched = bool(self.observers or len(self.subscriptions) or len(self.meta_subscriptions))
+        is_watched = bool(self.observers or self.subscriptions.live or self.meta_subscriptions.live)
         if is_watched:
             self.changed()
         else:
@@ -226,13 +253,21 @@ class Document:
     def changed(self) -> None:
         """Queue deliveries for what the replica has touched; call with the lock held."""
         touched = self.replica.applier.mutator.touched
-        if touched and (self.observers or len(self.subscriptions)):
+        if (
+            touched
+            and (self.observers or self.subscriptions.live)
+            and not self._is_unheard(touched)
+        ):
             locations = self._locations(touched)
             for observer in self.observers:
                 observer.touch(locations)
             self.subscriptions.touch(locations)
+            if len(touched) == 1 and locations:
+                place, step = touched[0]
+                inside = locations[0] if step is None else locations[0][:-1]
+                self.subscriptions.note_quiet(place, inside)
         touched.clear()
-        if len(self.meta_subscriptions):
+        if self.meta_subscriptions.live:
             self.meta_subscriptions.touch([("actions",), ("failures",)])
 
     def _locations(self, touched: list[tuple[Place, Step | None]]) -> list[tuple[Step, ...]]:
@@ -343,10 +378,13 @@ class Document:
 
         Raises ActionError for a step that is neither.
         """
-        _check_steps(steps)
         with self.lock:
-            self.check_open()
-            found = _copy(_pick(self.replica.document, steps))
+            if self._closed:
+                _check_steps(steps)
+                self.check_open()
+            found = _pick(self.replica.tree.root.value, steps)
+            if type(found) is dict or type(found) is list:
+                found = thaw(freeze(found))
         return default if found is _NOTHING else found
 
     def query_meta(self, path: str, variables: Variables = ()) -> list[JsonValue]:
@@ -462,12 +500,13 @@ def _check_steps(steps: tuple[Step, ...]) -> None:
 
 
 def _pick(value: Any, steps: tuple[Step, ...]) -> Any:
-    """Return what stands at some keys and indexes, or `_NOTHING`."""
+    """Return what stands at some keys and indexes, or `_NOTHING`; checks the steps."""
     for step in steps:
-        if type(value) is not (dict if isinstance(step, str) else list):
-            return _NOTHING
-        try:
-            value = value[step]  # type: ignore[index]  # the kind of container fits the step
-        except (KeyError, IndexError):
+        if type(value) is dict and type(step) is str:
+            value = value.get(step, _NOTHING)
+        elif type(value) is list and type(step) is int:
+            value = value[step] if -len(value) <= step < len(value) else _NOTHING
+        else:
+            _check_steps(steps)
             return _NOTHING
     return value

@@ -62,6 +62,16 @@ class Interest(Generic[Listener]):
                 break
             del nodes[-1].steps[step]
 
+    def is_quiet(self, location: Location) -> bool:
+        """Tell whether a change at or below a place concerns nobody: no query leads there."""
+        node = self._root
+        for step in location:
+            child = node.steps.get(step)
+            if node.here or child is None:
+                return not node.here
+            node = child
+        return False
+
     def concerned(self, locations: Iterable[Location]) -> dict[Listener, None] | None:
         """Return, each once, the listeners that a change at or below these places may concern.
 

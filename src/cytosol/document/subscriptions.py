@@ -7,9 +7,10 @@ it was after its dispatch or merge, however much has happened since.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
+from itertools import takewhile
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,8 @@ from cytosol.model.json import JsonValue
 from cytosol.path import Query
 
 __all__ = ["Subscription", "Subscriptions"]
+
+QUIET_MAX = 1024
 
 
 class Subscription:
@@ -68,7 +71,7 @@ class Subscriptions:
     hears of what callbacks raise, `lock` is the document's own, which must be re-entrant.
     """
 
-    __slots__ = ("_deliveries", "_interest", "_live", "_lock", "_next", "_read", "_report")
+    __slots__ = ("_deliveries", "_interest", "_lock", "_next", "_read", "_report", "live", "quiet")
 
     def __init__(
         self,
@@ -79,13 +82,16 @@ class Subscriptions:
         self._read = read
         self._report = report
         self._lock = lock
-        self._live: dict[Subscription, int] = {}  # to when they came: the order of calls
+        self.live: dict[Subscription, int] = {}
+        """All that are not cancelled, to when they came: the order of calls. To be looked at."""
+        self.quiet: set[Hashable] = set()
+        """Containers in which no change concerns anybody, as far as is noted."""
         self._next = 0
         self._interest: Interest[Subscription] = Interest()
         self._deliveries = Deliveries()
 
     def __len__(self) -> int:
-        return len(self._live)
+        return len(self.live)
 
     def subscribe(
         self, query: Query, callback: Callable[..., None], deltas: bool = False
@@ -102,9 +108,10 @@ class Subscriptions:
             subscription._last = first = freeze(self._read(query))
             # Changes from now on are queued, but must not be heard of before the first list.
             self._deliveries.hold(subscription)
-            self._live[subscription] = self._next
+            self.live[subscription] = self._next
             self._next += 1
             self._interest.add(subscription, query)
+            self.quiet.clear()
         try:
             try:
                 self._call(subscription, first, None)
@@ -116,6 +123,24 @@ class Subscriptions:
             raise
         return subscription
 
+    @property
+    def is_due(self) -> bool:
+        """Whether callbacks wait for being called."""
+        return bool(self._deliveries.queue)
+
+    def note_quiet(self, container: Hashable, location: Location) -> None:
+        """Note a container as one in which changes concern nobody, if that is so.
+
+        A caller forgets what is noted (`quiet`) when containers may have come, gone or moved; a
+        new subscription forgets it, too. Call it with the lock held.
+        """
+        # Indexes change without notice: only the keys before them may decide.
+        keys = tuple(takewhile(lambda step: type(step) is str, location))
+        if self._interest.is_quiet(keys):
+            if len(self.quiet) >= QUIET_MAX:
+                self.quiet.clear()
+            self.quiet.add(container)
+
     def touch(self, locations: Iterable[Location]) -> None:
         """Queue deliveries to all whose list has changed; call with the lock held.
 
@@ -124,11 +149,11 @@ class Subscriptions:
         """
         concerned = self._interest.concerned(locations)
         if concerned:
-            self._refresh(sorted(concerned, key=self._live.__getitem__))
+            self._refresh(sorted(concerned, key=self.live.__getitem__))
 
     def touch_all(self) -> None:
         """Queue deliveries to all whose list has changed, anywhere; call with the lock held."""
-        self._refresh(list(self._live))
+        self._refresh(list(self.live))
 
     def deliver(self) -> None:
         """Call the callbacks that are due, in order; call it without the lock.
@@ -174,6 +199,6 @@ class Subscriptions:
     def _remove(self, subscription: Subscription) -> None:
         """Forget a subscription; nothing happens when that was done before."""
         with self._lock:
-            if self._live.pop(subscription, None) is not None:
+            if self.live.pop(subscription, None) is not None:
                 self._interest.discard(subscription, subscription._query)
                 subscription._last = b""
