@@ -11,16 +11,21 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from cytosol.crdt.actions import DataAction, ParsedAction, parse_action
-from cytosol.crdt.apply import INTO_ITSELF, NOT_A_NUMBER, NOT_AN_ARRAY
+from cytosol.crdt.apply import (
+    INTO_ITSELF,
+    NOT_A_NUMBER,
+    NOT_AN_ARRAY,
+    TRANSACTION_TOO_LARGE,
+)
 from cytosol.crdt.log import NO_INDEX, Act, Coded
 from cytosol.crdt.mutate import PATH_MISSING, Failed
-from cytosol.crdt.names import OFFSET_BITS
+from cytosol.crdt.names import OFFSET_BITS, OFFSET_MASK
 from cytosol.crdt.quick import Quick
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Slot, Step
 from cytosol.crdt.undo import Trail, undo
 from cytosol.errors import ActionError, FailureError
-from cytosol.limits import ARRAY_FILL_MAX, COPY_CHAIN_MAX
+from cytosol.limits import ARRAY_FILL_MAX, COPY_CHAIN_MAX, TRANSACTION_OPS_MAX
 from cytosol.model.json import JsonValue, copy_json
 from cytosol.model.op import ACTION_NAMES, WRITES, Kind, Side
 from cytosol.path import Target, Variables, parse_path, singular_steps
@@ -150,6 +155,8 @@ class Compiler:
                 forget(op_code)
                 self._compile(action, emit)
             forget(op_code)
+            if len(bodies) > TRANSACTION_OPS_MAX or base > OFFSET_MASK:
+                raise Failed(TRANSACTION_TOO_LARGE)  # as it would everywhere else
         except BaseException as error:
             undo(trail)
             self._replica.finder.forget(op_code)

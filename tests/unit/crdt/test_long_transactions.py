@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from cytosol.crdt import compile as compile_module
 from cytosol.crdt.actions import InitArray, InitObject, InsertAfter, Move, Set, Transaction
+from cytosol.errors import FailureError
 from tests.oracle.fold import fold
 from tests.unit.document.making import OTHER, open_document
 
@@ -34,4 +38,21 @@ def test_all_that_a_long_transaction_makes_is_found() -> None:
     assert fold(document.history.actions()).document == document.replica.document
     assert document.query("$.o.*['in'][1].deep") == other.query("$.o.*['in'][1].deep")
     assert not document.replica.failures
+    document.check()
+
+
+@pytest.mark.parametrize("limit", ["TRANSACTION_OPS_MAX", "OFFSET_MASK"])
+def test_a_transaction_that_no_peer_would_take_is_refused_here(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not be read back from the file, either."""
+    monkeypatch.setattr(compile_module, limit, 3)
+    document = open_document()
+    document.dispatch(Transaction([Set(f"$.k{number}", number) for number in range(3)]))
+    before = document.query("$")
+    with pytest.raises(FailureError, match="transaction is too large"):
+        document.dispatch(Transaction([Set(f"$.k{number}", -1) for number in range(4)]))
+    with pytest.raises(FailureError, match="transaction is too large"):
+        document.dispatch(Transaction([InitObject("$.o"), Set("$.*", -1)]))
+    assert document.query("$") == before
     document.check()
