@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cytosol.crdt import export as export_module
 from cytosol.crdt.actions import (
     Add,
     DataAction,
@@ -20,7 +21,14 @@ from cytosol.crdt.actions import (
 )
 from cytosol.crdt.bulk import load_bulk, merge_bulk
 from cytosol.crdt.compile import Compiler
-from cytosol.crdt.export import PLAIN_RUN, encode_rows, starts_plain_run
+from cytosol.crdt.export import (
+    PLAIN_RUN,
+    encode_rows,
+    missing_rows,
+    row_size,
+    starts_plain_run,
+)
+from cytosol.crdt.log import Log
 from cytosol.crdt.quick import Quick
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.single import merge_single
@@ -328,3 +336,48 @@ def test_long_runs_at_one_object_are_merged_and_taken_back(known: int) -> None:
     merged.check_invariants()
     merged.rewind(1)
     assert before == canonical_bytes(merged.document)
+
+
+def plainly_missing(log: Log, rows: range, after: dict[bytes, int], max_bytes: int) -> list[int]:
+    """Return what `missing_rows` does, row by row."""
+    taken: list[int] = []
+    size = 0
+    for row in rows:
+        author, index = log.table.authors[log.numbers[row]], log.indexes[row]
+        known = after.get(author, 0)
+        if index <= known:
+            continue
+        if log.previous[row] > known or (taken and starts_plain_run(log, row)):
+            break
+        taken.append(row)
+        after[author] = index
+        size += row_size(log, row)
+        if size >= max_bytes:
+            break
+    return taken
+
+
+@pytest.mark.parametrize("plain", [0.5, 0.95, 1.0])
+def test_missing_rows_are_found_by_stretches_as_one_by_one(
+    plain: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a peer holds and however large a batch may be: the same rows, and their ops."""
+    monkeypatch.setattr(export_module, "STRETCH", 4)
+    monkeypatch.setattr(export_module, "PLAIN_RUN", 6)
+    for seed in range(20):
+        chance = random.Random(seed)
+        replica = play(seed, plain, 120).peers[0].replica
+        log = replica.log
+        for _ in range(20):
+            held = {
+                author: chance.choice([0, index, chance.randrange(index + 1)])
+                for author, index in replica.latest.items()
+            }
+            rows = range(chance.randrange(len(log)), len(log))
+            max_bytes = chance.choice([1, 100, 1_000, 100_000])
+            after, expected = dict(held), dict(held)
+            found = missing_rows(log, rows, after, max_bytes)
+            assert plainly_missing(log, rows, expected, max_bytes) == list(found), seed
+            assert expected == after, seed
+            if found:
+                assert [log.op(row) for row in found] == decode_ops(encode_rows(log, found)), seed

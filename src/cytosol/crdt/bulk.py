@@ -9,7 +9,7 @@ Everything else is left to the general way; a property test compares the two.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate, compress, islice, repeat
 from operator import is_, lt, sub
 from typing import Any
@@ -34,25 +34,43 @@ IS_NEW = bytes(told != SAME for told in range(256))
 """Which ways to tell a name do not repeat the one before."""
 
 
-def merge_bulk(replica: Replica, columns: Columns) -> list[tuple[int, PeerId]]:
+def merge_bulk(replica: Replica, columns: Columns, *, is_watched: bool = True) -> Idents:
     """Merge a whole batch the fast way and return the ids of its ops, all of them new.
 
-    An empty list says that nothing has changed, and that it has to go the general way.
+    An empty collection says that nothing has changed, and that it has to go the general way. What
+    was touched is noted only if somebody watches.
     """
     batch = _fitting(replica, columns)
     if batch is None:
-        return []
+        return Idents()
     batch.apply()
-    replica.applier.mutator.touched.extend(batch.slots())
-    return list(zip(batch.indexes, batch.authors, strict=True))
+    if is_watched:
+        replica.applier.mutator.touched.extend(batch.slots())
+    return Idents(batch.indexes, batch.authors)
 
 
 def load_bulk(replica: Replica, columns: Columns) -> bool:
     """Merge a batch as `merge_bulk` does while nobody has to hear of it; tell whether it was."""
-    batch = _fitting(replica, columns)
-    if batch is not None:
-        batch.apply()
-    return batch is not None
+    return bool(merge_bulk(replica, columns, is_watched=False))
+
+
+class Idents(Collection[tuple[int, PeerId]]):
+    """The ids of some ops, which are put together when somebody looks at them."""
+
+    __slots__ = ("_indexes", "authors")
+
+    def __init__(self, indexes: Sequence[int] = (), authors: Sequence[PeerId] = ()) -> None:
+        self._indexes = indexes
+        self.authors = authors
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    def __iter__(self) -> Iterator[tuple[int, PeerId]]:
+        return zip(self._indexes, self.authors, strict=True)
+
+    def __contains__(self, ident: object) -> bool:
+        return any(ident == each for each in self)
 
 
 def _fitting(replica: Replica, columns: Columns) -> _Batch | None:
@@ -239,9 +257,11 @@ class _Batch:
         first = (self.indexes[0], self.authors[0])
         if self.start and log.key(self.start - 1) > first:
             self.start = log.first_after(*first)
-        taken = self._taken()
-        if taken is None:
-            return False
+        if list in map(type, log.undos[self.start :]):
+            return False  # a later op is not plain
+        if set(map(type, log.steps[self.start :])) - {str}:
+            return False  # nor is that
+        taken: set[tuple[int, Form]] | None = None
         for start, stop, place, _ in self.runs:
             keys = self.columns.key[start:stop]
             value, codes = place.value, place.codes
@@ -249,20 +269,18 @@ class _Batch:
                 return False
             if len(codes) > len(value) and any(key in codes and key not in value for key in keys):
                 return False
+            if codes.keys().isdisjoint(keys):
+                continue  # nobody has ever written here, and so no later op
+            if taken is None:
+                taken = self._taken()
             if taken and not taken.isdisjoint(zip(repeat(id(place)), keys)):
                 return False
         return True
 
-    def _taken(self) -> set[tuple[int, Form]] | None:
-        """Return the slots of the rows after the first op; None if one of them is not plain."""
+    def _taken(self) -> set[tuple[int, Form]]:
+        """Return the slots of the rows after the first op, all of which are plain."""
         log = self.replica.log
-        undos, acts, steps = (
-            log.undos[self.start :],
-            log.acts[self.start :],
-            log.steps[self.start :],
-        )
-        if any(type(undone) is list for undone in undos) or set(map(type, steps)) - {str}:
-            return None
+        acts, steps = log.acts[self.start :], log.steps[self.start :]
         return set(zip(map(id, acts), steps, strict=True))
 
     def apply(self) -> None:

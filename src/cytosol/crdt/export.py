@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from cytosol.crdt.log import Form, Log
 from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, OFFSET_BITS, OFFSET_MASK
 from cytosol.crdt.quick import PRIMITIVES
+from cytosol.limits import BATCH_OPS_MAX
+from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue, canonical_bytes
 from cytosol.model.op import Name
 from cytosol.model.opcodec import Encoder, Grounds
 from cytosol.model.singlecodec import encode_single
 
-__all__ = ["encode_rows", "row_size", "starts_plain_run"]
+__all__ = ["encode_rows", "missing_rows", "row_size", "starts_plain_run"]
 
 PLAIN_RUN = 1024
+STRETCH = 256
+"""How many rows are looked at as a whole, if they can be."""
+
+ROW_BYTES, PRIMITIVE_BYTES = 24, 8
+"""About what a row takes without its payload, and a payload that is no text."""
 
 
 def encode_rows(log: Log, rows: Sequence[int], grounds: Grounds | None = None) -> bytes:
@@ -73,10 +81,17 @@ def _are_keys(steps: Iterable[Form]) -> bool:
 def _special(log: Log, rows: Sequence[int]) -> Iterator[int]:
     """Yield which of some rows hold anything but a `Set` at a key without extras."""
     steps = log.steps
-    if not log.seen and not log.origins and _are_keys(map(steps.__getitem__, rows)):
+    if 8 * (len(log.seen) + len(log.origins)) >= len(rows):
+        for at, row in enumerate(rows):
+            if type(steps[row]) is not str or log.has_extras(log.indexes[row], log.numbers[row]):
+                yield at
         return
-    for at, row in enumerate(rows):
-        if type(steps[row]) is not str or log.has_extras(log.indexes[row], log.numbers[row]):
+    special = {log.find(code) for code in (*log.seen, *log.origins)}
+    if not _are_keys(map(steps.__getitem__, rows)):
+        special.update(row for row in rows if type(steps[row]) is not str)
+    for row in sorted(special):
+        at = bisect_left(rows, row)
+        if at < len(rows) and rows[at] == row:
             yield at
 
 
@@ -109,18 +124,73 @@ def _name(log: Log, code: int) -> Name | None:
     return log.table.name(code) if code else None
 
 
+def missing_rows(log: Log, rows: range, after: dict[PeerId, int], max_bytes: int) -> Sequence[int]:
+    """Return those of some rows that a peer which holds `after` lacks, enough for one batch.
+
+    `after` tells afterwards what it will hold.
+    """
+    taken: list[int] = []
+    size, row = 0, rows.start
+    while row < rows.stop:
+        stretch = range(row, min(row + STRETCH, rows.stop))
+        more = _stretch_size(log, stretch, after)
+        fits = size + more < max_bytes and len(taken) + len(stretch) < BATCH_OPS_MAX
+        row = stretch.stop
+        if more and fits and not (taken and starts_plain_run(log, stretch.start)):
+            taken += stretch
+            after[log.table.authors[log.numbers[stretch.start]]] = log.indexes[stretch[-1]]
+            size += more
+            continue
+        for each in stretch:
+            author, index = log.table.authors[log.numbers[each]], log.indexes[each]
+            known = after.get(author, 0)
+            if index <= known:
+                continue
+            if log.previous[each] > known:
+                return taken  # what comes before is trimmed: the peer has to adopt
+            if taken and starts_plain_run(log, each):
+                return taken
+            taken.append(each)
+            after[author] = index
+            size += row_size(log, each)
+            if size >= max_bytes or len(taken) >= BATCH_OPS_MAX:
+                return taken
+    return taken
+
+
+def _stretch_size(log: Log, rows: range, after: Mapping[PeerId, int]) -> int:
+    """Return about how many bytes some rows take in a batch, if they are all missing.
+
+    0 if they have to be looked at one by one: they are not of one author, or not all `Set`s of
+    primitives, or not what follows on `after`.
+    """
+    start, stop, count = rows.start, rows.stop, len(rows)
+    number = log.numbers[start]
+    if log.previous[start] != after.get(log.table.authors[number], 0):
+        return 0
+    if log.numbers[start:stop].count(number) != count or not _are_keys(log.steps[start:stop]):
+        return 0
+    payloads = log.payloads[start:stop]
+    kinds = set(map(type, payloads))
+    if not kinds <= PRIMITIVES:
+        return 0
+    if str not in kinds:
+        return count * (ROW_BYTES + PRIMITIVE_BYTES)
+    return count * ROW_BYTES + sum(map(_payload_size, payloads))
+
+
 def row_size(log: Log, row: int) -> int:
     """Return about how many bytes a row takes in a batch."""
     payload = log.payloads[row]
     if log.steps[row] is None:
         payload = payload.payload
     if type(payload) is tuple:
-        return 24 + sum(24 + _payload_size(inner.payload) for inner in payload)
-    return 24 + _payload_size(payload)
+        return ROW_BYTES + sum(ROW_BYTES + _payload_size(inner.payload) for inner in payload)
+    return ROW_BYTES + _payload_size(payload)
 
 
 def _payload_size(payload: JsonValue) -> int:
     kind = type(payload)
     if kind is str:
         return len(payload)
-    return len(canonical_bytes(payload)) if kind is dict or kind is list else 8
+    return len(canonical_bytes(payload)) if kind is dict or kind is list else PRIMITIVE_BYTES

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, Names
@@ -245,12 +245,21 @@ class Log:
 
     def sort_from(self, start: int) -> None:
         """Bring rows that commute, but stand at the end, into their order."""
-        keys = [self.key(row) for row in range(start, len(self))]
+        indexes, numbers = self.indexes[start:], self.numbers[start:]
+        ranks = {number: rank for rank, number in enumerate(self._in_order(set(numbers)))}
+        keys = [
+            index << AUTHOR_BITS | ranks[number]
+            for index, number in zip(indexes, numbers, strict=True)
+        ]
         order = sorted(range(len(keys)), key=keys.__getitem__)
         for column in self._columns():
             tail = column[start:]
             del column[start:]
-            column.extend([tail[at] for at in order])
+            column.extend(map(tail.__getitem__, order))
+
+    def _in_order(self, numbers: Iterable[int]) -> list[int]:
+        """Return numbers of authors in the order of the authors."""
+        return sorted(numbers, key=self.table.authors.__getitem__)
 
     def row(self, row: int) -> Row:
         """Return a row as a tuple."""

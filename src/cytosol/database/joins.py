@@ -113,7 +113,7 @@ class PeerReplica:
                     return False
                 raise
             author = document.replica.author
-            if author in columns.authors and any(who == author for _, who in new):
+            if author in new:
                 self._renew()
             return True
         except ActionError as error:

@@ -8,7 +8,7 @@ file (trimming, adoption), when nobody may write. What a method returns is the c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ from cytosol.document.journal import Journal, OpKey, Ticket
 from cytosol.document.metadata import Metadata
 from cytosol.document.subscriptions import Subscription, Subscriptions
 from cytosol.errors import ActionError, DatabaseClosedError, DatabaseError
-from cytosol.model.ids import OpId
+from cytosol.model.ids import OpId, PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op
 from cytosol.model.opcodec import Columns, decode_columns
@@ -230,12 +230,17 @@ class Document:
             except BaseException:  # Ctrl-C: what is not queued must not be there, either
                 replica.take_back(start)
                 raise
-        is_watched = bool(self.observers or self.subscriptions.live or self.meta_subscriptions.live)
+        is_watched = self._is_watched
         if is_watched:
             self.changed()
         else:
             replica.applier.mutator.touched.clear()
         return ticket, is_watched
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether anybody wants to hear of changes."""
+        return bool(self.observers or self.subscriptions.live or self.meta_subscriptions.live)
 
     def _trim_if_due(self) -> None:
         if self.history.is_due():
@@ -272,18 +277,29 @@ class Document:
 
     def _locations(self, touched: list[tuple[Place, Step | None]]) -> list[tuple[Step, ...]]:
         """Return where the touched slots are, as far as they are part of the document."""
-        tree = self.replica.tree
         locations = []
+        above: dict[Place, tuple[Step, ...] | None] = {}
         for place, step in dict.fromkeys(touched):
-            if not tree.is_present(place):
+            try:
+                location = above[place]
+            except KeyError:
+                location = above[place] = self._location(place)
+            if location is None:
                 continue  # whatever removed it was touched, too
-            if step is not None:
-                locations.append(tuple(tree.path(place, step)))
-            elif place.up is None:
-                locations.append(())
+            if type(step) is str:
+                locations.append((*location, step))
+            elif step is not None:
+                locations.append(tuple(self.replica.tree.path(place, step)))
             else:
-                locations.append(tuple(tree.path(place.up, place.step)))
+                locations.append(location)
         return locations
+
+    def _location(self, place: Place) -> tuple[Step, ...] | None:
+        """Return where a container is, None if it is not part of the document."""
+        tree = self.replica.tree
+        if not tree.is_present(place):
+            return None
+        return () if place.up is None else tuple(tree.path(place.up, place.step))
 
     def touch_everything(self) -> None:
         """Queue deliveries to all whose list has changed; call with the lock held."""
@@ -302,27 +318,27 @@ class Document:
 
     # --- merging ------------------------------------------------------------------------
 
-    def merge_batch(self, columns: Columns, batch: bytes) -> Sequence[OpKey]:
+    def merge_batch(self, columns: Columns, batch: bytes) -> Collection[PeerId]:
         """Merge a batch of ops of other peers, given unpacked and as it came.
 
-        Returns the ids of the new ones, durable on return. Deliveries are queued only: call
+        Returns the author of each new one, durable on return. Deliveries are queued only: call
         `deliver` afterwards, from a thread that may wait. Raises ActionError for damage,
         RemoteProtocolError, SaveError; nothing has changed then.
         """
         with self.lock:
             self.check_open()
-            ids = merge_bulk(self.replica, columns)
+            ids = merge_bulk(self.replica, columns, is_watched=self._is_watched)
             ticket = None
             if ids:
                 if self.journal.is_kept:
                     ticket = self.journal.add_batch(ids, batch)
                 self.changed()
         if not ids:
-            return [(op.index, op.author) for op in self.merge(decode_columns(columns))]
+            return [op.author for op in self.merge(decode_columns(columns))]
         if ticket is not None:
             self.journal.flush(ticket)
         self._trim_if_due()
-        return ids
+        return ids.authors
 
     def merge_single(self, single: Single, batch: bytes) -> bool:
         """Merge a plain write of another peer if it is new and simple, durable on return.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt import retention
 from cytosol.crdt.contents import Contents
-from cytosol.crdt.export import encode_rows, row_size, starts_plain_run
+from cytosol.crdt.export import encode_rows, missing_rows, row_size, starts_plain_run
 from cytosol.crdt.grounds import grounds_of, hidden_forks
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
@@ -363,8 +363,7 @@ class History:
         `agreed` is up to where it is known to hold the same, and is raised by what the batch tells.
         """
         replica = self._replica
-        log, authors = replica.log, replica.names.authors
-        settled = self._settled()
+        log, settled = replica.log, self._settled()
         held = replica.latest if settled == len(log) else self.latest()
         missing = [
             latest.get(author, 0) for author, index in held.items() if index > latest.get(author, 0)
@@ -372,22 +371,8 @@ class History:
         if not missing:
             return None
         after = dict(latest)
-        rows: list[int] = []
-        size = 0
-        for row in range(log.first_after(min(missing), b"\xff" * 16), settled):
-            author, index = authors[log.numbers[row]], log.indexes[row]
-            known = after.get(author, 0)
-            if index <= known:
-                continue
-            if log.previous[row] > known:
-                break  # what comes before is trimmed: the peer has to adopt
-            if rows and starts_plain_run(log, row):
-                break
-            rows.append(row)
-            after[author] = index
-            size += row_size(log, row)
-            if size >= max_bytes or len(rows) >= BATCH_OPS_MAX:
-                break
+        start = log.first_after(min(missing), b"\xff" * 16)
+        rows = missing_rows(log, range(start, settled), after, max_bytes)
         return (self._encoded(rows, {} if agreed is None else agreed), after) if rows else None
 
     def export_after(

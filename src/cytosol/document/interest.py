@@ -6,7 +6,7 @@ the number of queries elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Generic, TypeAlias, TypeVar
 
 from cytosol.path import Query
@@ -81,13 +81,35 @@ class Interest(Generic[Listener]):
         root = self._root
         steps = root.steps
         found: dict[Listener, None] | None = None
+        below: dict[Location, Mapping[str | int, object] | None] = {}
         for location in locations:
             # Most changes are left here, after one look-up.
             if not location or location[0] in steps or root.here:
+                above = location[:-1]
+                if above not in below:
+                    below[above] = _steps_below(root, above)
+                following = below[above]
+                if following is not None and location and location[-1] not in following:
+                    continue  # a merge touches many neighbours that nobody asks for
                 if found is None:
                     found = {}
                 _walk(root, location, found)
         return found
+
+
+def _steps_below(
+    root: _Node[Listener], location: Location
+) -> Mapping[str | int, _Node[Listener]] | None:
+    """Return the steps by which queries go on below a place; None if some end on the way to it."""
+    node = root
+    for step in location:
+        if node.here:
+            return None
+        child = node.steps.get(step)
+        if child is None:
+            return {}
+        node = child
+    return None if node.here else node.steps
 
 
 def _walk(root: _Node[Listener], location: Location, found: dict[Listener, None]) -> None:

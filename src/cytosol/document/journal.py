@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Final
 
@@ -51,7 +51,7 @@ class Ticket:
 
     __slots__ = ("error", "ids", "is_done", "value")
 
-    def __init__(self, ids: Sequence[OpKey], value: Any) -> None:
+    def __init__(self, ids: Collection[OpKey], value: Any) -> None:
         self.ids = ids
         self.value = value
         self.is_done = False
@@ -240,11 +240,11 @@ class Journal:
         ids = [log.key(row) for row in rows]
         return self._enqueue(ids, self._encode_rows(log, rows))
 
-    def add_batch(self, ids: Sequence[OpKey], batch: bytes) -> Ticket:
+    def add_batch(self, ids: Collection[OpKey], batch: bytes) -> Ticket:
         """Queue a batch as a peer has sent it, all of which is new; as `add` does."""
         return self._enqueue(ids, self._encode(decode_ops(batch)) if self.is_text else batch)
 
-    def _enqueue(self, ids: Sequence[OpKey], value: Any) -> Ticket:
+    def _enqueue(self, ids: Collection[OpKey], value: Any) -> Ticket:
         ticket = Ticket(ids, value)
         with self._turn:
             self._queue.append(ticket)

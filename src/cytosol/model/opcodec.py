@@ -189,7 +189,9 @@ class Encoder:
         They are given as columns, and the objects as runs: a name, and how often it repeats.
         """
         start = len(self.author)
-        self.author += map(self._number, authors)
+        listed = list(authors)
+        number_of = {author: self._number(author) for author in dict.fromkeys(listed)}
+        self.author += map(number_of.__getitem__, listed)
         self.index += map(sub, indexes, chain((self._last_index,), indexes))
         self.previous += map(sub, indexes, previous)
         self.time += map(sub, times, chain((self._last_time,), times))

@@ -15,6 +15,7 @@ from cytosol.limits import LAMPORT_LEAP_MAX
 from cytosol.model.ids import OpId
 from cytosol.model.json import canonical_bytes
 from cytosol.model.op import Body, Kind, Name, Op
+from cytosol.model.opcodec import decode_ops
 from cytosol.model.singlecodec import SINGLE, Single, decode_single, encode_single
 
 US, THEM, THIRD = b"u" * 16, b"t" * 16, b"z" * 16
@@ -158,3 +159,16 @@ def test_only_plain_writes_are_exported_as_single_ones() -> None:
     forms = [encode_rows(replica.log, [row])[:1] for row in range(len(replica.log))]
     single = [row for row, form in enumerate(forms) if form == SINGLE]
     assert [5] == single
+
+
+def test_what_only_other_rows_have_seen_is_not_exported_with_these() -> None:
+    """Few rows tell what was seen: they are looked up, and may stand elsewhere."""
+    replica = replica_with_objects()
+    compiler = Compiler(replica)
+    for at in range(30):
+        compiler.dispatch(Set(f"$.box.k{at}", at), 1)
+    log = replica.log
+    seen = [row for row in range(len(log)) if log.op(row).seen]
+    assert [4, 5] == seen
+    for rows in (range(6, len(log)), range(5, len(log)), [*range(4, 20), 22], range(len(log))):
+        assert [log.op(row) for row in rows] == decode_ops(encode_rows(log, rows))
