@@ -10,9 +10,16 @@ from typing import Any
 
 import msgspec
 
-from cytosol.limits import ARRAY_FILL_MAX, COPY_CHAIN_MAX, DEPTH_MAX, OP_PAYLOAD_BYTES_MAX
+from cytosol.limits import (
+    ARRAY_FILL_MAX,
+    COPY_CHAIN_MAX,
+    DEPTH_MAX,
+    OP_PAYLOAD_BYTES_MAX,
+    SINGLE_BYTES_MAX,
+)
 from cytosol.model.op import Body, Kind, Name, Side, Spot
 from cytosol.model.packed import pack
+from cytosol.model.singlecodec import SINGLE
 from tests.hostile.cases import case
 from tests.hostile.forged_ops import Author, author_of, columns, known_to, live, live_bytes
 from tests.hostile.real_devices import Field, Wire
@@ -256,3 +263,17 @@ def test_payloads_that_are_not_json(field: Field) -> None:
         forged = columns(payload=[payload], authors=[mallory.peer_id])
         batch = b"\x02" + pack(msgspec.msgpack.encode(forged))
         assert live_bytes(wire, batch) is None
+
+
+@case("forged histories", "SINGLE_BYTES_MAX")
+def test_single_writes_that_are_none(field: Field) -> None:
+    """Forged histories: too long, cut short, an op before itself, a key of no text, a list."""
+    mallory = field.paired()
+    fields = (mallory.peer_id, 7, 6, 1, None, "key", 1, [])
+    long = msgspec.msgpack.encode((*fields[:6], "x" * SINGLE_BYTES_MAX, []))
+    forged = [long, msgspec.msgpack.encode(fields)[:-1]]
+    for at, wrong in ((2, 7), (5, b"\xff"), (6, [1]), (7, [(mallory.peer_id, 2**53)])):
+        forged.append(msgspec.msgpack.encode((*fields[:at], wrong, *fields[at + 1 :])))
+    for data in forged:
+        assert live_bytes(mallory.connect(), SINGLE + data) is None
+    assert [] == field.victim.ask("query", path="$.key")
