@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cytosol.crdt.actions import Copy, Delete, Set
+from cytosol.crdt.actions import Add, Copy, Delete, Set
 from cytosol.crdt.bulk import merge_bulk
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
@@ -161,11 +161,12 @@ def test_slots_that_a_later_op_wrote_go_the_general_way() -> None:
     assert not merge_bulk(replica, batch())
 
 
-def test_after_a_later_op_that_is_not_plain_the_general_way_is_taken() -> None:
-    """It may have moved or removed anything."""
+@pytest.mark.parametrize("later", [Set("$.other", {}), Add("$.number", 1)], ids=["Set", "Add"])
+def test_after_a_later_op_that_is_not_plain_the_general_way_is_taken(later: Set | Add) -> None:
+    """It may have moved, removed or added to anything."""
     replica = replica_with_object()
     replica.clock = 100
-    Compiler(replica).dispatch(Set("$.other", {}), 1)
+    Compiler(replica).dispatch(later, 1)
     assert not merge_bulk(replica, batch())
 
 
