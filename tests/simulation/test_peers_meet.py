@@ -221,8 +221,8 @@ def test_who_was_away_hears_of_the_unpairing_later() -> None:
     assert [Unpaired(alice.id, "Alice")] == bob.told(Unpaired)
 
 
-def test_a_refused_device_is_brought_back_by_nobody() -> None:
-    """A unpairs C; B, who was away, drops C too, and does not bring it back to A."""
+def test_a_refused_device_is_brought_back_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unpairs C; B, who was away, drops C too, and does not bring it back to A for a moment."""
     world = PeerWorld()
     alice, bob, carol = (world.add_peer(name) for name in ("Alice", "Bob", "Carol"))
     world.pair(alice, bob)
@@ -232,9 +232,12 @@ def test_a_refused_device_is_brought_back_by_nobody() -> None:
     world.run(1.0)
     alice.command("unpair", carol.id)
     world.run(5.0)
+    brought: list[object] = []
+    monkeypatch.setattr(alice.pairings, "add", lambda *peer: brought.append(peer))
     bob.restart()
     world.connect(alice, bob)
     world.run(60.0)
+    assert [] == brought
     assert not bob.is_paired(carol)
     assert not carol.is_paired(bob)
     assert not alice.is_paired(carol)
