@@ -215,18 +215,19 @@ def test_a_bad_compressed_message_has_its_own_code() -> None:
     assert ErrorCode.DECOMPRESSION_FAILED == caught.value.code
 
 
-def refused(receiving: Opener, frame: Frame, reason: str) -> None:
-    """Expect a frame to be refused as not authentic."""
-    with pytest.raises(FrameError, match=reason) as caught:
+def refusal_of(receiving: Opener, frame: Frame) -> str:
+    """Return the sentence with which a frame is refused as not authentic."""
+    with pytest.raises(FrameError) as caught:
         receiving.open(frame)
     assert ErrorCode.DECRYPTION_FAILED == caught.value.code
+    return str(caught.value)
 
 
 def test_a_frame_sealed_with_another_key_is_refused() -> None:
     """An unpaired peer gets no further."""
     (frame,) = frames_of(TEXT)
     receiving = Opener(b"\1" * 32, OURS, CONNECTION)
-    refused(receiving, frame, "not sealed with the key")
+    assert "not sealed with the key" in refusal_of(receiving, frame)
     assert not receiving.is_authentic
 
 
@@ -243,7 +244,7 @@ def test_a_replayed_frame_is_refused() -> None:
     receiving = opener()
     (frame,) = frames_of(TEXT)
     receiving.open(frame)
-    refused(receiving, frame, "replayed")
+    assert "replayed" in refusal_of(receiving, frame)
 
 
 def test_reordered_frames_are_refused() -> None:
@@ -251,13 +252,13 @@ def test_reordered_frames_are_refused() -> None:
     receiving = opener()
     first, second = frames_of(b"first", b"second")
     assert b"second" == receiving.open(second)
-    refused(receiving, first, "out of order")
+    assert "out of order" in refusal_of(receiving, first)
 
 
 def test_a_reflected_frame_is_refused() -> None:
     """Both directions share a key, but not the first part of the nonce."""
     (own,) = reader().feed(Sealer(KEY, OURS, CONNECTION).seal(TEXT))
-    refused(opener(), own, "reflected")
+    assert "reflected" in refusal_of(opener(), own)
 
 
 def test_a_frame_of_another_connection_is_refused() -> None:
@@ -265,13 +266,13 @@ def test_a_frame_of_another_connection_is_refused() -> None:
     receiving = opener()
     receiving.open(frames_of(TEXT)[0])
     (other,) = reader().feed(Sealer(KEY, b"x" * 16, CONNECTION).seal(TEXT))
-    refused(receiving, other, "another connection")
+    assert "another connection" in refusal_of(receiving, other)
 
 
 def test_a_forged_frame_does_not_fix_the_prefix() -> None:
     """Only an authentic frame decides which prefix is the peer's."""
     receiving = opener()
-    refused(receiving, Frame(False, b"x" * 24, bytes(40)), "not sealed")
+    assert "not sealed" in refusal_of(receiving, Frame(False, b"x" * 24, bytes(40)))
     assert TEXT == receiving.open(frames_of(TEXT)[0])
 
 

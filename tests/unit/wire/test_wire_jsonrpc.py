@@ -1,7 +1,6 @@
 """JSON-RPC 2.0: single objects, and nothing that two readers could take differently."""
 
 import json
-import re
 
 import pytest
 
@@ -29,11 +28,12 @@ from cytosol.wire.jsonrpc import (
 )
 
 
-def refused(data: bytes, code: ErrorCode, reason: str) -> None:
-    """Expect a parse to fail with this code and sentence."""
-    with pytest.raises(RemoteProtocolError, match=reason) as caught:
+def refusal_of(data: bytes, code: ErrorCode) -> str:
+    """Return the sentence with which a parse fails, with this code."""
+    with pytest.raises(RemoteProtocolError) as caught:
         parse_message(data)
     assert code == caught.value.code
+    return str(caught.value)
 
 
 def call_with_params(params: bytes) -> bytes:
@@ -99,7 +99,7 @@ def test_messages_are_understood(data: bytes, message: Message) -> None:
 )
 def test_what_is_not_json_is_a_parse_error(data: bytes) -> None:
     """Also the numbers and strings that only some readers take."""
-    refused(data, ErrorCode.PARSE_ERROR, "a message is not JSON")
+    assert "a message is not JSON" in refusal_of(data, ErrorCode.PARSE_ERROR)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_what_is_not_json_is_a_parse_error(data: bytes) -> None:
 )
 def test_json_that_is_no_message_is_an_invalid_request(data: bytes, reason: str) -> None:
     """Batches among it."""
-    refused(data, ErrorCode.INVALID_REQUEST, re.escape(reason))
+    assert reason in refusal_of(data, ErrorCode.INVALID_REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_json_that_is_no_message_is_an_invalid_request(data: bytes, reason: str)
 )
 def test_a_key_named_twice_is_refused(data: bytes) -> None:
     """At any level, however it is written, and whatever colons the strings contain."""
-    refused(data, ErrorCode.INVALID_REQUEST, "twice")
+    assert "twice" in refusal_of(data, ErrorCode.INVALID_REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -197,14 +197,18 @@ def test_depth_max() -> None:
     """DEPTH_MAX, the message's own object included; far deeper costs nothing either."""
     parse_message(nested(DEPTH_MAX))
     for depth in (DEPTH_MAX + 1, 1000, 100_000):
-        refused(nested(depth), ErrorCode.INVALID_REQUEST, f"deeper than {DEPTH_MAX} levels")
+        assert f"deeper than {DEPTH_MAX} levels" in refusal_of(
+            nested(depth), ErrorCode.INVALID_REQUEST
+        )
 
 
 def test_depth_of_mixed_and_of_wrong_brackets() -> None:
     """Objects count like arrays; brackets that do not match are not JSON."""
     deep = b'{"a":[' * 64 + b"]}" * 64
-    refused(call_with_params(deep), ErrorCode.INVALID_REQUEST, "nested deeper")
-    refused(call_with_params(b"[" * 100 + b"}" * 100), ErrorCode.PARSE_ERROR, "not JSON")
+    assert "nested deeper" in refusal_of(call_with_params(deep), ErrorCode.INVALID_REQUEST)
+    assert "not JSON" in refusal_of(
+        call_with_params(b"[" * 100 + b"}" * 100), ErrorCode.PARSE_ERROR
+    )
 
 
 def test_brackets_in_strings_are_not_depth() -> None:
@@ -224,22 +228,19 @@ def test_the_depth_may_be_chosen() -> None:
 
 def test_json_values_max() -> None:
     """RPC_VALUES_MAX: two bytes of text can become sixty of memory."""
-    refused(
-        call_with_params(b"[" + b"0," * RPC_VALUES_MAX + b"0]"),
-        ErrorCode.INVALID_REQUEST,
-        f"more than {RPC_VALUES_MAX} values",
+    assert f"more than {RPC_VALUES_MAX} values" in refusal_of(
+        call_with_params(b"[" + b"0," * RPC_VALUES_MAX + b"0]"), ErrorCode.INVALID_REQUEST
     )
-    refused(
+    assert f"more than {RPC_VALUES_MAX} values" in refusal_of(
         call_with_params(b"[" + b"[],[]," * (RPC_VALUES_MAX // 4) + b"0]"),
         ErrorCode.INVALID_REQUEST,
-        f"more than {RPC_VALUES_MAX} values",
     )
 
 
 def test_json_values_max_counts_strings_that_nothing_separates() -> None:
     """Not JSON, but it must not cost more than what is."""
     data = b"[" * 200 + b'""' * (2 * RPC_VALUES_MAX + 1)
-    refused(data, ErrorCode.INVALID_REQUEST, f"more than {RPC_VALUES_MAX} values")
+    assert f"more than {RPC_VALUES_MAX} values" in refusal_of(data, ErrorCode.INVALID_REQUEST)
 
 
 def test_commas_in_strings_are_no_values() -> None:
@@ -254,31 +255,35 @@ def test_long_messages_are_plain_ascii() -> None:
     assert Request(0, "m", {"a": [long]}) == parse_message(encode_request(0, "m", {"a": [long]}))
     for odd in ("\N{PERSONAL COMPUTER}", "\n"):
         data = encode_request(0, "m", [long + odd])
-        refused(data, ErrorCode.INVALID_REQUEST, "plain ASCII without escapes")
+        assert "plain ASCII without escapes" in refusal_of(data, ErrorCode.INVALID_REQUEST)
 
 
 @pytest.mark.parametrize("params", [b'{"a":1,"a":2}', b'[{"a" :1}]'])
 def test_keys_of_long_messages_stand_once_before_their_colon(params: bytes) -> None:
     """What repeats a key in a long message is found without encoding it again."""
     data = call_with_params(b'["' + b"x" * RPC_PLAIN_ABOVE_BYTES + b'",' + params + b"]")
-    refused(data, ErrorCode.INVALID_REQUEST, "twice")
+    assert "twice" in refusal_of(data, ErrorCode.INVALID_REQUEST)
 
 
 def test_rpc_id_length_max() -> None:
     """RPC_ID_LENGTH_MAX."""
     longest = "i" * RPC_ID_LENGTH_MAX
     assert Request(longest, "m") == parse_message(encode_request(longest, "m"))
-    refused(encode_request(longest + "i", "m"), ErrorCode.INVALID_REQUEST, "an id is")
+    assert "an id is" in refusal_of(encode_request(longest + "i", "m"), ErrorCode.INVALID_REQUEST)
 
 
 def test_rpc_method_length_max() -> None:
     """RPC_METHOD_LENGTH_MAX."""
     longest = "m" * RPC_METHOD_LENGTH_MAX
     assert Notification(longest) == parse_message(encode_notification(longest))
-    refused(encode_notification(longest + "m"), ErrorCode.INVALID_REQUEST, "a method is a name")
+    assert "a method is a name" in refusal_of(
+        encode_notification(longest + "m"), ErrorCode.INVALID_REQUEST
+    )
 
 
 def test_an_unfinished_string_is_read_in_linear_time() -> None:
     """Escaped quotation marks without an end."""
-    refused(b'{"a":"' + b'\\"' * 500_000 + b"[" * 200, ErrorCode.PARSE_ERROR, "not JSON")
-    refused(b'{"a":"' + b"\\[" * 500_000, ErrorCode.PARSE_ERROR, "not JSON")
+    assert "not JSON" in refusal_of(
+        b'{"a":"' + b'\\"' * 500_000 + b"[" * 200, ErrorCode.PARSE_ERROR
+    )
+    assert "not JSON" in refusal_of(b'{"a":"' + b"\\[" * 500_000, ErrorCode.PARSE_ERROR)
