@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -143,6 +145,24 @@ def test_flipped_bits_in_sqlite_are_refused_or_harmless(tmp_path: Path) -> None:
         path.write_bytes(data[:at] + flipped + data[at + 1 :])
         opened += open_damaged("sqlite", path, document)
     assert opened < rounds  # the flips do hit something
+
+
+@case("files")
+def test_keys_with_flipped_bits_hide_nothing(tmp_path: Path) -> None:
+    """A key that left its range, or sends a search the wrong way, would take others with it."""
+    original = tmp_path / "original"
+    document = filled("sqlite", original)
+    data = original.read_bytes()
+    with contextlib.closing(sqlite3.connect(original)) as connection:
+        keys = [key for (key,) in connection.execute("SELECT key FROM records")]
+    chance = random.Random(3)
+    first_bytes = [(key, at, bit) for key in keys for at in (0, 1) for bit in range(8)]
+    for key, at, bit in chance.sample(first_bytes, 60):
+        at += data.index(key.encode())
+        flipped = bytes([data[at] ^ (1 << bit)])
+        path = tmp_path / f"{at}-{bit}"
+        path.write_bytes(data[:at] + flipped + data[at + 1 :])
+        open_damaged("sqlite", path, document)
 
 
 @pytest.mark.parametrize("kind", KINDS)

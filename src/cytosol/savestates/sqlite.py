@@ -5,7 +5,9 @@ flushes it to the disk before `commit` returns; with `"relaxed"` a crash of the 
 loses nothing, but one of the machine may lose the latest batches.
 
 Each row carries a checksum of its key and value, because SQLite has none for what lies in
-its file: a flipped bit becomes a DatabaseCorruptError and never a wrong value.
+its file: a flipped bit becomes a DatabaseCorruptError and never a wrong value. A key that is
+wrong could also hide rows, its own or those behind it. So whoever finds nothing looks at the two
+rows between which it should be: if both are right, and rows lie in order, nothing is hidden.
 """
 
 from __future__ import annotations
@@ -47,6 +49,9 @@ _FIRST_PAGE: Final = (
     f"ORDER BY key LIMIT {_PAGE_ROWS}"
 )
 _NEXT_PAGE: Final = _FIRST_PAGE.replace(">=", ">")
+_BEFORE: Final = "SELECT key, value, checksum FROM records WHERE key < ? ORDER BY key DESC LIMIT 1"
+_FROM: Final = "SELECT key, value, checksum FROM records WHERE key >= ? ORDER BY key LIMIT 1"
+_BEHIND: Final = _FROM.replace(">=", ">")
 _PUT: Final = "INSERT OR REPLACE INTO records VALUES (?, ?, ?)"
 _DELETE: Final = "DELETE FROM records WHERE key = ?"
 _DELETE_PREFIX: Final = "DELETE FROM records WHERE key >= ? AND key < ?"
@@ -105,13 +110,25 @@ class SqliteSaveState(SaveState):
 
     def get(self, key: str) -> bytes | None:
         """Return the bytes under `key`, None if there is no such record."""
-        rows = self._select(_GET, key)
-        return rows[0][1] if rows else None
+        with self._lock:
+            rows = self._select(_GET, key)
+            if rows:
+                return rows[0][1]
+            self._select(_BEFORE, key)
+            self._select(_FROM, key)
+            return None
 
     def scan(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """Yield the records whose keys begin with `prefix`, in code point order."""
         end = _end_of(prefix)
-        return self._rest(self._select(_FIRST_PAGE, prefix, end), end)
+        with self._lock:
+            self._select(_BEFORE, prefix)
+            page = self._select(_FIRST_PAGE, prefix, end)
+            if not page:
+                self._select(_FROM, prefix)
+            elif len(page) < _PAGE_ROWS:
+                self._select(_BEHIND, page[-1][0])
+        return self._rest(page, end)
 
     def commit(
         self,
@@ -165,8 +182,9 @@ class SqliteSaveState(SaveState):
                 # SQLite calls it damage if the disk refuses to read; perhaps it did so only once.
                 rows = self._try_to_select(sql, arguments)
         for key, value, checksum in rows:
-            # A flipped bit can change the type that SQLite reads, too.
-            if type(value) is not bytes or _checksum(key, value) != checksum:
+            # A flipped bit can change the types that SQLite reads, too.
+            is_typed = type(key) is str and type(value) is bytes
+            if not is_typed or _checksum(key, value) != checksum:
                 raise damaged_error(self.path, f"the checksum of the record {key!r} is wrong")
         return rows
 
@@ -180,7 +198,14 @@ class SqliteSaveState(SaveState):
         while page:
             for key, value, _ in page:
                 yield key, value
-            page = self._select(_NEXT_PAGE, page[-1][0], end) if len(page) == _PAGE_ROWS else []
+            page = self._next_page(page[-1][0], end) if len(page) == _PAGE_ROWS else []
+
+    def _next_page(self, last: str, end: str | bytes) -> list[_Row]:
+        with self._lock:
+            page = self._select(_NEXT_PAGE, last, end)
+            if len(page) < _PAGE_ROWS:
+                self._select(_BEHIND, page[-1][0] if page else last)
+            return page
 
     def _write(self, group: list[Batch]) -> None:
         """Write a group as one transaction; called by the leader of the queue."""

@@ -48,7 +48,6 @@ _TABLE: Final = (
 )
 _HEAD_BYTES: Final = 100  # SQLite's file format, section 1.3: the database header
 _PIECE_BYTES: Final = 1024 * 1024
-_CHECKED_BYTES_MAX: Final = 16 * 1024 * 1024  # checking this much takes about 20 ms
 
 
 def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
@@ -224,8 +223,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     # acknowledges may be undone by a journal that a power cut brings back.
     if file_id(beside(path, "-wal")) is None:
         raise failing_error(path, "its log could not be made")
-    if file_size(path) <= _CHECKED_BYTES_MAX:
-        check_tree(connection, path, "quick_check")
+    check_tree(connection, path, "quick_check")  # a fiftieth of what reading the log takes
     # What a crash left in the log goes into the file, so that the log begins anew.
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
