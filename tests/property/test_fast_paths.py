@@ -10,6 +10,7 @@ import pytest
 from cytosol.crdt import export as export_module
 from cytosol.crdt.actions import (
     Add,
+    Copy,
     DataAction,
     Delete,
     InitObject,
@@ -336,6 +337,20 @@ def test_long_runs_at_one_object_are_merged_and_taken_back(known: int) -> None:
     merged.check_invariants()
     merged.rewind(1)
     assert before == canonical_bytes(merged.document)
+
+
+def test_between_two_writes_of_one_batch_to_a_key_the_first_is_found() -> None:
+    """Also if the key was there before, and the op that looks is merged later."""
+    written, merged, late = (Replica(name * 16) for name in (b"w", b"m", b"z"))
+    Compiler(written).dispatch(Set("$.k", "old"), 1)
+    for replica in (merged, late):
+        replica.merge([written.log.op(0)])
+    for number in range(20):
+        Compiler(written).dispatch(Set("$.k", number), 1)
+    Compiler(late).dispatch(Copy("$.copy", "$.k"), 1)
+    assert 20 == len(merge_bulk(merged, unpack_columns(encode_rows(written.log, range(1, 21)))))
+    merged.merge([late.log.op(1)])
+    assert {"k": 19, "copy": 0} == merged.document
 
 
 def plainly_missing(log: Log, rows: range, after: dict[bytes, int], max_bytes: int) -> list[int]:

@@ -337,7 +337,7 @@ class _Batch:
         old = list(map(value.get, keys, repeat(CREATED)))
         size = len(value)
         value.update(zip(keys, payloads, strict=True))
-        if old.count(CREATED) != len(value) - size:  # some keys are written twice
+        if len(set(keys)) < len(keys):  # some are written twice
             seen: dict[str, Any] = {}
             for at, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
                 old[at] = seen.get(key, old[at])
