@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from cytosol import DatabaseClosedError, SaveError, Set
-from cytosol.testing import PowerCut, World
+from cytosol.testing import Conditions, PowerCut, World
 from cytosol.testing.pytest_plugin import (
     cytosol_seed,  # noqa: F401  # a fixture that pytest finds by its name
     cytosol_world,  # noqa: F401  # a fixture that pytest finds by its name
@@ -131,3 +132,43 @@ def test_what_is_no_device_is_told() -> None:
             world.pair(a, elsewhere.device())
         with pytest.raises(ValueError, match="two different devices"):
             world.pair(a, a)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "sentence"),
+    [
+        ("loss", 30, ValueError, "loss is a fraction from 0 to 1 (0.3 loses 30 % of all packets)"),
+        ("loss", -0.1, ValueError, "loss is a fraction from 0 to 1"),
+        ("loss", float("nan"), ValueError, "loss is a fraction from 0 to 1"),
+        ("loss", "0.3", TypeError, "loss is a fraction from 0 to 1"),
+        ("loss", True, TypeError, "loss is a fraction from 0 to 1"),
+        ("duplicates", 1.5, ValueError, "duplicates is a fraction from 0 to 1"),
+        ("delay_s", -1, ValueError, "delay_s is a number of seconds, 0 or more, not -1"),
+        ("delay_s", None, TypeError, "delay_s is a number of seconds"),
+        ("jitter_s", float("inf"), ValueError, "jitter_s is a number of seconds"),
+        ("broadcast", 0, TypeError, "broadcast is True or False, not 0"),
+        ("losses", 0.3, AttributeError, "there are loss, duplicates, delay_s, jitter_s and broad"),
+    ],
+)
+def test_conditions_that_make_no_sense_are_refused(
+    name: str, value: Any, error: type[Exception], sentence: str
+) -> None:
+    """Set or given when they are made; what was set before stands."""
+    conditions = Conditions(loss=0.2)
+    with pytest.raises(error, match=re.escape(sentence)):
+        setattr(conditions, name, value)
+    assert Conditions(loss=0.2) == conditions
+    if error is not AttributeError:
+        with pytest.raises(error, match=re.escape(sentence)):
+            Conditions(**{name: value})
+
+
+def test_conditions_go_to_the_ends_of_what_makes_sense() -> None:
+    """Nothing arrives, and all of it twice; at once, or after hours."""
+    conditions = Conditions(loss=1, duplicates=1.0, delay_s=0, jitter_s=7_200, broadcast=False)
+    assert (1, 1, 0, 7_200) == (
+        conditions.loss,
+        conditions.duplicates,
+        conditions.delay_s,
+        conditions.jitter_s,
+    )

@@ -8,12 +8,13 @@ Partitions have a direction, so that one side may hear what the other says and n
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from cytosol.testing.clock import VirtualClock
 
@@ -24,14 +25,23 @@ RETRY_MAX_S: Final = 5.0
 BROKEN_AFTER_S: Final = 60.0  # of silence with something to send
 DIAL_TIMEOUT_S: Final = 10.0
 
+_SECONDS: Final = (math.inf, "a number of seconds, 0 or more")
+_RANGES: Final[dict[str, tuple[float, str]]] = {
+    "loss": (1, "a fraction from 0 to 1 (0.3 loses 30 % of all packets)"),
+    "duplicates": (1, "a fraction from 0 to 1 (0.3 doubles 30 % of all packets)"),
+    "delay_s": _SECONDS,
+    "jitter_s": _SECONDS,
+}
+"""The most that each condition may be, and what it is in words."""
+
 
 @dataclass(slots=True)
 class Conditions:
     """How well the network works; change it at any time.
 
-    `loss` and `duplicates` are probabilities of a packet, `delay_s` is how long it takes at
-    least, and `jitter_s` by how much longer at most: beyond the gap between two datagrams they
-    change places.
+    `loss` and `duplicates` are probabilities of a packet, from 0 to 1, `delay_s` is how long it
+    takes at least, and `jitter_s` by how much longer at most: beyond the gap between two datagrams
+    they change places. Anything else raises ValueError or TypeError.
     """
 
     loss: float = 0.0
@@ -40,6 +50,27 @@ class Conditions:
     jitter_s: float = 0.002
     broadcast: bool = True
     """False: broadcasts reach nobody, as in many guest networks."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set one of them, also when they are made; a test that sets nonsense would test nothing.
+
+        Raises AttributeError for what is none of them.
+        """
+        if name == "broadcast":
+            if type(value) is not bool:
+                raise TypeError(f"conditions.broadcast is True or False, not {value!r}")
+        elif name in _RANGES:
+            most, words = _RANGES[name]
+            if type(value) not in (int, float):
+                raise TypeError(f"conditions.{name} is {words}, not {value!r}")
+            if not 0 <= value <= most or value == math.inf:
+                raise ValueError(f"conditions.{name} is {words}, not {value!r}")
+        else:
+            raise AttributeError(
+                f"the conditions of a network have no {name!r}; there are "
+                f"{', '.join(_RANGES)} and broadcast"
+            )
+        object.__setattr__(self, name, value)
 
 
 class StreamUser(Protocol):
