@@ -252,9 +252,10 @@ def _devices(sizes: list[int]) -> Measured:
         ours.import_all(source, ours.export_all(database, known), ours.author_of(database))
         batches = []
         held = dict(ours.sync_piece(source, "latest")())
+        export = ours.sync_piece(source, "export_missing")  # of one connection, as in live sync
         for i in range(PROBE * REPEATS):
             source.dispatch({"action": "Set", "path": "$.source", "payload": i})
-            data, held = ours.sync_piece(source, "export_missing")(held, ours.BATCH_BYTES)
+            data, held = export(held, ours.BATCH_BYTES)
             batches.append(data)
         merge = ours.sync_piece(database, "import_batch")
         measured[f"devices_merge.{size}"] = probe_us(_merger(merge, batches, sender))

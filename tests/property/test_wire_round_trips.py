@@ -77,7 +77,7 @@ params: st.SearchStrategy[Any] = st.one_of(
     ),
     st.builds(sync.EndSessionParams, sessions),
     st.builds(sync.LiveUpdateParams, ops=ops),
-    st.builds(sync.LiveUpdateParams, batch=st.binary()),
+    st.builds(sync.LiveUpdateParams, batch=st.binary(), takes_news=st.booleans()),
     st.builds(sync.SnapshotParams, sessions, st.integers(0, LAMPORT_MAX)),
 )
 message_ids = st.integers(-(2**63), 2**64 - 1) | st.text(max_size=20)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cytosol.model.ids import OpId, PeerId
-from cytosol.model.version import ZERO_HASH, StateSummary
+from cytosol.model.version import ZERO_HASH, News, StateSummary
 from cytosol.protocol.effects import Answer, AnswerError, Call, Emit, Notify, SyncEffect
 from cytosol.protocol.seams import PairedPeer, Relation
 from cytosol.protocol.sync_link import OpsReceived
@@ -79,20 +79,28 @@ class NumbersReplica:
     def summary(self) -> StateSummary:
         return StateSummary(ZERO_HASH, dict(self.counts))
 
-    def held(self) -> tuple[bytes, dict[PeerId, int]]:
-        return ZERO_HASH, dict(self.counts)
+    def held(self, since: object) -> tuple[bytes, News]:
+        raise NotImplementedError
+
+    def news(self, since: object) -> News:
+        raise NotImplementedError
 
     def note_latest(self, latest: Mapping[PeerId, int]) -> None:
         """Nothing is trimmed by what peers hold here."""
 
-    def latest(self) -> Mapping[PeerId, int]:
-        return self.counts
+    def note_news(self, news: Mapping[PeerId, int]) -> None:
+        """Nor by what they hold anew."""
 
     def relation(self, theirs: StateSummary) -> Relation:
         return Relation.MERGE
 
     def export_missing(
         self, latest: Mapping[PeerId, int], max_bytes: int
+    ) -> tuple[bytes, dict[PeerId, int]] | None:
+        raise NotImplementedError
+
+    def export_news(
+        self, latest: Mapping[PeerId, int], behind: Collection[PeerId], max_bytes: int
     ) -> tuple[bytes, dict[PeerId, int]] | None:
         raise NotImplementedError
 

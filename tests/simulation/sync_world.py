@@ -11,12 +11,12 @@ import heapq
 import itertools
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from cytosol.errors import RemoteProtocolError, SaveError
 from cytosol.model.ids import OpId, PeerId
-from cytosol.model.version import ZERO_HASH, StateSummary, fold_hash
+from cytosol.model.version import ZERO_HASH, News, StateSummary, fold_hash
 from cytosol.protocol.effects import Answer, AnswerError, Call, Emit, Fail, Notify
 from cytosol.protocol.seams import Relation
 from cytosol.protocol.sync import SyncMachine
@@ -77,6 +77,9 @@ class FakeReplica:
     def note_latest(self, latest: Mapping[PeerId, int]) -> None:
         """Nothing is trimmed by what peers hold here."""
 
+    def note_news(self, news: Mapping[PeerId, int]) -> None:
+        """Nor by what they hold anew."""
+
     def latest(self) -> Mapping[PeerId, int]:
         return {author: max(ops) for author, ops in self.ops.items() if ops}
 
@@ -91,8 +94,15 @@ class FakeReplica:
             trimmed=trimmed,
         )
 
-    def held(self) -> tuple[bytes, dict[PeerId, int]]:
-        return fold_hash(ZERO_HASH, self._ids()), dict(self.latest())
+    def news(self, since: object) -> News:
+        """Compare with what was held at the mark, which is simply that."""
+        held = dict(self.latest())
+        if not isinstance(since, dict) or any(held.get(a, 0) < i for a, i in since.items()):
+            return News(dict(held), True, held)
+        return News({a: i for a, i in held.items() if since.get(a) != i}, False, held)
+
+    def held(self, since: object = None) -> tuple[bytes, News]:
+        return fold_hash(ZERO_HASH, self._ids()), self.news(since)
 
     def relation(self, theirs: StateSummary) -> Relation:
         ours = self.summary()
@@ -133,6 +143,16 @@ class FakeReplica:
         for op in taken:
             after[bytes.fromhex(op[1])] = op[0]
         return data, after
+
+    def export_news(
+        self, latest: Mapping[PeerId, int], behind: Collection[PeerId], max_bytes: int
+    ) -> tuple[bytes, dict[PeerId, int]] | None:
+        held = self.latest()
+        assert set(behind) == {a for a, i in held.items() if latest.get(a, 0) < i}
+        out = self.export_missing(latest, max_bytes)
+        if out is None:
+            return None
+        return out[0], {a: i for a, i in out[1].items() if latest.get(a) != i}
 
     def export_after(
         self, shared: OpId | None, skip: int, max_bytes: int

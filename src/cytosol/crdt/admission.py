@@ -22,16 +22,18 @@ Waiting = dict[tuple[int, PeerId], Op]
 class Admission:
     """One look at a batch of ops; the history itself is left alone.
 
-    Afterwards `latest` is the summary with the admitted ops, and `waiting` what came too early.
+    Afterwards `raised` has the newest admitted op of each author, and `waiting` what came too
+    early.
     """
 
-    __slots__ = ("_clock", "_trim", "latest", "waiting")
+    __slots__ = ("_clock", "_latest", "_trim", "raised", "waiting")
 
     def __init__(
         self, latest: Mapping[PeerId, int], clock: int, trim: OpId | None, waiting: Waiting
     ) -> None:
-        self.latest = dict(latest)
+        self.raised: dict[PeerId, int] = {}
         self.waiting = waiting
+        self._latest = latest
         self._clock = clock
         self._trim = trim
 
@@ -40,13 +42,12 @@ class Admission:
 
         Raises RemoteProtocolError for a limit that is broken.
         """
-        latest = self.latest
         ready: list[Op] = []
         early: list[Op] = []
         last = (0, b"")
         for op in ops:
             ident = (op.index, op.author)
-            if op.index <= latest.get(op.author, 0):
+            if op.index <= self._have(op.author):
                 continue
             if early or ident < last or self.waiting or not self._is_ready(op):
                 early.append(op)
@@ -69,7 +70,7 @@ class Admission:
             count = len(waiting)
             for ident in sorted(waiting):
                 op = waiting[ident]
-                if op.index <= self.latest.get(op.author, 0):
+                if op.index <= self._have(op.author):
                     del waiting[ident]
                 elif self._is_ready(op):
                     self._take(op, ready)
@@ -92,15 +93,19 @@ class Admission:
                 f"more than {WAITING_OPS_MAX} ops wait for earlier ones that were not sent"
             )
 
+    def _have(self, author: PeerId) -> int:
+        """Return the newest op of an author that is here, or was admitted."""
+        return self.raised.get(author) or self._latest.get(author, 0)
+
     def _is_ready(self, op: Op) -> bool:
-        have = self.latest.get(op.author, 0)
+        have = self._have(op.author)
         if op.previous > have:
             return False
         if op.previous < have:
             raise RemoteProtocolError(
                 f"the op {op.index} of {format_id(op.author)} skips ops that its author made"
             )
-        return all(self.latest.get(author, 0) >= index for author, index in op.seen)
+        return all(self._have(author) >= index for author, index in op.seen)
 
     def _take(self, op: Op, ready: list[Op]) -> None:
         """Admit an op, unless its number is out of bounds."""
@@ -112,7 +117,7 @@ class Admission:
         if self._trim is not None and op.id <= self._trim:
             raise RemoteProtocolError(f"the op {op.index} lies below the trim point")
         self._clock = max(clock, op.index)
-        self.latest[op.author] = op.index
+        self.raised[op.author] = op.index
         ready.append(op)
 
 

@@ -116,7 +116,7 @@ class _Batch:
         self.times = list(accumulate(columns.time))
         self.previous: list[int] = []
         self.authors: list[PeerId] = []
-        self.latest = dict(replica.latest)
+        self.raised: dict[PeerId, int] = {}
         self.seen: dict[int, tuple[tuple[PeerId, int], ...]] = {}
         self.runs: list[tuple[int, int, Place, int]] = []
         """From and to which op of the batch the object is one, that object, and its name."""
@@ -154,7 +154,7 @@ class _Batch:
 
     def _follow_on(self) -> bool:
         """Check that every op follows the last one of its author, and that what it saw is here."""
-        latest, authors = self.latest, self.columns.authors
+        latest, authors = self.replica.latest, self.columns.authors
         newest = [latest.get(author, 0) for author in authors]
         number_of = {author: who for who, author in enumerate(authors)}
         ops = zip(self.columns.author, self.indexes, self.previous, strict=True)
@@ -168,7 +168,8 @@ class _Batch:
                 if newest[number_of[author]] < known:
                     return False
             start = stop
-        latest.update(pair for pair in zip(authors, newest, strict=True) if pair[1])
+        pairs = zip(authors, newest, strict=True)
+        self.raised = {who: index for who, index in pairs if index > latest.get(who, 0)}
         return True
 
     def _read_seen(self) -> bool:
@@ -314,7 +315,7 @@ class _Batch:
         if self.start < end:
             log.sort_from(self.start)
             replica.save_points.cut(replica.trimmed_count + self.start)
-        replica.note_merged(self.latest)
+        replica.note_merged(self.raised)
 
     def slots(self) -> Iterator[Slot]:
         """Yield the slots that were written."""

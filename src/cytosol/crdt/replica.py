@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from cytosol.crdt.admission import Admission
 from cytosol.crdt.apply import Applier, is_too_large
+from cytosol.crdt.changes import Changes
 from cytosol.crdt.dates import Dates
 from cytosol.crdt.find import Finder
 from cytosol.crdt.log import Act, Coded, Log, Row, columns_of
@@ -45,6 +46,8 @@ class Replica:
         self.author = author
         self.number = self.names.number(author)
         self.latest: dict[PeerId, int] = {}
+        self.changes = Changes()
+        """Of `latest`, but for our own author, whose writes should not have to note it."""
         self.clock = 0
         self.failures: dict[int, tuple[list[Step], str]] = {}
         self.dates = Dates(self.tree, self.log, self.finder, self.failures)
@@ -164,14 +167,15 @@ class Replica:
             self.names.forget_authors(authors)
             raise
         self.waiting = admission.waiting
-        self.note_merged(admission.latest)
+        self.note_merged(admission.raised)
         return new
 
-    def note_merged(self, latest: dict[PeerId, int]) -> None:
-        """Take over a summary after a merge; the next own op tells what is new in it."""
-        self.latest = latest
-        self.clock = max(self.clock, *latest.values())
-        for author, index in latest.items():
+    def note_merged(self, raised: dict[PeerId, int]) -> None:
+        """Take over what a merge has changed in the summary; the next own op tells it."""
+        self.latest.update(raised)
+        self.clock = max(self.clock, *raised.values())
+        for author, index in raised.items():
+            self.changes.note(author)
             if author != self.author and self._told.get(author, 0) < index:
                 self.unsaid[author] = index
 
@@ -179,6 +183,7 @@ class Replica:
         """Count one op of another author that was merged; it is the newest of all."""
         self.latest[author] = self.clock = index
         self.unsaid[author] = index
+        self.changes.note(author)
 
     def _insert(self, rows: list[Row]) -> None:
         """Put new rows, sorted, into the log and apply what follows from them."""
@@ -412,6 +417,7 @@ class Replica:
             self.log.forget(code)
             self.latest[author] = min(self.latest[author], row[2])
         self.latest = {author: index for author, index in self.latest.items() if index}
+        self.changes = Changes()
         if kept:
             self._insert(kept)
         self.clock = max([*self.latest.values(), 0])
@@ -465,6 +471,7 @@ class Replica:
 
     def renew_author(self, author: PeerId) -> None:
         """Write under another id from now on."""
+        self.changes.note(self.author)
         self.author = author
         self.number = self.names.number(author)
         self._told.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate
 
 from cytosol.crdt.grounds import Standing, standing
@@ -12,7 +12,7 @@ from cytosol.errors import ActionError, RemoteProtocolError
 from cytosol.model.ids import OpId, PeerId, format_id
 from cytosol.model.opcodec import Columns, decode_columns, decode_grounds, unpack_foreign_columns
 from cytosol.model.singlecodec import SINGLE, decode_single
-from cytosol.model.version import StateSummary
+from cytosol.model.version import News, StateSummary
 from cytosol.protocol.seams import Relation
 
 __all__ = ["PeerReplica"]
@@ -49,10 +49,15 @@ class PeerReplica:
         with self._document.lock:
             return self._document.history.latest()
 
-    def held(self) -> tuple[bytes, dict[PeerId, int]]:
-        """Return the state hash and the newest index held of every author."""
+    def news(self, since: object) -> News:
+        """Return what of that has changed since a mark."""
         with self._document.lock:
-            return self._document.history.held()
+            return self._document.history.news(since)
+
+    def held(self, since: object = None) -> tuple[bytes, News]:
+        """Return the state hash and, of the same moment, what `news` does."""
+        with self._document.lock:
+            return self._document.history.held(since)
 
     def relation(self, theirs: StateSummary) -> Relation:
         """Tell what has to happen between us and the peer."""
@@ -76,6 +81,11 @@ class PeerReplica:
         with self._document.lock:
             self._document.history.note_latest(self._peer_id, latest)
 
+    def note_news(self, news: Mapping[PeerId, int]) -> None:
+        """Note what has changed in what the peer holds."""
+        with self._document.lock:
+            self._document.history.note_news(self._peer_id, news)
+
     def export_missing(
         self, latest: Mapping[PeerId, int], max_bytes: int
     ) -> tuple[bytes, dict[PeerId, int]] | None:
@@ -84,6 +94,15 @@ class PeerReplica:
             history = self._document.history
             agreed = self._agreed if history.adoptions == self._adoptions else None
             return history.export_missing(latest, max_bytes, agreed)
+
+    def export_news(
+        self, latest: Mapping[PeerId, int], behind: Collection[PeerId], max_bytes: int
+    ) -> tuple[bytes, dict[PeerId, int]] | None:
+        """Return the next batch that a peer with `latest` lacks of some authors."""
+        with self._document.lock:
+            history = self._document.history
+            agreed = self._agreed if history.adoptions == self._adoptions else None
+            return history.export_news(latest, behind, max_bytes, agreed)
 
     def export_after(
         self, shared: OpId | None, skip: int, max_bytes: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import marshal
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt import retention
@@ -19,14 +19,16 @@ from cytosol.crdt.grounds import grounds_of, hidden_forks
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import Notes, export_base, load_base
+from cytosol.document.acknowledgements import Acknowledgements
 from cytosol.document.loading import Loading
+from cytosol.document.news import Raised, news_since
 from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
 from cytosol.limits import BATCH_OPS_MAX, DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op, body_to_json, op_to_json
 from cytosol.model.opcodec import decode_ops
-from cytosol.model.version import StateSummary
+from cytosol.model.version import News, StateSummary
 
 if TYPE_CHECKING:
     from cytosol.document.document import Document
@@ -43,8 +45,7 @@ class History:
         self._document = document
         self._min = min_history
         self._max = max_history
-        self._acks: dict[PeerId, dict[PeerId, int]] = {}
-        self._claims: dict[PeerId, dict[PeerId, int]] = {}  # what we have to catch up with first
+        self._acks = Acknowledgements()
         self._paired: set[PeerId] = set()
         self._kept: list[dict[str, JsonValue]] = []
         self._notes = Notes()
@@ -186,29 +187,16 @@ class History:
     def set_paired(self, peers: set[PeerId]) -> None:
         """Say which devices are paired: ops wait for all of them."""
         self._paired = set(peers)
-        for known in (self._acks, self._claims):
-            for gone in known.keys() - self._paired:
-                del known[gone]
+        self._acks.keep(self._paired)
         self.check_at = 0
 
     def note_latest(self, peer: PeerId, latest: Mapping[PeerId, int]) -> None:
-        """Note what a paired device says that it holds.
+        """Note what a paired device says that it holds."""
+        self._acks.note_latest(self._replica, peer, latest)
 
-        It counts once we hold all of it, too: ops that the peer had and we still lack may have
-        been made without knowing ours, and could not be merged if ours were trimmed.
-        """
-        if retention.lacks(latest, self._acks.get(peer, {})):
-            self._acks[peer] = {}  # an older copy of its file was put back
-        self._count_claim(peer)
-        if retention.lacks(latest, self._claims.setdefault(peer, dict(latest))):
-            self._claims[peer] = dict(latest)
-        self._count_claim(peer)
-
-    def _count_claim(self, peer: PeerId) -> None:
-        """Count what a peer said earlier, if we have caught up with it."""
-        claim = self._claims.get(peer)
-        if claim is not None and not retention.lacks(self._replica.latest, claim):
-            self._acks[peer] = self._claims.pop(peer)
+    def note_news(self, peer: PeerId, news: Mapping[PeerId, int]) -> None:
+        """Note what has changed in what a paired device says that it holds."""
+        self._acks.note_news(self._replica, peer, news)
 
     def is_due(self) -> bool:
         """Tell whether it is worth looking whether ops can go."""
@@ -246,8 +234,8 @@ class History:
         replica = self._replica
         stable = len(replica.log)
         for peer in self._paired:
-            self._count_claim(peer)
-            stable = min(stable, retention.known_rows(replica, self._acks.get(peer, {})))
+            held = self._acks.held(replica, peer)
+            stable = min(stable, retention.known_rows(replica, held))
         return stable
 
     def _trim_to(self, count: int) -> None:
@@ -280,22 +268,23 @@ class History:
 
     def latest(self) -> dict[PeerId, int]:
         """Return the newest durable index of every author."""
-        replica = self._replica
-        log, authors = replica.log, replica.names.authors
-        latest = dict(replica.latest)
-        settled = self._settled()
-        for row in range(len(log.indexes) - 1, settled - 1, -1):
-            author = authors[log.numbers[row]]
-            latest[author] = log.previous[row]
-            if not latest[author]:
-                del latest[author]
-        return latest
+        return self.news(None).latest
 
-    def held(self) -> tuple[bytes, dict[PeerId, int]]:
-        """Return state hash and `latest` of what is durable."""
+    def _unsettled(self, settled: int) -> dict[PeerId, int]:
+        """Return the newest durable index, or 0, of the authors in the rows after those."""
+        log, authors = self._replica.log, self._replica.names.authors
+        rows = range(len(log.indexes) - 1, settled - 1, -1)
+        return {authors[log.numbers[row]]: log.previous[row] for row in rows}
+
+    def news(self, since: object) -> News:
+        """Return what has changed in `latest` since a mark; it costs no more than that."""
+        return news_since(self._replica, self._unsettled(self._settled()), since)
+
+    def held(self, since: object = None) -> tuple[bytes, News]:
+        """Return the state hash of what is durable, and the news of it."""
         replica, settled = self._replica, self._settled()
         is_all = settled == len(replica.log)
-        return replica.state_hash() if is_all else replica.hash_at(settled), self.latest()
+        return replica.state_hash() if is_all else replica.hash_at(settled), self.news(since)
 
     def took_back(self) -> None:
         """Forget what was remembered of ops that are gone: their numbers are used again."""
@@ -362,18 +351,36 @@ class History:
 
         `agreed` is up to where it is known to hold the same, and is raised by what the batch tells.
         """
+        news = self.export_news(latest, self._replica.latest, max_bytes, agreed)
+        return None if news is None else (news[0], {**latest, **news[1]})
+
+    def export_news(
+        self,
+        latest: Mapping[PeerId, int],
+        behind: Collection[PeerId],
+        max_bytes: int,
+        agreed: dict[PeerId, int] | None = None,
+    ) -> tuple[bytes, dict[PeerId, int]] | None:
+        """Return the next batch as `export_missing`, and what of `latest` it raises.
+
+        Only for the authors in `behind` the peer may lack anything; nobody else is looked at.
+        """
         replica = self._replica
         log, settled = replica.log, self._settled()
-        held = replica.latest if settled == len(log) else self.latest()
+        unsettled = self._unsettled(settled)
         missing = [
-            latest.get(author, 0) for author, index in held.items() if index > latest.get(author, 0)
+            latest.get(author, 0)
+            for author in behind
+            if unsettled.get(author, replica.latest.get(author, 0)) > latest.get(author, 0)
         ]
         if not missing:
             return None
-        after = dict(latest)
+        after = Raised(latest)
         start = log.first_after(min(missing), b"\xff" * 16)
         rows = missing_rows(log, range(start, settled), after, max_bytes)
-        return (self._encoded(rows, {} if agreed is None else agreed), after) if rows else None
+        if not rows:
+            return None
+        return self._encoded(rows, {} if agreed is None else agreed), dict(after)
 
     def export_after(
         self, shared: OpId | None, skip: int, max_bytes: int

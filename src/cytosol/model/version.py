@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from cytosol.model.ids import OpId, PeerId
 
-__all__ = ["ZERO_HASH", "StateSummary", "fold_hash"]
+__all__ = ["ZERO_HASH", "News", "StateSummary", "fold_hash"]
 
 ZERO_HASH = bytes(64)
 """The state hash of an empty history (seed: Synchronization)."""
@@ -23,6 +23,18 @@ def fold_hash(state_hash: bytes, ids: Iterable[tuple[int, PeerId]]) -> bytes:
     for index, author in ids:
         state_hash = blake2b(state_hash + index.to_bytes(8, "big") + author).digest()
     return state_hash
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Say what has changed in a summary's `latest` since a mark; with `is_whole`, all of it.
+
+    `mark` is what to ask with the next time; None if only the whole will do then.
+    """
+
+    latest: dict[PeerId, int]
+    is_whole: bool
+    mark: object
 
 
 @dataclass(frozen=True, slots=True)

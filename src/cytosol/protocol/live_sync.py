@@ -12,8 +12,9 @@ from collections.abc import Mapping
 
 from cytosol.limits import CALL_TIMEOUT_S
 from cytosol.model.ids import PeerId
-from cytosol.protocol.sync_link import BATCH_BYTES, SyncLink, covers, news
-from cytosol.wire.sync_messages import LiveUpdateParams
+from cytosol.model.version import News
+from cytosol.protocol.sync_link import BATCH_BYTES, SyncLink, covers
+from cytosol.wire.sync_messages import LiveUpdateParams, LiveUpdateResult
 
 __all__ = ["LIVE_CALLS_MAX", "LiveSync"]
 
@@ -27,14 +28,16 @@ class LiveSync:
     Methods return None, or a sentence that says why a full sync is needed.
     """
 
-    __slots__ = ("_held", "_in_flight", "_link", "_on", "_sent", "verified")
+    __slots__ = ("_behind", "_held", "_in_flight", "_link", "_mark", "_on", "_sent", "verified")
 
     def __init__(self, link: SyncLink) -> None:
         self._link = link
         self._on = False
         self._in_flight: dict[int, dict[PeerId, int]] = {}  # call -> what it brings
         self._sent: dict[PeerId, int] = {}  # the view once everything on its way has arrived
-        self._held: dict[PeerId, int] = {}  # what we held last time
+        self._held: dict[PeerId, int] = {}  # what we held when we looked last
+        self._behind: set[PeerId] = set()  # of whom we held more than was sent
+        self._mark: object = None  # up to where we have looked
         self.verified = False
 
     def stop(self) -> None:
@@ -47,6 +50,7 @@ class LiveSync:
         self._on = True
         self._sent = dict(self._link.view)
         self._held = {}
+        self._mark = None
         return self.pump()
 
     def owns(self, call_id: int) -> bool:
@@ -58,55 +62,79 @@ class LiveSync:
         if not self._on:
             return None
         replica = self._link.replica
-        held = replica.latest()
-        if not covers(held, self._held):
-            return "our own history was replaced by an adopted one"
-        self._held = dict(held)
-        if held == self._sent:
-            return None
-        while len(self._in_flight) < LIVE_CALLS_MAX:
-            out = replica.export_missing(self._sent, BATCH_BYTES)
+        trouble = self._look(replica.news(self._mark))
+        if trouble is not None:
+            return trouble
+        while self._behind and len(self._in_flight) < LIVE_CALLS_MAX:
+            out = replica.export_news(self._sent, self._behind, BATCH_BYTES)
             if out is None:
                 break
-            batch, after = out
-            brings = news(self._sent, after)
-            params = LiveUpdateParams(batch=batch)
+            batch, brings = out
+            params = LiveUpdateParams(batch=batch, takes_news=True)
             call_id = self._link.call(params, CALL_TIMEOUT_S, brings, len(batch))
             self._in_flight[call_id] = brings
-            self._sent = after
-            if covers(after, held):
-                break
-        if not self._in_flight and not covers(self._sent, held):
+            self.note_brought(brings)
+        if self._behind and not self._in_flight:
             return "the peer lacks ops that were trimmed here"
         return None
 
-    def note_brought(self, brought: Mapping[PeerId, int]) -> None:
-        """Note that the peer has sent us this itself."""
-        for author, index in brought.items():
-            if self._sent.get(author, 0) < index:
-                self._sent[author] = index
+    def _look(self, news: News) -> str | None:
+        """Take note of what we hold now."""
+        held, sent = news.latest, self._sent
+        if news.is_whole:
+            if not covers(held, self._held):
+                return "our own history was replaced by an adopted one"
+            self._held = held
+            self._behind.clear()
+        else:
+            self._held.update(held)
+        self._behind.update(author for author, index in held.items() if sent.get(author, 0) < index)
+        self._mark = news.mark
+        return None
 
-    def receive_result(
-        self, call_id: int, state_hash: bytes, latest: dict[PeerId, int]
-    ) -> str | None:
+    def note_brought(self, brought: Mapping[PeerId, int]) -> None:
+        """Note that the peer has this, or will have it: it was sent, one way or the other."""
+        sent, held = self._sent, self._held
+        for author, index in brought.items():
+            if sent.get(author, 0) < index:
+                sent[author] = index
+                if held.get(author, 0) <= index:
+                    self._behind.discard(author)
+
+    def receive_result(self, call_id: int, answer: LiveUpdateResult) -> str | None:
         """Take the peer's answer to a live update, compare, and send what has come up since.
 
         The hashes are compared only when both hold the same ops; otherwise a write on its way
         would look like a difference (spec: network, Sync).
         """
         brings = self._in_flight.pop(call_id)
-        link = self._link
-        if not covers(latest, link.view):
-            return "the peer's history was replaced by an adopted one"
-        link.view = latest
-        link.replica.note_latest(latest)
-        if not covers(latest, brings):
+        link, latest = self._link, answer.latest
+        if answer.is_whole:
+            if not covers(latest, link.view):
+                return "the peer's history was replaced by an adopted one"
+            link.view = latest
+            link.replica.note_latest(latest)
+        else:
+            if any(link.view.get(author, 0) > index for author, index in latest.items()):
+                return "the peer's history was replaced by an adopted one"
+            link.view.update(latest)
+            link.replica.note_news(latest)
+        if any(link.view.get(author, 0) < index for author, index in brings.items()):
             return "the peer did not take in what we sent"
         self.note_brought(latest)
         trouble = self.pump()
-        if trouble is not None or self._in_flight or latest != link.replica.latest():
+        if trouble is not None or self._in_flight:
             return trouble
-        if state_hash != link.replica.held()[0]:
+        return self._compare(answer)
+
+    def _compare(self, answer: LiveUpdateResult) -> str | None:
+        """Compare the hashes if the peer held what we hold."""
+        state_hash, news = self._link.replica.held(self._mark)
+        trouble = self._look(news)
+        if trouble is not None or self._behind:
+            return trouble  # what has come up this very moment is sent next
+        if answer.state_hash == state_hash:
+            self.verified = True
+        elif covers(self._held, answer.latest) and self._held == self._link.view:
             return "the state hashes differ"
-        self.verified = True
         return None

@@ -7,12 +7,12 @@ method returns quickly and may be called from the network's thread.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from cytosol.model.ids import OpId, PeerId
-from cytosol.model.version import StateSummary
+from cytosol.model.version import News, StateSummary
 
 __all__ = ["PairedPeer", "PairingsSeam", "Relation", "ReplicaSeam"]
 
@@ -31,17 +31,31 @@ class ReplicaSeam(Protocol):
     def summary(self) -> StateSummary:
         """Return what we hold now."""
 
-    def latest(self) -> Mapping[PeerId, int]:
-        """Return the newest index held of every author (cheap; no hash is folded)."""
+    def news(self, since: object) -> News:
+        """Return the newest indexes that have changed since a mark, and a new mark.
 
-    def held(self) -> tuple[bytes, dict[PeerId, int]]:
-        """Return our state hash and what `latest` does, of one moment."""
+        All of them if nobody can tell: `since` is None, or ops were lost. No hash is folded.
+        """
+
+    def held(self, since: object) -> tuple[bytes, News]:
+        """Return our state hash and what `news` does, of one moment."""
 
     def relation(self, theirs: StateSummary) -> Relation:
         """Tell what has to happen between us and a peer with this summary."""
 
     def note_latest(self, latest: Mapping[PeerId, int]) -> None:
         """Note what the peer of this connection says that it holds, durably."""
+
+    def note_news(self, news: Mapping[PeerId, int]) -> None:
+        """Note which of the newest indexes that the peer holds have changed."""
+
+    def export_news(
+        self, latest: Mapping[PeerId, int], behind: Collection[PeerId], max_bytes: int
+    ) -> tuple[bytes, dict[PeerId, int]] | None:
+        """Return the next batch as `export_missing` does, and which of `latest` it raises.
+
+        Only of the authors in `behind` does the peer lack ops; nobody else is looked at.
+        """
 
     def export_missing(
         self, latest: Mapping[PeerId, int], max_bytes: int

@@ -87,6 +87,8 @@ class SyncMachine:
         self._failed = False
         self._unanswered: list[int | str] = []  # live updates that were merged
         self._answer_at = 0.0
+        self._takes_news = False
+        self._told: object = None  # the mark of our last answer, if the peer has it for sure
 
     # --- Inputs ---------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class SyncMachine:
                 self._session.receive_result(call_id, result, now)
             elif self._live.owns(call_id):
                 answer = LiveUpdateResult.from_json(result)
-                trouble = self._live.receive_result(call_id, answer.state_hash, answer.latest)
+                trouble = self._live.receive_result(call_id, answer)
                 if self._live.verified:
                     self._setbacks, self._retry_at = 0, None
                 self._want_session(trouble, now)
@@ -249,6 +251,7 @@ class SyncMachine:
             self._refuse(request_id, ErrorCode.INTERNAL_ERROR, str(error))
             return
         self._live.note_brought(brings)
+        self._takes_news = message.takes_news
         self._unanswered.append(request_id)
         if len(self._unanswered) == 1:
             self._answer_at = now + ANSWER_WITHIN_S
@@ -263,7 +266,10 @@ class SyncMachine:
         if not self._unanswered:
             return
         unanswered, self._unanswered = self._unanswered, []
-        result = LiveUpdateResult(*self._link.replica.held()).to_json()
+        told = self._told if self._takes_news else None
+        state_hash, news = self._link.replica.held(told)
+        self._told = news.mark
+        result = LiveUpdateResult(state_hash, news.latest, news.is_whole).to_json()
         self._link.effects.extend(Answer(request_id, result) for request_id in unanswered)
 
     def _receive_session_call(
@@ -314,6 +320,7 @@ class SyncMachine:
     def _begin(self, name: str, is_ours: bool, now: float) -> FullSync:
         self._answer()
         self._live.stop()
+        self._told = None
         self._retry_at = None
         self._ended_by_peer = False
         self._session = FullSync(self._link, name, is_ours, self._cache, now)
@@ -325,6 +332,7 @@ class SyncMachine:
         if session is None or session.outcome is None:
             return
         self._session, self._last_ended = None, session.session
+        self._told = None  # answers to updates from before the session were not heard
         outcome = session.outcome
         is_good = outcome in (Outcome.VERIFIED, Outcome.CAUGHT_UP)
         if not self._ended_by_peer and (session.is_ours or not is_good):

@@ -190,14 +190,19 @@ class EndSessionParams:
 
 @dataclass(frozen=True, slots=True)
 class LiveUpdateParams:
-    """Send ops as soon as they are dispatched; exactly one of `ops` and `batch` is given."""
+    """Send ops as soon as they are dispatched; exactly one of `ops` and `batch` is given.
+
+    `takes_news` says that the answer need not hold what was told before.
+    """
 
     METHOD: ClassVar[str] = "osmosis.sync.liveUpdate"
     ops: list[Any] | None = None
     batch: bytes | None = None
+    takes_news: bool = False
 
     def to_json(self) -> JsonValue:
-        return _ops_json(self.ops, self.batch)
+        message = _ops_json(self.ops, self.batch)
+        return {**message, "news": True} if self.takes_news else message
 
     @classmethod
     def from_json(cls, value: JsonValue) -> LiveUpdateParams:
@@ -205,23 +210,30 @@ class LiveUpdateParams:
         ops, batch = _read_ops(fields)
         if ops is None and batch is None:
             raise fields.refusal("ops", "there, and there is no batch either")
-        return cls(ops, batch)
+        return cls(ops, batch, fields.has("news") and fields.flag("news"))
 
 
 @dataclass(frozen=True, slots=True)
 class LiveUpdateResult:
-    """What the receiver holds after applying: its state hash, and each author's newest index."""
+    """What the receiver holds after applying: its state hash, and each author's newest index.
+
+    Unless `is_whole`, authors are left out whose index was told before and is still the same.
+    """
 
     state_hash: bytes
     latest: dict[PeerId, int]
+    is_whole: bool = True
 
     def to_json(self) -> JsonValue:
-        return {"hash": self.state_hash.hex(), "latest": index_map(self.latest)}
+        key = "latest" if self.is_whole else "news"
+        return {"hash": self.state_hash.hex(), key: index_map(self.latest)}
 
     @classmethod
     def from_json(cls, value: JsonValue) -> LiveUpdateResult:
         fields = Fields(value, f"the result of {LiveUpdateParams.METHOD}")
-        return cls(fields.state_hash("hash"), fields.indexes("latest"))
+        is_whole = not fields.has("news")
+        latest = fields.indexes("latest" if is_whole else "news")
+        return cls(fields.state_hash("hash"), latest, is_whole)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,3 +68,22 @@ def test_a_peer_that_has_less_than_before_is_waited_for_again() -> None:
     history.note_latest(PEER, {author: 1})
     history.trim()
     assert length(database) == WRITES
+
+
+def test_news_count_like_all_that_a_peer_holds() -> None:
+    """Together with what it has said before; also those that come while we catch up."""
+    database, history = history_with_writes()
+    replica = database._document.replica
+    author = replica.author
+    history.note_latest(PEER, {author: 1})
+    for index in range(2, WRITES + 1):
+        history.note_news(PEER, {author: index})
+    history.note_news(PEER, {PEER: 1})
+    history.note_news(PEER, {PEER: 2})
+    replica.latest[PEER] = 1  # as if it had come
+    history.note_news(PEER, {PEER: 3})
+    assert {author: WRITES, PEER: 1} == history._acks.held(replica, PEER)
+    replica.latest[PEER] = 3
+    assert {author: WRITES, PEER: 3} == history._acks.held(replica, PEER)
+    history.trim()
+    assert length(database) == 0

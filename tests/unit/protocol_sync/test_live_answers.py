@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+
 from cytosol.limits import CALL_TIMEOUT_S
 from cytosol.model.ids import format_id
 from cytosol.protocol.effects import Answer, Call, Emit, Notify
@@ -36,7 +38,7 @@ def test_a_lone_update_is_answered_a_moment_later() -> None:
     assert [] == bench.timer(ANSWER_WITHIN_S / 2)
     (answer,) = bench.timer(ANSWER_WITHIN_S)
     state_hash, held = bench.replica.held()
-    assert {peer(1): 1} == held
+    assert {peer(1): 1} == held.latest
     assert Answer(1, {"hash": state_hash.hex(), "latest": latest(1)}) == answer
     assert bench.machine.next_deadline() is None
 
@@ -86,3 +88,97 @@ def test_after_the_end_nothing_is_answered() -> None:
     bench.notify(SUMMARY, {"session": 1})
     assert [] == bench.timer(ANSWER_WITHIN_S)
     assert bench.machine.next_deadline() is None
+
+
+def live_with_news(bench: Bench, index: int) -> dict[str, object]:
+    """Bring one more op of a peer that takes news; return the answer."""
+    params = {"batch": batch((index, peer(1), index - 1, "x")), "latest": latest(index)}
+    bench.request(LIVE, {**params, "news": True})
+    (answer,) = bench.timer(ANSWER_WITHIN_S)
+    assert isinstance(answer, Answer)
+    assert isinstance(answer.result, dict)
+    return answer.result
+
+
+def test_an_answer_leaves_out_what_was_told_before() -> None:
+    """It would grow with all devices that have ever written."""
+    bench = Bench()
+    bench.replica.write("ours")
+    bench.theirs.import_batch(b64decode(batch((1, peer(2), 0, "ours"))), peer(2))
+    bench.synced()
+    ours = {format_id(peer(2)): 1}
+    assert {**ours, **latest(1)} == live_with_news(bench, 1)["latest"]
+    result = live_with_news(bench, 2)
+    assert latest(2) == result["news"]
+    assert "latest" not in result
+
+
+def test_after_a_session_everything_is_told_again() -> None:
+    """Answers from before it may not have been heard."""
+    bench = Bench().synced()
+    assert latest(1) == live_with_news(bench, 1)["latest"]
+    assert latest(2) == live_with_news(bench, 2)["news"]
+    bench.theirs.ops[peer(1)] = dict(bench.replica.ops[peer(1)])
+    assert isinstance(bench.summary(f"{format_id(peer(1))}/9")[-1], Emit)
+    assert latest(3) == live_with_news(bench, 3)["latest"]
+
+
+def test_who_does_not_take_news_is_told_everything() -> None:
+    """Each time."""
+    bench = Bench().synced()
+    live(bench, 1)
+    bench.timer(ANSWER_WITHIN_S)
+    live(bench, 2)
+    (answer,) = bench.timer(ANSWER_WITHIN_S)
+    assert isinstance(answer, Answer)
+    assert isinstance(answer.result, dict)
+    assert latest(2) == answer.result["latest"]
+
+
+def sent_and_answered(bench: Bench, **result: object) -> list[type]:
+    """Write something, have it answered with this, return the kinds of what comes of it."""
+    bench.replica.write("ours")
+    (call,) = bench.local_changes()
+    state_hash, _ = bench.replica.held()
+    return kinds(bench.result(call.call_id, {"hash": state_hash.hex(), **result}))
+
+
+def test_news_in_an_answer_add_to_what_the_peer_holds() -> None:
+    """What was told earlier still counts."""
+    bench = Bench().synced()
+    ours = format_id(peer(2))
+    assert [] == sent_and_answered(bench, latest={ours: 1})
+    assert [] == sent_and_answered(bench, news={ours: 2})
+    assert {peer(2): 2} == bench.machine._link.view
+
+
+def test_an_answer_without_what_was_sent_begins_a_session() -> None:
+    """The peer did not take it in."""
+    bench = Bench().synced()
+    assert [Notify] == sent_and_answered(bench, news={})
+
+
+def test_news_of_less_than_the_peer_held_begin_a_session() -> None:
+    """Its history was replaced."""
+    bench = Bench().synced()
+    ours = format_id(peer(2))
+    assert [] == sent_and_answered(bench, latest={ours: 1})
+    assert [] == sent_and_answered(bench, news={ours: 2})
+    assert [Notify] == sent_and_answered(bench, news={ours: 1})
+
+
+def test_other_hashes_count_only_if_the_same_ops_are_there() -> None:
+    """A write on its way to us is no difference; after it has come, one is."""
+    bench = Bench().synced()
+    ours = format_id(peer(2))
+    bench.replica.write("ours")
+    (call,) = bench.local_changes()
+    other = {"hash": bytes(64).hex(), "news": {ours: 1, **latest(2)}}
+    assert [] == kinds(bench.result(call.call_id, other))
+    live(bench, 1)
+    live(bench, 2)
+    bench.replica.write("ours")
+    (call,) = bench.local_changes()
+    assert [Notify] == kinds(
+        bench.result(call.call_id, {"hash": bytes(64).hex(), "news": {ours: 3}})
+    )

@@ -131,6 +131,11 @@ RESULTS: list[tuple[str, Any, Any]] = [
         {"hash": HASH_TEXT, "latest": {ONE_UUID: 5}},
     ),
     (
+        "osmosis.sync.liveUpdate",
+        sync.LiveUpdateResult(HASH, {ONE: 5}, False),
+        {"hash": HASH_TEXT, "news": {ONE_UUID: 5}},
+    ),
+    (
         "cytosol.sync.snapshot",
         sync.SnapshotResult(10, 7, HASH, b"end"),
         {"total": 10, "offset": 7, "hash": HASH_TEXT, "data": "ZW5k"},

@@ -370,6 +370,7 @@ def test_nothing_shared_is_null() -> None:
         sync.SessionUpdateParams("s", False, ops=[{"any": None}]),
         sync.SessionUpdateParams("s", False, batch=b""),
         sync.LiveUpdateParams(batch=b"x"),
+        sync.LiveUpdateParams(batch=b"x", takes_news=True),
     ],
 )
 def test_ops_travel_in_either_form(params: Any) -> None:
