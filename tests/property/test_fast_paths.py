@@ -22,6 +22,7 @@ from cytosol.crdt.actions import (
 )
 from cytosol.crdt.bulk import load_bulk, merge_bulk
 from cytosol.crdt.compile import Compiler
+from cytosol.crdt.contents import Contents, digest_after
 from cytosol.crdt.export import (
     PLAIN_RUN,
     encode_rows,
@@ -396,3 +397,23 @@ def test_missing_rows_are_found_by_stretches_as_one_by_one(
             assert expected == after, seed
             if found:
                 assert [log.op(row) for row in found] == decode_ops(encode_rows(log, found)), seed
+
+
+@pytest.mark.parametrize("plain", [0.5, 0.9, 1.0])
+def test_digests_over_columns_are_those_over_the_ops(plain: float) -> None:
+    """Of every author, at every op, whatever was asked for before."""
+    for seed in range(10):
+        for peer in play(seed, plain, 50).peers:
+            replica, contents = peer.replica, Contents()
+            last: dict[bytes, bytes] = {}
+            expected = []
+            for op in peer.ops():
+                last[op.author] = digest_after(op, last.get(op.author, b""))
+                expected.append((op.author, op.index, last[op.author]))
+            assert last == {
+                author: Contents().digest(replica, author, replica.latest[author])
+                for author in replica.latest
+            }
+            random.Random(seed).shuffle(expected)
+            for author, index, digest in expected:
+                assert digest == contents.digest(replica, author, index)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from hashlib import blake2b
+from itertools import groupby, repeat
 from typing import Any
 
 import msgspec
@@ -28,6 +30,7 @@ GAP = 256
 """Of so many ops of an author one digest is kept, so that none is far from the next."""
 RECENT = 4
 
+_BLANK = blake2b(digest_size=DIGEST_BYTES)  # to copy it is quicker than to make one
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
@@ -48,7 +51,18 @@ def digest_after(op: Op, before: bytes) -> bytes:
 
 
 def _digest(before: bytes, said: tuple[Any, ...]) -> bytes:
-    return blake2b(before + _encode(said), digest_size=DIGEST_BYTES).digest()
+    return _chained(before, (_encode(said),))
+
+
+def _chained(digest: bytes, texts: Iterable[bytes]) -> bytes:
+    """Return the digest after some encoded ops: each time that of the digest before and the op."""
+    copy = _BLANK.copy
+    for text in texts:
+        state = copy()
+        state.update(digest)
+        state.update(text)
+        digest = state.digest()
+    return digest
 
 
 class Contents:
@@ -152,27 +166,42 @@ def _rows_between(replica: Replica, author: PeerId, since: int, latest: int) -> 
 def _fold(log: Log, rows: Sequence[int], digest: bytes) -> bytes:
     """Return the digest after some ops of one author.
 
-    A `Set` at a key without extras is folded from its columns, every other op as an Op.
+    `Set`s at keys without extras are folded from their columns, every other op as an Op.
     """
-    names, authors = log.table, log.table.authors
-    last_code, last_name = 0, None
-    for row in rows:
-        key = log.steps[row]
-        index, number = log.indexes[row], log.numbers[row]
-        if type(key) is not str or log.has_extras(index, number):
-            digest = _digest(digest, log.op(row))
+    keys = set(map(type, _cut(log.steps, rows)))
+    if keys == {str} and not log.seen and not log.origins:
+        return _fold_sets(log, rows, digest)
+    for is_plain, same in groupby(rows, partial(_is_plain, log)):
+        if is_plain:
+            digest = _fold_sets(log, list(same), digest)
             continue
-        code = log.names[row]
-        if code != last_code:
-            last_code, last_name = code, names.name(code) if code else None
-        said = (
-            index,
-            authors[number],
-            log.previous[row],
-            log.times[row],
-            last_name,
-            key,
-            log.payloads[row],
-        )
-        digest = _digest(digest, said)
+        for row in same:
+            digest = _digest(digest, log.op(row))
     return digest
+
+
+def _is_plain(log: Log, row: int) -> bool:
+    return type(log.steps[row]) is str and not log.has_extras(log.indexes[row], log.numbers[row])
+
+
+def _fold_sets(log: Log, rows: Sequence[int], digest: bytes) -> bytes:
+    codes = _cut(log.names, rows)
+    names = {code: log.table.name(code) if code else None for code in set(codes)}
+    said = zip(
+        _cut(log.indexes, rows),
+        repeat(log.table.authors[log.numbers[rows[0]]]),
+        _cut(log.previous, rows),
+        _cut(log.times, rows),
+        map(names.__getitem__, codes),
+        _cut(log.steps, rows),
+        _cut(log.payloads, rows),
+    )
+    return _chained(digest, map(_encode, said))
+
+
+def _cut(column: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
+    """Return what a column holds in some rows, which are in order."""
+    first, after = rows[0], rows[-1] + 1
+    if after - first == len(rows):
+        return column[first:after]
+    return [column[row] for row in rows]

@@ -13,6 +13,8 @@ __all__ = ["ZERO_HASH", "News", "StateSummary", "fold_hash"]
 ZERO_HASH = bytes(64)
 """The state hash of an empty history (seed: Synchronization)."""
 
+_BLANK = blake2b()  # to copy it is quicker than to make one
+
 
 def fold_hash(state_hash: bytes, ids: Iterable[tuple[int, PeerId]]) -> bytes:
     """Return the state hash after further ops `(index, author)`, given in order.
@@ -20,8 +22,12 @@ def fold_hash(state_hash: bytes, ids: Iterable[tuple[int, PeerId]]) -> bytes:
     BLAKE2b-512 over the previous hash (64 bytes), the Lamport number (8, big-endian) and the
     author (16), as in the seed's section Synchronization. A Transaction is one step.
     """
+    copy = _BLANK.copy
     for index, author in ids:
-        state_hash = blake2b(state_hash + index.to_bytes(8, "big") + author).digest()
+        state = copy()
+        state.update(state_hash)
+        state.update(index.to_bytes(8, "big") + author)
+        state_hash = state.digest()
     return state_hash
 
 
