@@ -75,6 +75,9 @@ CANDIDATES_MAX: Final = 4  # addresses kept for one peer id and key, newest firs
 GATEWAY_PORT_MIN: Final = 1025  # privileged ports are never a gateway (seed: > 1024)
 HEARTBEAT_ANSWERS_PER_S: Final = 1  # in all: a flood must not become a storm
 HEARTBEAT_ANSWERS_WAITING_MAX: Final = 256  # answers put off; one each for the visible table
+ADDRESS_BEATS_PER_S: Final = 32  # heartbeats looked at of one address, or paired device there
+STRANGER_BEATS_PER_S: Final = 256  # in all, of who is not paired: a table full of them
+PAIRED_BEATS_PER_S: Final = 256  # in all, of who says to be paired: strangers take none of it
 
 # --- Connections ----------------------------------------------------------------------------
 HALF_OPEN_MAX: Final = 16  # TCP connections without an authentic frame yet

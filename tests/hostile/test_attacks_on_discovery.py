@@ -21,13 +21,13 @@ def listed(field: Field) -> list[str]:
     return rows
 
 
-@case("heartbeat flooding", "VISIBLE_PEERS_MAX")
+@case("heartbeat flooding", "VISIBLE_PEERS_MAX", "STRANGER_BEATS_PER_S", "ADDRESS_BEATS_PER_S")
 def test_a_flood_of_invented_devices(field: Field) -> None:
-    """Heartbeat flooding: 1,500 identities fill the table to its 256, and the paired one stays."""
-    for _ in range(1_500):
+    """Heartbeat flooding: 3,000 identities fill the table to its 256, and the paired one stays."""
+    for number in range(3_000):
         keys = make_key_pair(os.urandom(32))
         beat = field.stranger(heard=False).heartbeat(public_key=keys.public, peer_id=os.urandom(16))
-        field.shout(beat)
+        field.shout(beat, f"127.8.{number // 250}.{number % 250 + 1}")
     rows = field.victim.ask("meta", path="$.peers[*].id")
     assert len(rows) <= VISIBLE_PEERS_MAX
     assert field.witness.id in rows
@@ -40,6 +40,16 @@ def test_one_device_at_five_hundred_ports(field: Field) -> None:
     for port in range(2_000, 2_500):
         field.shout(stranger.heartbeat(port=port), stranger.ip_address)
     stranger.appear()
+
+
+@case("heartbeat flooding", "PAIRED_BEATS_PER_S")
+def test_a_paired_device_at_three_thousand_addresses(field: Field) -> None:
+    """Heartbeat flooding: a paired device that seems to be everywhere crowds out nobody."""
+    mad = field.paired()
+    for number in range(3_000):
+        field.shout(mad.heartbeat(), f"127.8.{number // 250}.{number % 250 + 1}")
+    field.stranger()
+    assert field.witness.id in field.victim.ask("meta", path="$.peers[*].id")
 
 
 @case("answer storms", "HEARTBEAT_ANSWERS_PER_S", "HEARTBEAT_ANSWERS_WAITING_MAX")

@@ -15,7 +15,7 @@ from cytosol.limits import HALF_OPEN_MAX
 from cytosol.net.interfaces import broadcast_interfaces
 from cytosol.net.runner import RESCAN_S, MachineRunner, NetworkEffect
 from cytosol.net.tcp import Stream
-from cytosol.net.udp import DatagramSockets
+from cytosol.net.udp import Admits, DatagramSockets
 from cytosol.protocol.effects import (
     Close,
     Connect,
@@ -55,10 +55,11 @@ class Driver(MachineRunner):
         emit: Callable[[object], None],
         *,
         loopback: bool,
+        admits: Admits,
     ) -> None:
         super().__init__(machine, emit)
         self._loopback = loopback
-        self._sockets = DatagramSockets(heartbeat_port, self._datagram)
+        self._sockets = DatagramSockets(heartbeat_port, self._datagram, admits)
         self._streams: dict[int, Stream] = {}
         self._living: set[Stream] = set()
         self._accepted_ids = itertools.count(-1, -1)  # the machine's own ids are positive

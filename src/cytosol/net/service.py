@@ -15,9 +15,11 @@ from typing import Any
 
 from cytosol.crypto.keys import KeyPair
 from cytosol.errors import NetworkError, NetworkUnavailableError
+from cytosol.model.ids import PeerId
 from cytosol.net.background import BackgroundLoop
 from cytosol.net.driver import Driver
 from cytosol.net.runner import COMMANDS, make_machine
+from cytosol.net.sieve import Sieve
 from cytosol.protocol.parts import SyncFactory
 from cytosol.protocol.seams import PairingsSeam, ReplicaSeam
 from cytosol.protocol.sync import SyncMachine
@@ -53,6 +55,12 @@ class NetworkService:
         self.gateway_port = 0
         """The TCP port of the gateway; 0 while the network is not running."""
         self._port = heartbeat_port(app_id)
+
+        def is_paired(peer_id: PeerId, public_key: bytes) -> bool:
+            paired = pairings.paired().get(peer_id)
+            return paired is not None and paired.public_key == public_key
+
+        self._sieve = Sieve(app_id, peer_id, is_paired)
         self._emit = emit
         self._loopback = loopback
         self._machine = make_machine(
@@ -85,7 +93,13 @@ class NetworkService:
             if self._driver is not None:
                 raise NetworkError("this network was started before; make a new one")
             loop = BackgroundLoop("cytosol-network")
-            driver = Driver(self._machine, self._port, self._emit, loopback=self._loopback)
+            driver = Driver(
+                self._machine,
+                self._port,
+                self._emit,
+                loopback=self._loopback,
+                admits=self._sieve.admits,
+            )
             loop.start()
             try:
                 self.gateway_port = loop.run(driver.open())

@@ -276,7 +276,13 @@ class DiscoveryMachine(Machine[DiscoveryEffect]):
         others = [each for each in entry.candidates if each not in known]
         is_first_again = bool(known) and entry.candidates[0] is known[0]
         newest = Candidate(ip_address, heartbeat.port, udp_port)
-        entry.candidates = [newest, *others[: CANDIDATES_MAX - 1]]
+        entry.candidates = [newest, *others]
+        if len(entry.candidates) > CANDIDATES_MAX:
+            # Who shouts a device's name with ever new ports pushes out its own inventions.
+            counts = Counter(each.ip_address for each in entry.candidates)
+            most = max(counts.values())
+            surplus = [each for each in entry.candidates if counts[each.ip_address] == most]
+            entry.candidates.remove(surplus[-1])
         if not is_first_again or entry.name != heartbeat.name:
             entry.name = heartbeat.name
             self._do(TableChanged())

@@ -26,16 +26,23 @@ from cytosol.limits import (
 from cytosol.model.ids import PeerId
 
 __all__ = [
+    "HEARTBEAT_BYTES_MIN",
+    "KEY",
     "MAGIC",
+    "PEER_ID",
     "Heartbeat",
     "clean_peer_name",
     "encode_heartbeat",
     "heartbeat_port",
+    "heartbeat_prefix",
     "parse_heartbeat",
 ]
 
 MAGIC: Final = 0x054D0515
 _FIXED: Final = Struct(">I16s16s32sHB")
+HEARTBEAT_BYTES_MIN: Final = _FIXED.size
+PEER_ID: Final = slice(20, 36)  # where the id stands in a packet, and after it the key
+KEY: Final = slice(36, 68)
 
 # Characters that turn the direction of the text around them (Unicode, Bidi_Control).
 _BIDIRECTIONAL: Final = frozenset(
@@ -59,6 +66,11 @@ class Heartbeat:
 def heartbeat_port(app_id: bytes) -> int:
     """Return the UDP port on which the devices of an app listen (seed: Discovery)."""
     return app_id[0] | app_id[1] << 8 | 0x8000
+
+
+def heartbeat_prefix(app_id: bytes) -> bytes:
+    """Return the bytes with which all heartbeats of an app begin."""
+    return MAGIC.to_bytes(4, "big") + app_id
 
 
 def clean_peer_name(name: str) -> str:

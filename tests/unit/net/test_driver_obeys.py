@@ -98,6 +98,7 @@ class Stage:
             0,
             lambda event: self.emit(event),
             loopback=True,
+            admits=lambda data, ip_address, now: True,
         )
 
     async def open(self) -> int:

@@ -114,6 +114,21 @@ def test_other_addresses_are_candidates_newest_first(discovery: DiscoveryMachine
     assert Heard(BOB_ID, True) in discovery.take_effects()
 
 
+def test_one_address_pushes_out_no_other(discovery: DiscoveryMachine) -> None:
+    """However many ports it invents; among addresses with one port each the oldest goes."""
+    discovery.receive(heard(1_999, ip="10.0.0.9"), 0.0)
+    for number in range(20):
+        discovery.receive(heard(2_000 + number), 1.0)
+    entry = discovery.get(BOB_ID, 1.0)
+    assert entry is not None
+    assert [2_019, 2_018, 2_017, 1_999] == [each.port for each in entry.candidates]
+    for number in range(1, CANDIDATES_MAX + 1):
+        discovery.receive(heard(3_000, ip=f"10.0.1.{number}"), 2.0)
+    assert ["10.0.1.4", "10.0.1.3", "10.0.1.2", "10.0.1.1"] == [
+        each.ip_address for each in entry.candidates
+    ]
+
+
 def test_a_new_name_is_shown(discovery: DiscoveryMachine) -> None:
     """Devices are renamed."""
     discovery.receive(heard(), 0.0)
