@@ -18,11 +18,18 @@ from cytosol.cli.secrets import given, secret_for
 from cytosol.database.report import stored_app_id
 from cytosol.errors import SaveError
 from cytosol.savestates import SaveState
-from cytosol.savestates.files import beside, file_size
+from cytosol.savestates.files import beside, file_size, log_without_file
 from cytosol.savestates.kinds import save_state_at
 from cytosol.savestates.sealed import is_sealed
 
-__all__ = ["advising", "existing_save_state", "find_app_id", "open_offline", "save_state_for"]
+__all__ = [
+    "advising",
+    "existing_save_state",
+    "find_app_id",
+    "no_file",
+    "open_offline",
+    "save_state_for",
+]
 
 
 def save_state_for(file: Path, durability: Literal["full", "relaxed"] = "full") -> SaveState:
@@ -53,11 +60,25 @@ def _holds_seal(plain: SaveState) -> bool:
 def existing_save_state(file: Path) -> SaveState:
     """Return a closed save state of a file that is there; CommandError if it is not."""
     if not file.exists() and not file.is_symlink():
-        command = f"cytosol run {shlex.quote(str(file))} --new"
-        raise CommandError(
-            f"there is no file '{file}'; to begin a document there, type: {command}", NO_FILE
-        )
+        raise no_file(file)
     return save_state_for(file)
+
+
+def no_file(file: Path) -> CommandError:
+    """Return the error for a file that is not there; its log may be, with changes in it."""
+    name = shlex.quote(str(file))
+    log = log_without_file(file)
+    if log is None:
+        command = f"cytosol run {name} --new"
+        text = f"there is no file '{file}'; to begin a document there, type: {command}"
+    else:
+        command = f"cytosol check {name} --salvage OUT.json"
+        text = (
+            f"there is no file '{file}', but its log '{log.name}' is there, with changes that may "
+            "be nowhere else: put the file back beside it, if it was moved or renamed; or write "
+            f"down what the log holds, with: {command}"
+        )
+    return CommandError(text, NO_FILE)
 
 
 @contextmanager

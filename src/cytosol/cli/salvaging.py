@@ -14,6 +14,7 @@ from cytosol.cli.text import count_of, json_text, printable
 from cytosol.database.salvage import salvage_file
 from cytosol.database.sealing import secret_of
 from cytosol.document.salvage import Salvaged
+from cytosol.savestates.files import log_without_file
 from cytosol.savestates.sealkeys import Secret
 
 __all__ = ["salvage_to"]
@@ -23,7 +24,8 @@ _SHOWN_MAX = 20
 
 def salvage_to(file: Path, out: Path, as_json: bool) -> int:
     """Write a new JSON file; returns 2 if something is missing in it."""
-    if not file.exists() and not file.is_symlink():
+    is_there = file.exists() or file.is_symlink()
+    if not is_there and log_without_file(file) is None:
         raise CommandError(f"there is no file '{file}'", NO_FILE)
     if os.path.lexists(out):
         raise CommandError(f"'{out}' is there already, and is not overwritten; choose another name")

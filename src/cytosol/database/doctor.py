@@ -20,6 +20,7 @@ from cytosol.errors import ActionError
 from cytosol.model.ids import parse_id
 from cytosol.net.probes import Subject, examine_network
 from cytosol.net.service import NetworkService
+from cytosol.savestates.files import log_without_file
 
 if TYPE_CHECKING:
     from cytosol.database.database import Database
@@ -123,7 +124,13 @@ def file_faults(path: str | os.PathLike[str] | None) -> list[FileFault]:
         return []
     file = Path(path)
     if not file.exists():
-        return [(Cause.FILE_MISSING, f"'{file}'")]
+        log = log_without_file(file)
+        more = (
+            ""
+            if log is None
+            else f", but its log '{log.name}' is there: put the file back beside it"
+        )
+        return [(Cause.FILE_MISSING, f"'{file}'{more}")]
     try:
         free = shutil.disk_usage(file.parent).free
     except OSError:

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from cytosol.savestates.faults import foreign_error, os_fault, symlink_error
 
-__all__ = ["NOFOLLOW", "beside", "check_plain", "file_id", "file_size", "sync_folder"]
+__all__ = [
+    "NOFOLLOW",
+    "beside",
+    "check_plain",
+    "file_id",
+    "file_size",
+    "log_without_file",
+    "sync_folder",
+]
 
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -39,6 +47,18 @@ def file_id(path: Path) -> tuple[int, int] | None:
     except OSError as error:
         raise os_fault(path, error) from error
     return found.st_dev, found.st_ino
+
+
+def log_without_file(path: Path) -> Path | None:
+    """Return the log of a file that is not there itself, None if it is, or has none.
+
+    Such a log holds what was written last, or all there is.
+    """
+    log = beside(path, "-wal")
+    try:
+        return log if not os.path.lexists(path) and log.stat().st_size else None
+    except OSError:
+        return None
 
 
 def check_plain(path: Path) -> None:

@@ -24,7 +24,7 @@ from zlib import crc32
 from cytosol.errors import DatabaseCorruptError, SaveError
 from cytosol.savestates.carving import carve_records, with_frames
 from cytosol.savestates.faults import SQLITE_ERRORS, os_fault
-from cytosol.savestates.files import beside, check_plain, file_size
+from cytosol.savestates.files import beside, check_plain, file_size, log_without_file
 from cytosol.savestates.jsonfile import JsonFileSaveState
 from cytosol.savestates.jsonlayout import parse_records
 from cytosol.savestates.kinds import save_state_at
@@ -67,6 +67,8 @@ def read_remains(path: Path, expected: Iterable[str] = ()) -> Remains:
             return _of_text(path, path.read_bytes())
         remains = _of_sqlite(path, expected)
         if remains.records:
+            return remains
+        if log_without_file(path) is not None:
             return remains
         text = _of_text(path, path.read_bytes())  # perhaps only its beginning does not look so
         return text if text.records else remains
@@ -124,7 +126,11 @@ def _of_sqlite(path: Path, expected: Iterable[str]) -> Remains:
     remains = Remains(text=False)
     with tempfile.TemporaryDirectory(prefix="cytosol-") as folder:
         copy = Path(folder) / "copy"
-        shutil.copyfile(path, copy)
+        if log_without_file(path) is None:
+            shutil.copyfile(path, copy)
+        else:
+            remains.problems.append("the file itself is missing, and only its log was read")
+            copy.touch()
         log = _take_log(copy, beside(path, "-wal"), remains)
         if not _read_all(copy, remains, expected):
             remains.problems.append("the first page is damaged; it was replaced in a copy")

@@ -18,6 +18,8 @@ from click.testing import CliRunner, Result
 import cytosol
 from cytosol import Set
 from cytosol.cli.commands import program
+from cytosol.database.causes import Cause
+from cytosol.database.doctor import file_faults
 from cytosol.database.salvage import salvage_file
 from cytosol.document.salvage import Salvaged
 from cytosol.savestates.sealkeys import Secret, passphrase_secret
@@ -418,3 +420,52 @@ def test_salvaging_says_what_cannot_be_read_or_written(tmp_path: Path) -> None:
     path = make(tmp_path / "notes.cytosol")
     assert 4 == cli("check", tmp_path / "none", "--salvage", tmp_path / "out").exit_code
     assert 4 == cli("check", path, "--salvage", tmp_path / "no" / "out").exit_code
+
+
+@pytest.fixture
+def log_alone(tmp_path: Path) -> Path:
+    """The name of a file that somebody moved away without its log, after a crash."""
+    path = tmp_path / "first" / "notes.cytosol"
+    path.parent.mkdir()
+    with open_alone(path) as database:
+        database.dispatch(cytosol.Set("$.kept", "in the log"))
+        shutil.copy(f"{path}-wal", tmp_path / "notes.cytosol-wal")
+    return tmp_path / "notes.cytosol"
+
+
+@pytest.mark.parametrize("command", [("check",), ("query", "$"), ("check", "--json")])
+def test_a_log_without_its_file_is_told_of(log_alone: Path, command: tuple[str, ...]) -> None:
+    """It may hold what is nowhere else: no advice to begin anew there."""
+    result = cli(command[0], log_alone, *command[1:])
+    told = result.stdout if "--json" in command else result.stderr
+    assert 4 == result.exit_code
+    assert "its log 'notes.cytosol-wal' is there" in told
+    assert "put the file back beside it" in told
+    assert "--salvage" in told
+    assert "--new" not in told
+
+
+def test_a_log_without_its_file_is_salvaged_and_left_alone(log_alone: Path, tmp_path: Path) -> None:
+    """A small document is in it as a whole; that the file is missing is said all the same."""
+    log, out = log_alone.with_name("notes.cytosol-wal"), tmp_path / "out.json"
+    before = log.read_bytes()
+    result = cli("check", log_alone, "--salvage", out)
+    assert (2, True) == (result.exit_code, "the file itself is missing" in result.stdout)
+    assert {"kept": "in the log"} == json.loads(out.read_text("utf-8"))["document"]
+    assert before == log.read_bytes()
+    assert not log_alone.exists()
+
+
+def test_a_log_of_nothing_readable_is_salvaged_as_nothing(log_alone: Path, tmp_path: Path) -> None:
+    """And it is said."""
+    log_alone.with_name("notes.cytosol-wal").write_bytes(b"rubbish" * 1000)
+    result = cli("check", log_alone, "--salvage", tmp_path / "out.json")
+    assert (2, True) == (result.exit_code, "no record could be read" in result.stdout)
+
+
+def test_the_doctor_tells_of_a_log_without_its_file(log_alone: Path) -> None:
+    """Beside the advice for a mistyped name."""
+    [(cause, detail)] = file_faults(log_alone)
+    assert (Cause.FILE_MISSING, True) == (cause, "its log 'notes.cytosol-wal' is there" in detail)
+    [(cause, detail)] = file_faults(log_alone / "below")
+    assert (Cause.FILE_MISSING, f"'{log_alone / 'below'}'") == (cause, detail)
