@@ -35,7 +35,7 @@ from cytosol.crdt.quick import Quick
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.single import merge_single
 from cytosol.model.json import canonical_bytes
-from cytosol.model.op import op_to_json
+from cytosol.model.op import Op, op_to_json
 from cytosol.model.opcodec import decode_columns, decode_ops, encode_ops, unpack_columns
 from cytosol.model.singlecodec import SINGLE, decode_single
 from tests.oracle.fold import fold
@@ -338,6 +338,92 @@ def test_long_runs_at_one_object_are_merged_and_taken_back(known: int) -> None:
     merged.check_invariants()
     merged.rewind(1)
     assert before == canonical_bytes(merged.document)
+
+
+class ManyObjects:
+    """Writers who set primitives at keys of many objects in turn, and exchange whole batches.
+
+    Each has a twin that takes the ops of the same batches one by one.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.objects = self.random.choice([2, 12, 40])
+        self.keys = self.random.choice([2, 30])
+        self.writers = [Replica(bytes((65 + number,)) * 16) for number in range(3)]
+        self.twins = [Replica(replica.author) for replica in self.writers]
+        self.collided = 0
+        first = Compiler(self.writers[0])
+        for number in range(self.objects):
+            first.dispatch(Set(f"$.o{number}", {"k0": 0}), 1)
+        makers = ops_of(self.writers[0])
+        for replica in (*self.writers[1:], *self.twins):
+            replica.merge(makers)
+
+    def write(self, writer: int) -> None:
+        """Set some keys, of one object after the other or of many in turn."""
+        replica, chance = self.writers[writer], self.random
+        compiler, start = Compiler(replica), len(replica.log)
+        path = "$"
+        for _ in range(chance.randrange(4, 30)):
+            if chance.random() < 0.6:
+                path = chance.choice(["$", *(f"$.o{at}" for at in range(self.objects))])
+            compiler.dispatch(Set(f"{path}.k{chance.randrange(self.keys)}", any_value(chance)), 1)
+        self.twins[writer].merge(ops_of(replica)[start:])
+        self.twins[writer].told()
+
+    def send(self, source: int, target: int) -> None:
+        """Let one have what it lacks of another, as one batch."""
+        log, replica, twin = self.writers[source].log, self.writers[target], self.twins[target]
+        after = dict(replica.latest)
+        rows = missing_rows(log, range(len(log)), after, 1 << 20)
+        if len(rows) < 4:
+            return
+        batch = encode_rows(log, rows)
+        assert [log.op(row) for row in rows] == decode_ops(batch)
+        if replica.log.key(len(replica.log) - 1) > log.key(rows[0]):
+            self.collided += 1
+        assert len(rows) == len(merge_bulk(replica, unpack_columns(batch)))
+        twin.merge(decode_ops(batch))
+        self.check(target)
+
+    def check(self, target: int) -> None:
+        """Compare one with its twin as it is, and as it was after some op."""
+        replica, twin = self.writers[target], self.twins[target]
+        assert ops_of(replica) == ops_of(twin)
+        assert replica.state_hash() == twin.state_hash()
+        assert (replica.news(), replica.clock) == (twin.news(), twin.clock)
+        replica.check_invariants()
+        row = self.random.randrange(len(replica.log))
+        taken = [each.rewind(row) for each in (replica, twin)]
+        assert canonical_bytes(replica.document) == canonical_bytes(twin.document)
+        replica.tree.check_invariants()
+        for each, rows in zip((replica, twin), taken, strict=True):
+            each.reinsert(rows)
+        assert canonical_bytes(replica.document) == canonical_bytes(twin.document)
+
+
+def any_value(chance: random.Random) -> Any:
+    """Return a primitive of any kind."""
+    return chance.choice([*PRIMITIVES, chance.random(), chance.randrange(10**6)])
+
+
+def ops_of(replica: Replica) -> list[Op]:
+    """Return all ops of a replica."""
+    return [replica.log.op(row) for row in range(len(replica.log))]
+
+
+def test_batches_that_write_to_many_objects_are_merged_as_their_ops_are() -> None:
+    """In whatever order they come, also where several have written to the same keys."""
+    collided = 0
+    for seed in range(20):
+        history = ManyObjects(seed)
+        for _ in range(12):
+            writer, *others = history.random.sample(range(3), 3)
+            history.write(writer)
+            history.send(writer, history.random.choice(others))
+        collided += history.collided
+    assert collided > 50, "hardly any batch came after later ops"
 
 
 def test_between_two_writes_of_one_batch_to_a_key_the_first_is_found() -> None:

@@ -1,37 +1,41 @@
 """Merge a batch of plain writes column by column, as a first sync or a busy peer sends them.
 
 A batch of nothing but `Set`s of primitives at keys of objects that are here, made in order by
-authors whose earlier ops are here, needs no op looked at by itself. It either comes after all that
-is here, or commutes with what it has to stand before, because no slot is written by both.
-Everything else is left to the general way; a property test compares the two.
+authors whose earlier ops are here, needs no op looked at by itself, whatever objects they write to.
+It comes after all that is here, or before ops that are as plain: those are taken back and written
+again where they have written to the same slots, and else stay as they are. Everything else is left
+to the general way; a property test compares the two.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator, Sequence
-from itertools import accumulate, compress, islice, repeat
-from operator import is_, lt, sub
+from itertools import accumulate, chain, compress, count, islice, repeat
+from operator import lt, sub
 from typing import Any
 
-from cytosol.crdt.log import Form
+from cytosol.crdt.log import Log
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
 from cytosol.crdt.quick import CREATED, PRIMITIVES, TEXT_MAX
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Slot
+from cytosol.errors import ActionError
 from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX
+from cytosol.model.columns import AGAIN, KEY, KEY_AT_ROOT, NAME, SAME, Columns
 from cytosol.model.ids import PeerId
-from cytosol.model.op import Kind, Name
-from cytosol.model.opcodec import COPIED, KEY, KEY_AT_ROOT, OTHER, OWN, SAME, Columns
+from cytosol.model.op import Kind
+from cytosol.model.opcodec import read_name
 
 __all__ = ["load_bulk", "merge_bulk"]
 
 OPS_MIN = 4  # fewer are merged as fast one by one
 FORMS = bytes((KEY_AT_ROOT, KEY))
-RUN_MIN = 8  # fewer are written as fast one by one
 CONTAINERS = frozenset({dict, list})
-IS_NEW = bytes(told != SAME for told in range(256))
-"""Which ways to tell a name do not repeat the one before."""
+TOLD_AGAIN = bytes((AGAIN,))
+IN_FULL = re.compile(b"[^%c%c]" % (SAME, AGAIN), re.DOTALL)
+"""Ways to tell a name other than by those told before."""
 
 
 def merge_bulk(replica: Replica, columns: Columns, *, is_watched: bool = True) -> Idents:
@@ -118,8 +122,12 @@ class _Batch:
         self.authors: list[PeerId] = []
         self.raised: dict[PeerId, int] = {}
         self.seen: dict[int, tuple[tuple[PeerId, int], ...]] = {}
-        self.runs: list[tuple[int, int, Place, int]] = []
-        """From and to which op of the batch the object is one, that object, and its name."""
+        self.places: list[Place] = []
+        """The objects that are written to, in the order in which they are named in full."""
+        self.names: list[int] = []
+        """Their names."""
+        self.which: list[int] = []
+        """To which of them each op writes."""
         self.objects: dict[int, Place | None] = {}
         self.start = len(replica.log)
         """The first row that comes after the first op of the batch."""
@@ -190,47 +198,58 @@ class _Batch:
         return True
 
     def read_places(self) -> bool:
-        """Find the object of every run of ops; False if one is not here or a name is strange."""
-        replica, form = self.replica, self.columns.form
-        how, what = self.columns.how[0], iter(self.columns.what[0])
-        told_anew = how.translate(IS_NEW)
-        place: Place | None = None
-        code = used = start = 0
+        """Find the object of every op; False if one is not here or a name is strange."""
+        form = self.columns.form
         try:
-            while start < len(form):
-                stop = form.find(KEY if form[start] == KEY_AT_ROOT else KEY_AT_ROOT, start)
-                stop = len(form) if stop < 0 else stop
-                if form[start] == KEY_AT_ROOT:
-                    self.runs.append((start, stop, replica.tree.root, 0))
-                else:
-                    if how[used] != SAME:
-                        code = replica.names.code(self._name(how[used], what, start))
-                        place = self._object(code)
-                    if place is None:
-                        return False
-                    anew = told_anew.find(1, used + 1)
-                    stop = stop if anew < 0 else min(stop, start + anew - used)
-                    used += stop - start
-                    self.runs.append((start, stop, place, code))
-                start = stop
-        except (StopIteration, IndexError):
+            if not self._read_names(form):
+                return False
+        except (ActionError, StopIteration, IndexError):
             return False
-        return used == len(how)
+        if len(self.which) < len(form):
+            root, told = len(self.places), iter(self.which)
+            self.places.append(self.replica.tree.root)
+            self.names.append(0)
+            self.which = [next(told) if kind else root for kind in form]
+        return True
 
-    def _name(self, told: int, what: Iterator[int], number: int) -> Name:
-        index = self.indexes[number]
-        if told == OWN:
-            return Name(self.authors[number], index - next(what), next(what))
-        if told == OTHER:
-            author = self.columns.authors[next(what)]
-            return Name(author, index - next(what), next(what))
-        if told != COPIED:
+    def _read_names(self, form: bytes) -> bool:
+        """Find the objects of the ops that are not at the root."""
+        columns, codes = self.columns, self.replica.names
+        how, what = columns.how[NAME], iter(columns.what[NAME])
+        if len(how) != form.count(KEY):
+            return False
+        ops = range(len(form)) if len(how) == len(form) else list(compress(count(), form))
+        at = 0
+        for told in IN_FULL.finditer(how):
+            start = told.start()
+            self._repeat(how[at:start], what)
+            op, at = ops[start], start + 1
+            author, index = self.authors[op], self.indexes[op]
+            code = codes.code(read_name(how[start], what, columns.authors, author, index))
+            place = self._object(code)
+            if place is None:
+                return False
+            self.which.append(len(self.places))
+            self.places.append(place)
+            self.names.append(code)
+        self._repeat(how[at:], what)
+        return True
+
+    def _repeat(self, how: bytes, what: Iterator[int]) -> None:
+        """Find objects that were named before."""
+        first, *others = how.split(TOLD_AGAIN)
+        if first:
+            self.which += repeat(self.which[-1], len(first))
+        if not others:
+            return
+        told = list(islice(what, len(others)))
+        if len(told) < len(others) or not _are(told, len(self.places)):
             raise StopIteration
-        links = [
-            (self.columns.authors[next(what)], index - next(what), next(what))
-            for _ in range(next(what) + 1)
-        ]
-        return Name(*links[0], tuple(links[1:]))
+        if len(others) < len(how):
+            times = [len(same) + 1 for same in others]
+            self.which += chain.from_iterable(map(repeat, told, times))
+        else:
+            self.which += told
 
     def _object(self, code: int) -> Place | None:
         """Return the present object with a name, None if there is none."""
@@ -250,10 +269,10 @@ class _Batch:
         return place if self.replica.tree.is_present(place) else None
 
     def fits(self) -> bool:
-        """Tell whether every slot is as plain as the batch, and no later op has written it."""
-        replica = self.replica
+        """Tell whether every slot is as plain as the batch, and so is every later op."""
+        replica, keys = self.replica, self.columns.key
         log = replica.log
-        if replica.tree.made + len(self.indexes) > replica.applier.places_max:
+        if replica.tree.made + len(keys) > replica.applier.places_max:
             return False
         first = (self.indexes[0], self.authors[0])
         if self.start and log.key(self.start - 1) > first:
@@ -262,51 +281,45 @@ class _Batch:
             return False  # a later op is not plain
         if set(map(type, log.steps[self.start :])) - {str}:
             return False  # nor is that
-        taken: set[tuple[int, Form]] | None = None
-        for start, stop, place, _ in self.runs:
-            keys = self.columns.key[start:stop]
-            value, codes = place.value, place.codes
-            if not CONTAINERS.isdisjoint(map(type, map(value.get, keys))):
-                return False
-            if len(codes) > len(value) and any(key in codes and key not in value for key in keys):
-                return False
-            if codes.keys().isdisjoint(keys):
-                continue  # nobody has ever written here, and so no later op
-            if taken is None:
-                taken = self._taken()
-            if taken and not taken.isdisjoint(zip(repeat(id(place)), keys)):
-                return False
-        return True
+        values = map([place.value for place in self.places].__getitem__, self.which)
+        if not CONTAINERS.isdisjoint(map(type, map(dict.get, values, keys))):
+            return False
+        return not any(len(place.codes) > len(place.value) for place in self.places) or all(
+            key in self.places[at].value or key not in self.places[at].codes
+            for at, key in zip(self.which, keys, strict=True)
+        )
 
-    def _taken(self) -> set[tuple[int, Form]]:
-        """Return the slots of the rows after the first op, all of which are plain."""
+    def _collides(self) -> bool:
+        """Tell whether a later op has written to a slot of the batch."""
         log = self.replica.log
         acts, steps = log.acts[self.start :], log.steps[self.start :]
-        return set(zip(map(id, acts), steps, strict=True))
+        taken = set(zip(map(id, acts), steps, strict=True))
+        written = map(list(map(id, self.places)).__getitem__, self.which)
+        return not taken.isdisjoint(zip(written, self.columns.key, strict=True))
 
     def apply(self) -> None:
         """Write all values, and put the rows where they belong."""
         replica, columns = self.replica, self.columns
+        log, tree = replica.log, replica.tree
         table = [replica.names.number(author) for author in columns.authors]
         numbers = list(map(table.__getitem__, columns.author))
-        undos: list[Any] = []
-        places: list[Place] = []
-        names: list[int] = []
-        for start, stop, place, name in self.runs:
-            undos += self._write(place, start, stop, numbers)
-            places += [place] * (stop - start)
-            names += [name] * (stop - start)
-        replica.tree.made += undos.count(CREATED)
-        log = replica.log
-        for number_, seen in self.seen.items():
-            log.seen[self.indexes[number_] << AUTHOR_BITS | numbers[number_]] = seen
-        end = len(log)
+        for number, seen in self.seen.items():
+            log.seen[self.indexes[number] << AUTHOR_BITS | numbers[number]] = seen
+        places = list(map(self.places.__getitem__, self.which))
+        undos: list[Any] = [None] * len(places)
+        start = end = len(log)
+        if self.start < end and self._collides():
+            start = self.start
+            tree.made -= _take_back(log, start)
+        else:
+            undos = _write(places, columns.key, columns.payload, self.indexes, numbers)
+            tree.made += undos.count(CREATED)
         log.extend_applied(
             self.indexes,
             numbers,
             self.previous,
             self.times,
-            names,
+            list(map(self.names.__getitem__, self.which)),
             columns.key,
             columns.payload,
             places,
@@ -315,41 +328,56 @@ class _Batch:
         if self.start < end:
             log.sort_from(self.start)
             replica.save_points.cut(replica.trimmed_count + self.start)
+            replica.dates.rewind(self.start)
+        if start < end:
+            tail = slice(start, None)
+            steps: Any = log.steps[tail]  # nothing but keys
+            log.undos[tail] = _write(
+                log.acts[tail], steps, log.payloads[tail], log.indexes[tail], log.numbers[tail]
+            )
+            tree.made += log.undos[tail].count(CREATED)
         replica.note_merged(self.raised)
 
     def slots(self) -> Iterator[Slot]:
         """Yield the slots that were written."""
-        for start, stop, place, _ in self.runs:
-            yield from zip(repeat(place), self.columns.key[start:stop])
+        return zip(map(self.places.__getitem__, self.which), self.columns.key, strict=True)
 
-    def _write(self, place: Place, start: int, stop: int, numbers: list[int]) -> list[Any]:
-        """Write the values of a run and return what takes each of them back."""
-        keys, payloads = self.columns.key[start:stop], self.columns.payload[start:stop]
-        value, codes = place.value, place.codes
-        if stop - start < RUN_MIN:
-            undos: list[Any] = []
-            for at, key, payload in zip(range(start, stop), keys, payloads, strict=True):
-                undos.append(value.get(key, CREATED))
-                value[key] = payload
-                if undos[-1] is CREATED:
-                    op_code = self.indexes[at] << AUTHOR_BITS | numbers[at]
-                    codes[key] = op_code << OFFSET_BITS
-            return undos
-        old = list(map(value.get, keys, repeat(CREATED)))
-        size = len(value)
-        value.update(zip(keys, payloads, strict=True))
-        if len(set(keys)) < len(keys):  # some are written twice
-            seen: dict[str, Any] = {}
-            for at, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
-                old[at] = seen.get(key, old[at])
-                seen[key] = payload
-        if len(value) > size:
-            is_new = list(map(is_, old, repeat(CREATED)))
-            indexes = compress(self.indexes[start:stop], is_new)
-            made = zip(indexes, compress(numbers[start:stop], is_new), strict=True)
-            names = [(index << AUTHOR_BITS | number) << OFFSET_BITS for index, number in made]
-            codes.update(zip(compress(keys, is_new), names, strict=True))
-        return old
+
+def _take_back(log: Log, start: int) -> int:
+    """Take back all rows from `start` on, which are plain; return how many keys went with them."""
+    created = 0
+    tail = slice(start, None)
+    for place, key, undone in zip(
+        reversed(log.acts[tail]), reversed(log.steps[tail]), reversed(log.undos[tail]), strict=True
+    ):
+        if undone is CREATED:
+            created += 1
+            del place.value[key], place.codes[key]
+        else:
+            place.value[key] = undone
+    return created
+
+
+def _write(
+    places: Sequence[Place],
+    keys: Sequence[str],
+    payloads: Sequence[Any],
+    indexes: Sequence[int],
+    numbers: Sequence[int],
+) -> list[Any]:
+    """Write values one after the other and return what takes each of them back."""
+    undos: list[Any] = []
+    note = undos.append
+    for place, key, payload, index, number in zip(
+        places, keys, payloads, indexes, numbers, strict=True
+    ):
+        value = place.value
+        old = value.get(key, CREATED)
+        note(old)
+        value[key] = payload
+        if old is CREATED:
+            place.codes[key] = (index << AUTHOR_BITS | number) << OFFSET_BITS
+    return undos
 
 
 def _are(column: list[int], below: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 from cytosol.crdt.log import Form, Log
@@ -115,13 +114,13 @@ def _add_sets(encoder: Encoder, log: Log, rows: Sequence[int]) -> None:
         numbers, indexes, previous, times, names, keys, payloads = (
             [column[row] for row in rows] for column in columns
         )
-    runs = [(_name(log, code), len(list(same))) for code, same in groupby(names)]
-    authors = map(log.table.authors.__getitem__, numbers)
-    encoder.add_sets(authors, indexes, previous, times, runs, keys, payloads)
+    table = log.table
 
+    def name_of(code: int) -> Name | None:
+        return table.name(code) if code else None
 
-def _name(log: Log, code: int) -> Name | None:
-    return log.table.name(code) if code else None
+    authors = map(table.authors.__getitem__, numbers)
+    encoder.add_sets(authors, indexes, previous, times, names, name_of, keys, payloads)
 
 
 def missing_rows(log: Log, rows: range, after: dict[PeerId, int], max_bytes: int) -> Sequence[int]:

@@ -1,8 +1,7 @@
 """Many ops as few bytes: columns in MessagePack, compressed with zstandard.
 
-What is alike from op to op stands together, so that it compresses: a run of writes takes a few
-bytes an op. A name is written once and then repeated by a flag, or told by its distance from the
-op that uses it. The same bytes travel to peers and lie in the save state.
+The same bytes travel to peers and lie in the save state. How ops become columns tells
+`cytosol.model.columns`.
 
 A batch that is one plain write takes a form of its own (`cytosol.model.singlecodec`). It is read
 here as well, as the columns that would say the same.
@@ -14,10 +13,7 @@ stand only in batches for peers: they say which histories the ops build on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, groupby
-from operator import sub
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -29,6 +25,29 @@ from cytosol.limits import (
     LAMPORT_MAX,
     TRANSACTION_OPS_MAX,
     UNPACKED_BYTES_MAX,
+)
+from cytosol.model.columns import (
+    AGAIN,
+    BARE,
+    BESIDE,
+    COPIED,
+    ELEMENT,
+    GROUND_BYTES,
+    KEY,
+    KEY_AT_ROOT,
+    NAME,
+    ORIGIN,
+    OTHER,
+    OWN,
+    PACKED,
+    PLACE,
+    PLAIN,
+    SAME,
+    SOURCE,
+    Columns,
+    Encoder,
+    Grounds,
+    columns_of,
 )
 from cytosol.model.ids import PeerId
 from cytosol.model.json import copy_json
@@ -44,8 +63,8 @@ from cytosol.model.op import (
     Side,
     Spot,
 )
-from cytosol.model.packed import UnpackError, list_length, pack, unpack
-from cytosol.model.singlecodec import SINGLE, Single, decode_single, name_of
+from cytosol.model.packed import UnpackError, list_length, unpack
+from cytosol.model.singlecodec import SINGLE, decode_single
 
 __all__ = [
     "GROUND_BYTES",
@@ -57,55 +76,10 @@ __all__ = [
     "decode_grounds",
     "decode_ops",
     "encode_ops",
+    "read_name",
     "unpack_columns",
     "unpack_foreign_columns",
 ]
-
-PLAIN, PACKED = b"\x01", b"\x02"
-PLAIN_BYTES_MAX = 512  # a few ops are not worth compressing
-
-KEY_AT_ROOT, KEY, PLACE, ELEMENT, BARE = range(5)
-"""Forms: a key of the root, a key of a named place, a named place, an element, no path at all."""
-
-SAME, OWN, OTHER, COPIED = range(4)
-"""How a name is told: as the last one of its column, of the op's own author, of another one."""
-
-GROUND_BYTES = 32
-"""Length of the digest over what an author's ops say."""
-
-Grounds = Mapping[PeerId, tuple[int, bytes]]
-"""What the ops of a batch build on: of each author the newest such op, and the digest up to it."""
-
-_ints = msgspec.msgpack.Encoder()
-
-
-class Columns(msgspec.Struct, array_like=True):
-    """Everything in a batch; lists of the same group run in step."""
-
-    authors: list[bytes]
-    # one entry an op
-    author: list[int]
-    index: list[int]  # differences
-    previous: list[int]  # how far back
-    time: list[int]  # differences
-    seen: list[int]  # op number, count, then author number and distance from the op's index
-    origin: list[int]  # op numbers
-    # one entry an action, the inner ones of a Transaction after it
-    kind: bytes
-    form: bytes
-    count: list[int]  # inner actions of each Transaction
-    key: list[str]
-    side: bytes
-    fill: list[int]
-    spot: list[int]
-    payload: list[Any]
-    # names by column: how, then what it takes
-    how: list[bytes]
-    what: list[list[int]]
-    # what the ops build on
-    grounds: list[int] = []  # author number, index
-    digests: bytes = b""
-
 
 _decoder = msgspec.msgpack.Decoder(Columns)
 _raw_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
@@ -113,7 +87,6 @@ _raw_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 ENTRIES_MAX = TRANSACTION_OPS_MAX + BATCH_OPS_MAX
 """Of one column in a batch of a peer."""
 
-NAME, BESIDE, SOURCE, ORIGIN = range(4)
 _FORMS: dict[Kind, frozenset[int]] = {
     Kind.SET: frozenset({KEY_AT_ROOT, KEY, PLACE, ELEMENT}),
     Kind.DELETE: frozenset({PLACE}),
@@ -136,180 +109,6 @@ def encode_ops(ops: Iterable[Op]) -> bytes:
     for op in ops:
         encoder.add(op)
     return encoder.finish()
-
-
-class Encoder:
-    """Collects ops and returns them as one batch."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[PeerId, int] = {}
-        self.kind = bytearray()
-        self.form = bytearray()
-        self.side = bytearray()
-        self.count: list[int] = []
-        self.key: list[str] = []
-        self.fill: list[int] = []
-        self.spot: list[int] = []
-        self.payload: list[Any] = []
-        self.how = [bytearray() for _ in range(4)]
-        self.what: list[list[int]] = [[] for _ in range(4)]
-        self.last: list[Name | None] = [None] * 4
-        self.author: list[int] = []
-        self.index: list[int] = []
-        self.previous: list[int] = []
-        self.time: list[int] = []
-        self.seen: list[int] = []
-        self.origin: list[int] = []
-        self._last_index = 0
-        self._last_time = 0
-
-    def add(self, op: Op) -> None:
-        """Add an op."""
-        number = len(self.index)
-        self._head(op.author, op.index, op.previous, op.timestamp)
-        if op.seen:
-            self.add_seen(number, op.index, op.seen)
-        if op.origin is not None:
-            self.origin.append(number)
-            self._name(ORIGIN, op.origin, op.author, op.index)
-        self._body(op.body, op.author, op.index)
-
-    def add_sets(
-        self,
-        authors: Iterable[PeerId],
-        indexes: Sequence[int],
-        previous: Sequence[int],
-        times: Sequence[int],
-        runs: Iterable[tuple[Name | None, int]],
-        keys: Sequence[str],
-        payloads: Sequence[Any],
-    ) -> None:
-        """Add `Set`s at keys that have neither `seen` nor `origin`, without an Op for each.
-
-        They are given as columns, and the objects as runs: a name, and how often it repeats.
-        """
-        start = len(self.author)
-        listed = list(authors)
-        number_of = {author: self._number(author) for author in dict.fromkeys(listed)}
-        self.author += map(number_of.__getitem__, listed)
-        self.index += map(sub, indexes, chain((self._last_index,), indexes))
-        self.previous += map(sub, indexes, previous)
-        self.time += map(sub, times, chain((self._last_time,), times))
-        self._last_index, self._last_time = indexes[-1], times[-1]
-        self.kind += bytes((Kind.SET,)) * len(keys)
-        numbers = list(self.numbers)
-        at = 0
-        for name, count in runs:
-            if name is None:
-                self.form += bytes((KEY_AT_ROOT,)) * count
-            else:
-                self.form += bytes((KEY,)) * count
-                self._name(NAME, name, numbers[self.author[start + at]], indexes[at])
-                self.how[NAME] += bytes((SAME,)) * (count - 1)
-            at += count
-        self.key += keys
-        self.payload += payloads
-
-    def add_seen(self, number: int, index: int, seen: Iterable[tuple[PeerId, int]]) -> None:
-        """Add what the op `number` of the batch, which has this index, tells to have seen."""
-        pairs = list(seen)
-        self.seen += (number, len(pairs))
-        for author, known in pairs:
-            self.seen += (self._number(author), index - known)
-
-    def _head(self, author: PeerId, index: int, previous: int, timestamp: int) -> None:
-        self.author.append(self._number(author))
-        self.index.append(index - self._last_index)
-        self.previous.append(index - previous)
-        self.time.append(timestamp - self._last_time)
-        self._last_index, self._last_time = index, timestamp
-
-    def _number(self, author: PeerId) -> int:
-        return self.numbers.setdefault(author, len(self.numbers))
-
-    def _body(self, body: Body, author: PeerId, index: int) -> None:
-        kind = body.kind
-        self.kind.append(kind)
-        if kind is Kind.TRANSACTION:
-            self.form.append(BARE)
-            self.count.append(len(body.payload))
-            for inner in body.payload:
-                self._body(inner, author, index)
-            return
-        if body.name is None:
-            self.form.append(KEY_AT_ROOT)
-            self.key.append(body.key or "")
-        else:
-            self._name(NAME, body.name, author, index)
-            if body.key is not None:
-                self.form.append(KEY)
-                self.key.append(body.key)
-            elif body.spot is None:
-                self.form.append(PLACE)
-            else:
-                self.form.append(ELEMENT)
-                at, beside, side, fill = body.spot
-                self.side.append(side)
-                self.fill.append(fill)
-                self.spot.append(at)
-                if beside is not None:
-                    self._name(BESIDE, beside, author, index)
-        if kind in WITH_VALUE:
-            self.payload.append(body.payload)
-        elif body.source is not None:
-            self._name(SOURCE, body.source, author, index)
-
-    def _name(self, column: int, name: Name, author: PeerId, index: int) -> None:
-        how, what = self.how[column], self.what[column]
-        if name == self.last[column]:
-            how.append(SAME)
-            return
-        self.last[column] = name
-        if name.of:
-            how.append(COPIED)
-            what.append(len(name.of))
-            for link in ((name.author, name.index, name.offset), *name.of):
-                what += (self._number(link[0]), index - link[1], link[2])
-        elif name.author == author:
-            how.append(OWN)
-            what += (index - name.index, name.offset)
-        else:
-            how.append(OTHER)
-            what += (self._number(name.author), index - name.index, name.offset)
-
-    def columns(self) -> Columns:
-        """Return what was added."""
-        return Columns(
-            list(self.numbers),
-            self.author,
-            self.index,
-            self.previous,
-            self.time,
-            self.seen,
-            self.origin,
-            bytes(self.kind),
-            bytes(self.form),
-            self.count,
-            self.key,
-            bytes(self.side),
-            self.fill,
-            self.spot,
-            self.payload,
-            [bytes(how) for how in self.how],
-            self.what,
-        )
-
-    def finish(self, grounds: Grounds | None = None) -> bytes:
-        """Return what was added as one batch; `grounds` are of authors that its ops name."""
-        columns = self.columns()
-        if grounds:
-            for author, (index, digest) in grounds.items():
-                columns.grounds += (self.numbers[author], index)
-                columns.digests += digest
-        plain = _ints.encode(columns if grounds else msgspec.structs.astuple(columns)[:17])
-        if len(plain) <= PLAIN_BYTES_MAX:
-            return PLAIN + plain
-        return PACKED + pack(plain)
 
 
 def _damaged(what: str) -> ActionError:
@@ -343,24 +142,6 @@ def unpack_columns(data: bytes, unpacked_max: int = UNPACKED_BYTES_MAX) -> Colum
         if isinstance(error, ActionError):
             raise
         raise _damaged("it cannot be unpacked") from None
-
-
-def columns_of(singles: Sequence[Single]) -> Columns:
-    """Return the columns that say the same as some single writes."""
-    encoder = Encoder()
-    encoder.add_sets(
-        [single.author for single in singles],
-        [single.index for single in singles],
-        [single.previous for single in singles],
-        [single.time for single in singles],
-        [(name, len(list(same))) for name, same in groupby(map(name_of, singles))],
-        [single.key for single in singles],
-        [single.payload for single in singles],
-    )
-    for number, single in enumerate(singles):
-        if single.seen:
-            encoder.add_seen(number, single.index, single.seen)
-    return encoder.columns()
 
 
 def unpack_foreign_columns(data: bytes) -> Columns:
@@ -431,6 +212,7 @@ class _Decoder:
         self.how = [iter(how) for how in columns.how]
         self.what = [iter(what) for what in columns.what]
         self.last: list[Name | None] = [None] * 4
+        self.known: list[list[Name]] = [[] for _ in range(4)]
 
     def __iter__(self) -> Iterator[Op]:
         columns = self.columns
@@ -521,36 +303,52 @@ class _Decoder:
         return Spot(at, beside, Side(side), fill)
 
     def _name(self, column: int, author: PeerId, index: int) -> Name:
-        how, what = next(self.how[column]), self.what[column]
+        how, known = next(self.how[column]), self.known[column]
         if how == SAME:
             last = self.last[column]
             if last is None:
                 raise _damaged("a name is missing")
             return last
-        if how == OWN:
-            name = Name(*self._link(author, index - next(what), next(what)))
-        elif how == OTHER:
-            name = Name(*self._link(self._author(next(what)), index - next(what), next(what)))
-        elif how == COPIED:
-            count = next(what)
-            if not 0 < count <= COPY_CHAIN_MAX:
-                raise _damaged("a name is too long")
-            links = [
-                self._link(self._author(next(what)), index - next(what), next(what))
-                for _ in range(count + 1)
-            ]
-            name = Name(*links[0], tuple(links[1:]))
+        if how == AGAIN:
+            number = next(self.what[column])
+            if not 0 <= number < len(known):
+                raise _damaged("a name is missing")
+            name = known[number]
         else:
-            raise _damaged("a name is told in an unknown way")
+            name = read_name(how, self.what[column], self.columns.authors, author, index)
+            known.append(name)
         self.last[column] = name
         return name
 
-    def _author(self, number: int) -> PeerId:
-        if number < 0:
-            raise _damaged("an author is missing")
-        return self.columns.authors[number]
 
-    def _link(self, author: PeerId, index: int, offset: int) -> Link:
-        if not 0 <= index <= LAMPORT_MAX or not 0 <= offset < DOCUMENT_PLACES_MAX:
-            raise _damaged("a name is out of range")
-        return author, index, offset
+def read_name(
+    how: int, what: Iterator[int], authors: Sequence[PeerId], author: PeerId, index: int
+) -> Name:
+    """Return a name that the op of an author with this index tells in full.
+
+    Raises ActionError for damage; StopIteration or IndexError if something is missing.
+    """
+    if how == OWN:
+        return Name(*_link(author, index - next(what), next(what)))
+    if how == OTHER:
+        return Name(*_read_link(what, authors, index))
+    if how != COPIED:
+        raise _damaged("a name is told in an unknown way")
+    count = next(what)
+    if not 0 < count <= COPY_CHAIN_MAX:
+        raise _damaged("a name is too long")
+    links = [_read_link(what, authors, index) for _ in range(count + 1)]
+    return Name(*links[0], tuple(links[1:]))
+
+
+def _read_link(what: Iterator[int], authors: Sequence[PeerId], index: int) -> Link:
+    who = next(what)
+    if who < 0:
+        raise _damaged("an author is missing")
+    return _link(authors[who], index - next(what), next(what))
+
+
+def _link(author: PeerId, index: int, offset: int) -> Link:
+    if not 0 <= index <= LAMPORT_MAX or not 0 <= offset < DOCUMENT_PLACES_MAX:
+        raise _damaged("a name is out of range")
+    return author, index, offset

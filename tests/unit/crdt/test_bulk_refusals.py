@@ -15,7 +15,7 @@ from cytosol.crdt.replica import Replica
 from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX
 from cytosol.model.json import canonical_bytes
 from cytosol.model.op import Body, Kind, Name, Op
-from cytosol.model.opcodec import COPIED, OTHER, OWN, Columns, encode_ops, unpack_columns
+from cytosol.model.opcodec import AGAIN, COPIED, OTHER, OWN, Columns, encode_ops, unpack_columns
 
 US, THEM, THIRD = b"u" * 16, b"t" * 16, b"z" * 16
 
@@ -120,6 +120,18 @@ CASES: dict[str, Callable[[], Columns]] = {
         how=[bytes((COPIED,)) + b"\x00" * 5, b"", b"", b""],
         what=[[1, 1, 1, 0, 1, 1, 0], [], [], []],
     ),
+    "a name told again that nobody has told": changed(
+        how=[bytes((OTHER, AGAIN)) + b"\x00" * 4, b"", b"", b""],
+        what=[[*batch().what[0], 1], [], [], []],
+    ),
+    "a name told again by a negative number": changed(
+        how=[bytes((OTHER, AGAIN)) + b"\x00" * 4, b"", b"", b""],
+        what=[[*batch().what[0], -1], [], [], []],
+    ),
+    "a name told again by no number": changed(
+        how=[bytes((OTHER,)) + bytes((AGAIN,)) * 5] + [b""] * 3
+    ),
+    "a name of a negative author": changed(what=[[-1, *batch().what[0][1:]], [], [], []]),
     "a name of index 0": lambda: below(Name(US, 0)),
     "an unknown place": lambda: below(Name(US, 4_000)),
     "a primitive as parent": lambda: below(Name(US, 5)),
@@ -153,12 +165,32 @@ def test_a_document_at_its_limit_goes_the_general_way() -> None:
     assert not merge_bulk(replica, batch())
 
 
-def test_slots_that_a_later_op_wrote_go_the_general_way() -> None:
-    """There the order decides."""
+def test_slots_that_a_later_op_wrote_keep_what_it_wrote() -> None:
+    """The order decides, and what the later op takes back is what the batch wrote."""
     replica = replica_with_object()
     replica.clock = 100
     Compiler(replica).dispatch(Set("$.box.k3", "later"), 1)
-    assert not merge_bulk(replica, batch())
+    assert 6 == len(merge_bulk(replica, batch()))
+    assert {"inner": {}, "k3": "later"} | {f"k{at}": 1 for at in (0, 1, 2, 4, 5)} == (
+        replica.document["box"]
+    )
+    replica.check_invariants()
+    replica.rewind(len(replica.log) - 1)
+    assert {"inner": {}} | {f"k{at}": 1 for at in range(6)} == replica.document["box"]
+
+
+def test_a_name_that_is_told_in_full_each_time_is_as_good() -> None:
+    """So batches were written before names were called by numbers."""
+    replica = replica_with_object()
+    assert 6 == len(merge_bulk(replica, each_in_full()))
+    assert {"inner": {}} | {f"k{at}": 1 for at in range(6)} == replica.document["box"]
+
+
+def each_in_full() -> Columns:
+    """Return the batch with the name of the object told in full by every op."""
+    (author, *_), other = batch().what[0], bytes((OTHER,))
+    what = [number for at in range(6) for number in (author, 9 + at, 0)]
+    return msgspec.structs.replace(batch(), how=[other * 6, b"", b"", b""], what=[what, [], [], []])
 
 
 @pytest.mark.parametrize("later", [Set("$.other", {}), Add("$.number", 1)], ids=["Set", "Add"])
