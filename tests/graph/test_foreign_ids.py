@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from cytosol.errors import ActionError, DatabaseClosedError, FailureError, SaveE
 from cytosol.limits import LAMPORT_LEAP_MAX
 from cytosol.model.ids import OpId
 from cytosol.savestates import InMemorySaveState
+from cytosol.testing import World
 from tests.oracle.fold import fold
-from tests.simulation.document_world import DocumentWorld
+from tests.simulation.forced_trimming import trim
 from tests.unit.document.faulty_state import FaultyState
 from tests.unit.document.making import AUTHOR, OTHER, make_document, open_document, reopened
 
@@ -463,24 +465,28 @@ def test_the_oracle_folds_the_same_document(left: list[Any], right: list[Any]) -
 @pytest.mark.parametrize("seed", range(4))
 def test_foreign_assignments_survive_trimming_and_adoption(seed: int) -> None:
     """Devices that never met, one of which has trimmed all: greatest ids win everywhere."""
-    world = DocumentWorld(3, seed)
-    random = world.random
+    chance = random.Random(seed)
     entries = [
-        (index, random.choice([FAR, FARTHER]), random.choice(PLACES), False)
-        for index in random.sample(range(1, 60), 20)
+        (index, chance.choice([FAR, FARTHER]), chance.choice(PLACES), False)
+        for index in chance.sample(range(1, 60), 20)
     ]
-    for entry in entries:
-        for device in random.sample(world.devices, random.choice([1, 2])):
-            device.document.assign([some(entry)])
-            if random.random() < 0.2:
-                device.trim(5)
-    world.settle_all()
-    world.check(ledger=False)
-    greatest = {entry[2]: entry for entry in sorted(entries)}
-    document = world.devices[0].document
-    for (node, field), entry in greatest.items():
-        assert document.get(("graph", node, field), None) == f"{entry[0]}-{entry[1][0]}"
-    assert not any(device.document.history.failures() for device in world.devices)
+    with World(seed) as world:
+        devices = [world.device() for _ in range(3)]
+        for entry in entries:
+            for device in chance.sample(devices, chance.choice([1, 2])):
+                device.db._document.assign([some(entry)])
+                if chance.random() < 0.2:
+                    trim(device, 5)
+        for other in devices[1:]:
+            world.pair(devices[0], other)
+        world.settle()
+        world.check()
+        greatest = {entry[2]: entry for entry in sorted(entries)}
+        for (node, field), entry in greatest.items():
+            assert devices[0].document["graph"][node][field] == f"{entry[0]}-{entry[1][0]}"
+        assert not any(device.failures for device in devices)
+        for device in devices:
+            device.check()
 
 
 def test_two_devices_that_assign_the_same_keep_one(  # as two routers at one source do

@@ -8,7 +8,7 @@ import pytest
 
 from tests.hostile.raw_peer import RawPeer
 from tests.hostile.real_devices import Field
-from tests.simulation.peer_world import PeerWorld, SimPeer
+from tests.simulation.peer_machines import PeerWorld, SimPeer
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from cytosol.wire.fields import encode_base64
 from cytosol.wire.framing import CONNECTION, GATEWAY, FrameReader, FramingLimits, Opener, Sealer
 from cytosol.wire.heartbeat import Heartbeat, encode_heartbeat
 from cytosol.wire.messages import ConnectResult, HelloParams, PairResult
-from tests.simulation.peer_world import End, PeerWorld, SimPeer
+from tests.simulation.peer_machines import End, PeerWorld, SimPeer
 
 
 class RawStream:

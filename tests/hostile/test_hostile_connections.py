@@ -17,7 +17,7 @@ from cytosol.wire.fields import encode_base64
 from cytosol.wire.framing import CONNECTION
 from tests.hostile.cases import case
 from tests.hostile.raw_peer import RawPeer, RawStream
-from tests.simulation.peer_world import PeerWorld, SimPeer
+from tests.simulation.peer_machines import PeerWorld, SimPeer
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from cytosol.wire.fields import encode_base64
 from cytosol.wire.framing import CONNECTION, GATEWAY, Sealer
 from tests.hostile.cases import case
 from tests.hostile.raw_peer import RawPeer, RawStream
-from tests.simulation.peer_world import PeerWorld, SimPeer
+from tests.simulation.peer_machines import PeerWorld, SimPeer
 
 
 def check_alive(world: PeerWorld, alice: SimPeer) -> None:

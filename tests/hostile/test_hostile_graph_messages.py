@@ -23,8 +23,8 @@ from cytosol.protocol.events import (
 )
 from cytosol.wire.framing import CONNECTION
 from tests.hostile.raw_peer import RawPeer, RawStream
-from tests.simulation.peer_fakes import TinySync
-from tests.simulation.peer_world import PeerWorld, SimPeer
+from tests.simulation.machine_fakes import TinySync
+from tests.simulation.peer_machines import PeerWorld, SimPeer
 
 LISTEN, MESSAGE = "cytosol.graph.listen", "cytosol.graph.message"
 

@@ -9,7 +9,7 @@ from cytosol.limits import VISIBLE_PEERS_MAX
 from cytosol.protocol.effects import SendDatagram
 from tests.hostile.cases import case
 from tests.hostile.raw_peer import RawPeer
-from tests.simulation.peer_world import PeerWorld, SimPeer
+from tests.simulation.peer_machines import PeerWorld, SimPeer
 
 
 def answers_of(world: PeerWorld) -> list[tuple[float, tuple[str, int]]]:

@@ -14,7 +14,7 @@ from cytosol.wire.fields import encode_base64
 from cytosol.wire.messages import PairResult
 from tests.hostile.cases import case
 from tests.hostile.raw_peer import RawPeer, RawStream
-from tests.simulation.peer_world import PeerWorld, SimPeer
+from tests.simulation.peer_machines import PeerWorld, SimPeer
 
 CODE = "246810"
 

@@ -11,22 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from cytosol import Add, Delete, Set
-from cytosol.crdt.retention import clean_cut
 from cytosol.testing import Device, World, check_equal
 from cytosol.testing.chaos import Chaos, Climate
 from cytosol.testing.workload import MarkedApp
+from tests.simulation.forced_trimming import trim
 
 KINDS = {"t": ("trim",), "r": ("restart",), "b": ("backup", "restore")}
 MEETINGS = ("pair", "pair", "partition", "heal")
-
-
-def trim(device: Device, count: int) -> None:
-    """Drop up to `count` ops, whoever still needs them."""
-    document = device.db._document
-    with document.lock:
-        count = clean_cut(document.replica, min(count, len(document.replica.log)))
-        if count:
-            document.history._trim_to(count)
 
 
 class Strangers(Chaos):

@@ -35,8 +35,8 @@ from cytosol.protocol.inputs import (
 from cytosol.protocol.pairing import AttemptEnd
 from cytosol.wire.fields import encode_base64
 from tests.hostile.raw_peer import RawPeer, RawStream
-from tests.simulation.peer_fakes import TinySync
-from tests.simulation.peer_world import PeerWorld, SimPeer
+from tests.simulation.machine_fakes import TinySync
+from tests.simulation.peer_machines import PeerWorld, SimPeer
 
 CODE = "123456"
 

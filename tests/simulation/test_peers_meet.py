@@ -13,7 +13,7 @@ from cytosol.protocol.events import (
     PeerDisconnected,
     Unpaired,
 )
-from tests.simulation.peer_world import PeerWorld, SimPeer
+from tests.simulation.peer_machines import PeerWorld, SimPeer
 
 
 def paired_world(seed: int = 0) -> tuple[PeerWorld, SimPeer, SimPeer]:

@@ -11,7 +11,7 @@ from cytosol.protocol.events import PeerConnected, PeerDisconnected
 from cytosol.protocol.sync import SyncMachine
 from cytosol.wire.sync_messages import EndSessionParams, StateSummaryParams
 from tests.hostile.raw_peer import RawPeer, RawStream
-from tests.simulation.peer_world import PeerWorld, SimPeer
+from tests.simulation.peer_machines import PeerWorld, SimPeer
 
 SESSION = "raw/1"
 

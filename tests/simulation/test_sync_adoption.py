@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from cytosol.protocol.sync_link import SyncDone, SyncProgress, SyncStuck
-from tests.simulation.sync_world import World
+from tests.simulation.sync_machines import SyncWorld
 
 MEGABYTE = "x" * 1_000_000
 
 
-def trimmed_world(megabytes: int = 5) -> World:
+def trimmed_world(megabytes: int = 5) -> SyncWorld:
     """Return two peers that have not met: the first has trimmed all it wrote, the other wrote."""
-    world = World(2)
+    world = SyncWorld(2)
     for number in range(megabytes):
         world.replicas[0].write(f"{number} {MEGABYTE}")
     world.replicas[0].trim()
@@ -22,7 +22,7 @@ def trimmed_world(megabytes: int = 5) -> World:
     return world
 
 
-def chunk_offsets(world: World) -> list[int]:
+def chunk_offsets(world: SyncWorld) -> list[int]:
     """Return a list to which the offset of each chunk asked for from now on is added."""
     offsets: list[int] = []
 
@@ -117,7 +117,7 @@ def test_a_snapshot_that_cannot_be_saved_is_kept_and_tried_again() -> None:
 @pytest.mark.parametrize("trims", [(True, True), (True, False), (False, True)])
 def test_two_devices_that_were_both_used_before_they_met(trims: tuple[bool, bool]) -> None:
     """Whoever trimmed, exactly one adopts, and both end with what both wrote."""
-    world = World(2)
+    world = SyncWorld(2)
     for who, number in ((0, 3), (1, 5)):
         for text in range(number):
             world.replicas[who].write(f"{who} {text}")
@@ -132,7 +132,7 @@ def test_two_devices_that_were_both_used_before_they_met(trims: tuple[bool, bool
 
 def test_a_peer_behind_our_trim_point_adopts_while_connected() -> None:
     """Live sync notices that what the peer lacks was trimmed, and asks for a full sync."""
-    world = World(2)
+    world = SyncWorld(2)
     world.connect(0, 1)
     world.settle()
     world.replicas[0].write("gone")

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from cytosol.protocol.sync_link import SyncDone
-from tests.simulation.sync_world import World
+from tests.simulation.sync_machines import SyncWorld
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from tests.simulation.sync_world import World
 )
 def test_replicas_converge_through_lost_connections(seed: int) -> None:
     """Writes, trims, disconnects and reconnects in any order: all end equal, nothing is lost."""
-    world = World(2 + seed % 4, seed, delay_s=(0.001, 0.05, 0.5)[seed % 3])
+    world = SyncWorld(2 + seed % 4, seed, delay_s=(0.001, 0.05, 0.5)[seed % 3])
     rnd = world.random
     written = set()
     peers = range(len(world.replicas))
@@ -46,7 +46,7 @@ def test_replicas_converge_through_lost_connections(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_a_chain_relays_what_its_ends_write(seed: int) -> None:
     """A and C that never meet converge through B."""
-    world = World(3, seed)
+    world = SyncWorld(3, seed)
     world.connect(0, 1)
     world.connect(1, 2)
     for number in range(20):
@@ -59,7 +59,7 @@ def test_a_chain_relays_what_its_ends_write(seed: int) -> None:
 
 def test_many_writes_make_few_messages() -> None:
     """What is written while calls are on their way travels together in the next one."""
-    world = World(2, delay_s=0.1)
+    world = SyncWorld(2, delay_s=0.1)
     world.connect(0, 1)
     world.settle()
     world.sent.clear()
@@ -72,7 +72,7 @@ def test_many_writes_make_few_messages() -> None:
 
 def test_a_peer_does_not_get_its_own_ops_back() -> None:
     """Between two peers, one live update a write is all that travels."""
-    world = World(2)
+    world = SyncWorld(2)
     world.connect(0, 1)
     world.settle()
     world.sent.clear()
@@ -85,7 +85,7 @@ def test_a_peer_does_not_get_its_own_ops_back() -> None:
 
 def test_writes_during_a_full_sync_arrive_too() -> None:
     """Both sides keep writing while megabytes are exchanged, and nothing waits for the sync."""
-    world = World(2, delay_s=0.05)
+    world = SyncWorld(2, delay_s=0.05)
     for number in range(40):
         world.replicas[number % 2].write(f"old {number} " + "x" * 100_000)
     world.connect(0, 1)
@@ -99,7 +99,7 @@ def test_writes_during_a_full_sync_arrive_too() -> None:
 
 def test_a_full_sync_ends_although_the_writing_never_does() -> None:
     """Rounds are bounded: live sync takes over what is written all the while."""
-    world = World(2, delay_s=0.05)
+    world = SyncWorld(2, delay_s=0.05)
     world.replicas[0].write("first")
     world.connect(0, 1)
     for number in range(400):
@@ -114,7 +114,7 @@ def test_a_full_sync_ends_although_the_writing_never_does() -> None:
 
 def test_memory_of_a_full_sync_is_bounded() -> None:
     """A large history leaves in a window of batches, however slow the network is."""
-    world = World(2, delay_s=1.0)
+    world = SyncWorld(2, delay_s=1.0)
     for number in range(100):
         world.replicas[0].write(f"{number} " + "x" * 200_000)
     world.connect(0, 1)

@@ -8,16 +8,16 @@ from cytosol.limits import SYNC_PROGRESS_TIMEOUT_S
 from cytosol.protocol.effects import Call
 from cytosol.protocol.sync import RETRY_MAX_S, STUCK_RETRY_S
 from cytosol.protocol.sync_link import SyncDone, SyncStuck
-from tests.simulation.sync_world import World
+from tests.simulation.sync_machines import SyncWorld
 
 FIND = "osmosis.sync.findLastSharedHistory"
 LIVE = "osmosis.sync.liveUpdate"
 UPDATE = "osmosis.sync.sessionUpdate"
 
 
-def connected_world() -> World:
+def connected_world() -> SyncWorld:
     """Return two peers that hold the same twenty ops and have been synced."""
-    world = World(2)
+    world = SyncWorld(2)
     for number in range(20):
         world.replicas[number % 2].write(f"text {number}")
     world.connect(0, 1)
@@ -27,7 +27,7 @@ def connected_world() -> World:
     return world
 
 
-def stuck_reasons(world: World) -> list[str]:
+def stuck_reasons(world: SyncWorld) -> list[str]:
     """Return the reasons of all SyncStuck events."""
     return [event.reason for _, event in world.events if isinstance(event, SyncStuck)]
 
@@ -121,7 +121,7 @@ def test_a_full_disk_at_the_peer_pauses_and_does_not_end_the_connection() -> Non
 
 def test_a_session_without_progress_is_given_up_and_tried_again() -> None:
     """One side goes silent in the middle of a session and comes back later."""
-    world = World(2)
+    world = SyncWorld(2)
     world.replicas[0].write("text")
     silent = True
 
@@ -144,7 +144,7 @@ def test_a_session_without_progress_is_given_up_and_tried_again() -> None:
 
 def test_the_smaller_peer_opens_if_the_greater_one_does_not() -> None:
     """After a few seconds without a session the other side opens one."""
-    world = World(2)
+    world = SyncWorld(2)
     world.replicas[0].write("text")
     world.connect(0, 1)
     world.machines[1, 0]._session = None  # it forgot

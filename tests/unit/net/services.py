@@ -12,7 +12,7 @@ from cytosol.crypto.keys import make_key_pair, peer_id_for_key
 from cytosol.model.ids import format_id
 from cytosol.net.service import NetworkService
 from cytosol.protocol.events import PairRequest, PeerConnected
-from tests.simulation.peer_fakes import MemoryPairings, NumbersReplica, TinySync
+from tests.simulation.machine_fakes import MemoryPairings, NumbersReplica, TinySync
 
 PATIENCE_S = 30.0  # a bound for a broken test, not a time that passes
 

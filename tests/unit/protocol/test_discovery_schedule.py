@@ -12,7 +12,7 @@ from cytosol.protocol.discovery import BEATS_S, DiscoveryMachine, Heard, TableCh
 from cytosol.protocol.effects import SendDatagram
 from cytosol.protocol.inputs import DatagramReceived
 from cytosol.wire.heartbeat import Heartbeat, encode_heartbeat, heartbeat_port, parse_heartbeat
-from tests.simulation.peer_fakes import MemoryPairings
+from tests.simulation.machine_fakes import MemoryPairings
 
 APP_ID = bytes(range(16))
 OWN = make_key_pair(bytes([1]) * 32)

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from cytosol.protocol.lockout import Lockout
-from tests.simulation.peer_fakes import MemoryPairings
+from tests.simulation.machine_fakes import MemoryPairings
 
 
 @pytest.fixture

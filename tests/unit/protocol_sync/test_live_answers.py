@@ -8,7 +8,7 @@ from cytosol.limits import CALL_TIMEOUT_S
 from cytosol.model.ids import format_id
 from cytosol.protocol.effects import Answer, Call, Emit, Notify
 from cytosol.protocol.sync import ANSWER_AT_ONCE_BYTES, ANSWER_WITHIN_S
-from tests.simulation.sync_world import peer
+from tests.simulation.sync_machines import peer
 from tests.unit.protocol_sync.test_sync_machine_refusals import (
     LIVE,
     SUMMARY,

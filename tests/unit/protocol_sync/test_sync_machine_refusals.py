@@ -20,7 +20,7 @@ from cytosol.protocol.sync_link import SyncDone, SyncStuck
 from cytosol.wire.fields import encode_base64
 from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.sync_messages import SnapshotResult, StateSummaryParams
-from tests.simulation.sync_world import FakeReplica, peer
+from tests.simulation.sync_machines import FakeReplica, peer
 
 SUMMARY = "osmosis.sync.stateSummary"
 UPDATE = "osmosis.sync.sessionUpdate"

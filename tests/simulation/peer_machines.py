@@ -1,4 +1,4 @@
-"""A network in memory and in virtual time that drives PeerMachines; one seed, one history.
+"""PeerMachines of protocol/ alone, joined by a virtual network; one seed, one history.
 
 ```python
 world = PeerWorld(seed=1)
@@ -11,6 +11,11 @@ alice.crash(); alice.restart()   # with the same identity and pairings
 
 Datagrams may be lost, doubled and delayed; streams are in order, and silent while a partition
 lasts. No clock, no socket, no thread.
+
+This is not `cytosol.testing.World`, and cannot be: a test of the protocol talks to a machine as a
+stranger does, in raw bytes on raw streams, feeds it inputs out of turn, reads its effects, and puts
+fakes in the place of its replica and its sync. A world has whole databases, which let nobody do
+that; what they hold through faults is tested there.
 """
 
 from __future__ import annotations
@@ -49,7 +54,7 @@ from cytosol.protocol.inputs import (
 from cytosol.protocol.parts import Identity, PeerOptions
 from cytosol.protocol.peer import PeerMachine
 from cytosol.wire.heartbeat import heartbeat_port
-from tests.simulation.peer_fakes import MemoryPairings, NumbersReplica, TinySync
+from tests.simulation.machine_fakes import MemoryPairings, NumbersReplica, TinySync
 
 LATENCY_S = 0.002
 EPOCH_S = 1_700_000_000.0

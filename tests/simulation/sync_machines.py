@@ -1,8 +1,12 @@
-"""A world of fake replicas, joined by real SyncMachines over a virtual network.
+"""SyncMachines of protocol/ on fake replicas, joined by virtual connections.
 
 A fake replica is a set of ops without a document: enough to see who holds what. It adopts a base
 by joining it to its own ops, and never re-issues any. Everything happens in one thread in
 virtual time, from one seed.
+
+This is not `cytosol.testing.World`, and cannot be: there nobody can tamper with a message, forget
+an op as only a bug could, refuse a batch at one side, or count the calls of a full sync. What the
+sync has to hold with real documents and connections is tested in worlds.
 """
 
 from __future__ import annotations
@@ -223,7 +227,7 @@ class FakeReplica:
             self.ops.setdefault(bytes.fromhex(op[1]), {})[op[0]] = op
 
 
-class World:
+class SyncWorld:
     """Peers, the connections between them, and the clock."""
 
     def __init__(self, count: int, seed: int = 0, delay_s: float = 0.01) -> None:
