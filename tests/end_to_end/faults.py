@@ -206,6 +206,27 @@ def clone(clinic: Clinic) -> None:
     clinic.start("clone", host, copy, app_id=APP_ID)
 
 
+def address_conflict(clinic: Clinic) -> None:
+    """Somebody gave the address of the phone to a tablet, too."""
+    host = clinic.lab.host("tablet")
+    Cable(host, "eth0", clinic.switch, f"{PHONE}/24")
+    clinic.start("tablet", host, clinic.phone_file.with_name("tablet.cytosol"), app_id=APP_ID)
+
+
+def other_version(clinic: Clinic) -> None:
+    """The phone's app has heartbeats of a format that came later."""
+    clinic.program(
+        clinic.phone,
+        "import signal\n"
+        "import cytosol\n"
+        "import cytosol.wire.heartbeat\n"
+        "cytosol.wire.heartbeat.MAGIC += 1\n"
+        f"database = cytosol.open({str(clinic.phone_file)!r}, app_id={APP_ID!r})\n"
+        "print('ready', flush=True)\n"
+        "signal.pause()\n",
+    )
+
+
 # --- The phone ----------------------------------------------------------------------------
 
 
@@ -295,6 +316,8 @@ FAULTS: Final[dict[str, Fault]] = {
     "mtu_black_hole": Fault(network=mtu_black_hole),
     "packet_loss": Fault(network=packet_loss),
     "clone": Fault(network=clone),
+    "address_conflict": Fault(network=address_conflict),
+    "other_version": Fault(network=other_version, phone=None, arguments=PATIENT),
     "other_app_id": Fault(
         phone={"app_id": OTHER_APP}, is_paired=False, is_phone_new=True, arguments=PATIENT
     ),

@@ -36,6 +36,8 @@ PAIRS: Final = (
     "broadcast_blocked + peer_tcp_refused",
     "clone + pairing_paused",
     "packet_loss + clock_wrong",
+    "address_conflict + pairing_paused",
+    "other_version + clock_wrong",
 )
 # Those that most people meet, and that take few seconds.
 QUICK: Final = (

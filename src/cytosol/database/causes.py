@@ -51,7 +51,9 @@ class Cause(enum.Enum):
     MTU_BLACK_HOLE = "mtu_black_hole"
     PACKET_LOSS = "packet_loss"
     CLONE = "clone"
+    ADDRESS_CONFLICT = "address_conflict"
     OTHER_APP_ID = "other_app_id"
+    OTHER_VERSION = "other_version"
     NOBODY_HEARD = "nobody_heard"
     # The other device
     NOT_PAIRED = "not_paired"
@@ -220,6 +222,16 @@ WORDS: Final[dict[Cause, tuple[str, str]]] = {
     Cause.OTHER_APP_ID: (
         "a device with another app id is here, where one of this app was expected ({detail})",
         "use the same app id on all devices",
+    ),
+    Cause.ADDRESS_CONFLICT: (
+        "two devices of this network have the same IP address {detail}, and what is sent to it "
+        "reaches now the one, now the other",
+        "let both get their addresses automatically (DHCP), or give each one of its own",
+    ),
+    Cause.OTHER_VERSION: (
+        "a device of this app speaks another version of the protocol, and neither understands the "
+        "other ({detail})",
+        "update the app on both devices",
     ),
     Cause.NOBODY_HEARD: (
         "no device of this app answered or was heard",

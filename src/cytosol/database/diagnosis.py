@@ -151,6 +151,8 @@ def diagnose(device: DeviceSeen, network: NetworkSeen | None) -> Diagnosis:
     if not case.causes & _OFFLINE:
         _judge_sending(case, network)
         _judge_receiving(case, network)
+        if network.doubled:
+            case.find(Cause.ADDRESS_CONFLICT, ", ".join(sorted(network.doubled)))
         for peer in network.peers.values():
             _judge_peer(case, network, peer)
         for peer in network.unknown:
@@ -275,7 +277,7 @@ def _judge_peer(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
         _judge_stranger(case, peer)
         return
     _judge_reply(case, peer)
-    if case.causes & _CUT_OFF:
+    if case.causes & _CUT_OFF or any(ip in network.doubled for ip, _ in peer.addresses):
         return
     # Where every dial is lost, it is no matter of chance.
     if SLOW_DIALS_MAX * peer.dials <= peer.slow_dials < peer.dials:
@@ -304,6 +306,8 @@ def _judge_reply(case: _Case, peer: PeerSeen) -> None:
             case.find(Cause.PEER_UNPAIRED_US, peer=peer)
         case Reply.SYNC_OFF:
             case.find(Cause.PEER_SYNC_OFF, peer=peer)
+        case Reply.OTHER_VERSION:
+            case.find(Cause.OTHER_VERSION, f"{peer.name!r} refuses what this one asks", peer)
 
 
 def _judge_broadcasts(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
@@ -346,7 +350,10 @@ def _judge_deaf(case: _Case, network: NetworkSeen, peer: PeerSeen) -> None:
     is_elsewhere = peer.addresses and not peer.is_near
     networks = ", ".join(net for each in _usable(network) for net in each.networks)
     others = [network.other_apps[ip] for ip, _ in peer.addresses if ip in network.other_apps]
-    if others:
+    updated = [ip for ip, _ in peer.addresses if ip in network.other_versions]
+    if updated:
+        case.find(Cause.OTHER_VERSION, f"at {updated[0]}", peer)
+    elif others:
         case.find(Cause.OTHER_APP_ID, f"{peer.addresses[0][0]}: {others[0]}", peer)
     elif peer.reach is Reach.OPEN and peer.is_paired:
         case.find(Cause.PEER_UDP_BLOCKED, peer=peer)
@@ -370,7 +377,9 @@ def _judge_neighbourhood(case: _Case, network: NetworkSeen) -> None:
     if network.clones:
         case.find(Cause.CLONE, ", ".join(sorted(network.clones)))
     is_alone = not any(peer.is_heard for peer in network.peers.values())
-    if is_alone and network.other_apps and Cause.OTHER_APP_ID not in case.causes:
+    if is_alone and network.other_versions and Cause.OTHER_VERSION not in case.causes:
+        case.find(Cause.OTHER_VERSION, f"at {', '.join(sorted(network.other_versions))}")
+    elif is_alone and network.other_apps and Cause.OTHER_APP_ID not in case.causes:
         others = (f"{ip}: {app}" for ip, app in sorted(network.other_apps.items()))
         case.find(Cause.OTHER_APP_ID, ", ".join(others))
     elif (

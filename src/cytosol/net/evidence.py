@@ -40,6 +40,7 @@ class Reply(enum.Enum):
     NOT_PAIRED = "not paired"
     UNPAIRED = "unpaired"
     SYNC_OFF = "sync off"
+    OTHER_VERSION = "other version"  # it does not know the request, or takes it otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +125,9 @@ class NetworkSeen:
     """Addresses of others that send heartbeats under our own id."""
     other_apps: dict[str, str] = field(default_factory=dict)
     """App ids of others on the same port, by their addresses."""
+    other_versions: set[str] = field(default_factory=set)
+    """Addresses of devices of our app whose heartbeats have a format that we do not know."""
+    doubled: set[str] = field(default_factory=set)
+    """Addresses that two devices answer for, by the system's table of neighbours."""
     problems: tuple[str, ...] = ()
     """What the running network says that went wrong inside this program."""

@@ -6,13 +6,18 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
 
 import psutil  # type: ignore[import-untyped]  # psutil ships no types
 
 from cytosol.net.evidence import InterfaceSeen, RouteSeen
 from cytosol.net.interfaces import broadcast_interfaces
 
-__all__ = ["error_name", "find_detours", "port_holder", "see_interfaces"]
+__all__ = ["error_name", "find_detours", "neighbours", "port_holder", "see_interfaces"]
+
+NEIGHBOURS: Final = Path("/proc/net/arp")  # of Linux; everybody may read it
+_UNKNOWN: Final = "00:00:00:00:00:00"  # nobody has answered for the address yet
 
 
 def see_interfaces() -> tuple[InterfaceSeen, ...]:
@@ -96,6 +101,19 @@ def port_holder(port: int) -> str | None:
     except (psutil.Error, OSError):
         pass
     return None
+
+
+def neighbours() -> set[tuple[str, str, str]]:
+    """Return which hardware address has which IPv4 address now, by interface, if the system tells.
+
+    The columns are address, type, flags, hardware address, mask, interface (man 5 proc).
+    """
+    try:
+        lines = NEIGHBOURS.read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return set()
+    rows = [line.split() for line in lines[1:]]
+    return {(row[0], row[5], row[3]) for row in rows if len(row) == 6 and row[3] != _UNKNOWN}
 
 
 def error_name(error: OSError) -> str:

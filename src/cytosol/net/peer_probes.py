@@ -226,6 +226,8 @@ def _reply(answer: CallReturned | CallFailed) -> Reply | None:
         case ErrorCode.NOT_NOW:
             # One code for two reasons; only the sentence tells them apart.
             return Reply.SYNC_OFF if "switched off" in answer.message else Reply.WELCOME
+        case ErrorCode.METHOD_NOT_FOUND | ErrorCode.INVALID_PARAMS:
+            return Reply.OTHER_VERSION
     return None
 
 

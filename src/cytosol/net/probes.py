@@ -28,17 +28,30 @@ from cytosol.model.ids import PeerId, format_id
 from cytosol.net.background import BackgroundLoop
 from cytosol.net.evidence import Knock, NetworkSeen, PeerSeen
 from cytosol.net.interfaces import Interface, broadcast_interfaces
-from cytosol.net.local_probes import error_name, find_detours, port_holder, see_interfaces
+from cytosol.net.local_probes import (
+    error_name,
+    find_detours,
+    neighbours,
+    port_holder,
+    see_interfaces,
+)
 from cytosol.net.peer_probes import Caller, ask_to_connect, is_port_closed, look_at, visit
 from cytosol.net.probe_sockets import ProbeSockets
 from cytosol.protocol.seams import PairedPeer
-from cytosol.wire.heartbeat import Heartbeat, encode_heartbeat, heartbeat_port, parse_heartbeat
+from cytosol.wire.heartbeat import (
+    Heartbeat,
+    encode_heartbeat,
+    heartbeat_port,
+    is_of_other_version,
+    parse_heartbeat,
+)
 
 __all__ = ["Subject", "examine_network"]
 
 ANSWER_S: Final = 1.3  # a peer answers once a second, whoever asks
 DIAL_IN_S: Final = 5.0  # for a paired peer to dial us; it may be in a pause between dials
 KNOCKS_MAX: Final = 2  # rounds, unless a peer appears late
+WATCH_S: Final = 0.1  # between two looks at who answers for which address
 LIMITED: Final = "255.255.255.255"
 
 
@@ -88,6 +101,8 @@ class _Examination:
         self._callers = 0
         self._stranger: PeerId | None = None
         self._task: asyncio.Task[NetworkSeen] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._hardware: dict[tuple[str, str], str] = {}
         self._servers: list[asyncio.Server] = []
         self._changed = asyncio.Event()
         self._sockets = ProbeSockets(self._changed.set)
@@ -107,6 +122,7 @@ class _Examination:
         seen.interfaces = see_interfaces()
         self._usable = broadcast_interfaces(loopback=subject.is_loopback_enough)
         self._own = {address for each in seen.interfaces for address in each.addresses}
+        self._watch = asyncio.create_task(self._watch_neighbours())
         self.note_paired()
         known = [ip for peer in seen.peers.values() for ip, _ in peer.addresses]
         seen.detours = find_detours(seen.interfaces, [*known, *subject.named], self._port)
@@ -119,6 +135,18 @@ class _Examination:
         for peer in (*seen.peers.values(), *seen.unknown):
             peer.is_near = self._is_near(peer)
         return seen
+
+    async def _watch_neighbours(self) -> None:
+        """See whether two devices answer for one address: each that talks to us says it is there.
+
+        The system keeps one of them at a time, so that only a change shows.
+        """
+        while True:
+            for ip_address, interface, hardware in neighbours():
+                known = self._hardware.setdefault((ip_address, interface), hardware)
+                if known != hardware:
+                    self.seen.doubled.add(ip_address)
+            await asyncio.sleep(WATCH_S)
 
     def note_paired(self) -> None:
         """Begin the list of peers with those that are known."""
@@ -180,7 +208,10 @@ class _Examination:
         peers = self._paired() or list(self.seen.peers.values())
         if not peers:
             return bool(self.seen.other_apps)
-        return all(peer.is_heard for peer in peers)
+        return all(peer.is_heard or self._is_of_other_version(peer) for peer in peers)
+
+    def _is_of_other_version(self, peer: PeerSeen) -> bool:
+        return any(ip in self.seen.other_versions for ip, _ in peer.addresses)
 
     async def _await_dials(self) -> None:
         """Give paired peers that noticed us the time to dial us."""
@@ -367,8 +398,12 @@ class _Examination:
             peer.heard_broadcast = True
 
     def _note_clone(self, ip_address: str) -> None:
-        if ip_address not in self._own and len(self.seen.clones) < CANDIDATES_MAX:
-            self.seen.clones.add(ip_address)
+        if ip_address not in self._own:
+            self._note(self.seen.clones, ip_address)
+
+    def _note(self, addresses: set[str], ip_address: str) -> None:
+        if len(addresses) < CANDIDATES_MAX:
+            addresses.add(ip_address)
 
     def _answered(self, kind: Knock, data: bytes, ip_address: str) -> None:
         """Take an answer to one of our heartbeats."""
@@ -382,6 +417,8 @@ class _Examination:
         try:
             heartbeat = parse_heartbeat(data)
         except RemoteProtocolError:
+            if is_of_other_version(data, self._subject.app_id) and ip_address not in self._own:
+                self._note(self.seen.other_versions, ip_address)
             return None
         if heartbeat.app_id != self._subject.app_id:
             if len(self.seen.other_apps) < VISIBLE_PEERS_MAX:
@@ -435,9 +472,10 @@ class _Examination:
                     for ip_address, _ in peer.addresses[:1]:
                         with suppress(OSError):
                             sender.sendto(farewell, (ip_address, self._port))
-        for task in self._visits.values():
+        tasks = [*self._visits.values(), *([] if self._watch is None else [self._watch])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._visits.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for server in self._servers:
             server.close()
         await self._sockets.close()

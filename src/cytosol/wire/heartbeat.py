@@ -35,6 +35,7 @@ __all__ = [
     "encode_heartbeat",
     "heartbeat_port",
     "heartbeat_prefix",
+    "is_of_other_version",
     "parse_heartbeat",
 ]
 
@@ -71,6 +72,14 @@ def heartbeat_port(app_id: bytes) -> int:
 def heartbeat_prefix(app_id: bytes) -> bytes:
     """Return the bytes with which all heartbeats of an app begin."""
     return MAGIC.to_bytes(4, "big") + app_id
+
+
+def is_of_other_version(data: bytes, app_id: bytes) -> bool:
+    """Tell whether what cannot be parsed seems to be a heartbeat of an app in another format.
+
+    The last byte of the magic number is what a new format would change, or its length.
+    """
+    return data[:3] == MAGIC.to_bytes(4, "big")[:3] and data[4:20] == app_id
 
 
 def clean_peer_name(name: str) -> str:

@@ -300,6 +300,28 @@ def test_devices_of_another_app() -> None:
     assert set() == codes(network(friend(), other_apps=others))
 
 
+def test_devices_of_another_version() -> None:
+    """They explain a paired peer at their address, and why nobody is heard."""
+    others = {"10.0.0.2"}
+    assert {"other_version"} == codes(network(other_versions=others), paired=0)
+    assert {"other_version"} == codes(network(deaf(), other_versions=others))
+    assert {"other_version"} == codes(network(friend(reply=Reply.OTHER_VERSION)))
+    assert set() == codes(network(friend(), other_versions=others))
+
+
+def test_two_devices_with_one_address() -> None:
+    """Whatever becomes of a peer there: it may have been the other one."""
+    doubled = {"10.0.0.2"}
+    assert {"address_conflict"} == codes(network(friend(), doubled=doubled))
+    assert {"address_conflict"} == codes(network(friend(reach=Reach.REFUSED), doubled=doubled))
+    assert {"address_conflict"} == codes(network(deaf(), doubled=doubled))
+    assert {"address_conflict", "peer_sync_off"} == codes(
+        network(friend(reply=Reply.SYNC_OFF), doubled=doubled)
+    )
+    elsewhere = friend(reach=Reach.REFUSED, addresses=[("10.0.0.3", 5000)])
+    assert {"address_conflict", "peer_tcp_refused"} == codes(network(elsewhere, doubled=doubled))
+
+
 def test_a_clone_takes_the_blame_for_a_peer_that_does_not_dial() -> None:
     """It may have dialled the clone."""
     seen = network(friend(has_dialled=False), clones={"10.0.0.9"})

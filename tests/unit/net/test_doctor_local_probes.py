@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,13 @@ import pytest
 
 from cytosol.net import interfaces, local_probes
 from cytosol.net.evidence import InterfaceSeen, RouteSeen
-from cytosol.net.local_probes import error_name, find_detours, port_holder, see_interfaces
+from cytosol.net.local_probes import (
+    error_name,
+    find_detours,
+    neighbours,
+    port_holder,
+    see_interfaces,
+)
 
 
 def ipv4(ip: str, netmask: str) -> Any:
@@ -128,3 +135,19 @@ def test_errors_are_known_by_their_short_names() -> None:
     """As in manuals."""
     assert "EPERM" == error_name(OSError(errno.EPERM, "no"))
     assert "OSError" == error_name(OSError("no number"))
+
+
+def test_the_table_of_neighbours_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who have answered; where there is no such table, or a strange one, nobody."""
+    table = tmp_path / "arp"
+    monkeypatch.setattr(local_probes, "NEIGHBOURS", table)
+    assert set() == neighbours()
+    table.write_text(
+        "IP address       HW type     Flags       HW address            Mask     Device\n"
+        "10.0.0.2         0x1         0x2         02:00:00:00:00:01     *        eth0\n"
+        "10.0.0.3         0x1         0x0         00:00:00:00:00:00     *        eth0\n"
+        "what is this\n"
+    )
+    assert {("10.0.0.2", "eth0", "02:00:00:00:00:01")} == neighbours()
+    table.write_bytes(b"\xff")
+    assert set() == neighbours()

@@ -19,9 +19,11 @@ from cytosol.net import background, peer_probes, probes
 from cytosol.net.evidence import Knock, NetworkSeen, PeerSeen, Reach, Reply
 from cytosol.net.interfaces import Interface
 from cytosol.net.probes import Subject, examine_network
+from cytosol.protocol.rpc import CallFailed
 from cytosol.protocol.seams import PairedPeer
 from cytosol.wire.framing import GATEWAY, Sealer
 from cytosol.wire.heartbeat import Heartbeat, encode_heartbeat, heartbeat_port
+from cytosol.wire.jsonrpc import ErrorCode
 from tests.unit.net.services import TestDevice, devices
 
 LOOPBACK = [Interface("lo", "127.0.0.1", "127.255.255.255")]
@@ -330,6 +332,52 @@ def test_a_flood_of_heartbeats_fills_nothing() -> None:
     assert VISIBLE_PEERS_MAX == len(seen.peers) == len(seen.other_apps)
     assert CANDIDATES_MAX == len(seen.clones) == len(seen.peers[bytes(16)].addresses)
     assert ("10.0.0.2", 2000 + 2 * VISIBLE_PEERS_MAX - 1) == seen.peers[bytes(16)].addresses[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "reply"),
+    [
+        (ErrorCode.METHOD_NOT_FOUND, Reply.OTHER_VERSION),
+        (ErrorCode.INVALID_PARAMS, Reply.OTHER_VERSION),
+        (ErrorCode.INTERNAL_ERROR, None),
+    ],
+)
+def test_who_does_not_know_the_request_is_of_another_version(
+    code: ErrorCode, reply: Reply | None
+) -> None:
+    """A mistake inside that device says nothing of the kind."""
+    assert reply is peer_probes._reply(CallFailed(1, code, "no"))
+
+
+def test_a_heartbeat_of_another_format_is_noted() -> None:
+    """Of our app, from others, and no more of them than of clones."""
+    examined = Examined(os.urandom(16))
+    subject = Subject(examined.app_id, examined.peer_id, examined.keys, "examined")
+    examination = probes._Examination(subject, 0.0)
+    good = encode_heartbeat(Heartbeat(examined.app_id, bytes(16), examined.keys.public, 2000, "x"))
+    examination._received(good[:3] + b"\x16" + good[4:], "10.0.0.1", None)
+    examination._answered(Knock.DIRECT, good + b"more", "10.0.0.2")
+    other = good[:3] + b"\x16" + os.urandom(16) + good[20:]
+    examination._received(other, "10.0.0.3", None)
+    assert {"10.0.0.1", "10.0.0.2"} == examination.seen.other_versions
+    assert {} == examination.seen.peers
+    for number in range(20):
+        examination._received(good[:30], f"10.0.1.{number}", None)
+    assert CANDIDATES_MAX == len(examination.seen.other_versions)
+
+
+def test_an_address_whose_owner_changes_has_two(
+    hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One interface may well know another device by it, in a network of its own."""
+    looks = [
+        {("10.0.0.2", "eth0", "02::1"), ("10.0.0.3", "eth0", "02::3")},
+        {("10.0.0.2", "eth0", "02::2"), ("10.0.0.3", "eth1", "02::4")},
+    ]
+    monkeypatch.setattr(probes, "WATCH_S", 0.0)
+    monkeypatch.setattr(probes, "neighbours", lambda: looks.pop(0) if looks else set())
+    assert {"10.0.0.2"} == Examined(os.urandom(16)).examine().doubled
+    assert [] == looks
 
 
 def test_what_is_no_heartbeat_is_dropped() -> None:

@@ -11,6 +11,7 @@ from cytosol.wire.heartbeat import (
     clean_peer_name,
     encode_heartbeat,
     heartbeat_port,
+    is_of_other_version,
     parse_heartbeat,
 )
 
@@ -141,3 +142,14 @@ def test_names_are_cleaned_in_both_directions() -> None:
     packet = encode_heartbeat(Heartbeat(APP_ID, b"p" * 16, b"k" * 32, 50000, "a\x00b"))
     assert "ab" == parse_heartbeat(packet).name
     assert "Lapto" == parse_heartbeat(with_bytes(76, b"\x1b")).name
+
+
+def test_a_heartbeat_of_another_format_is_known_by_its_head() -> None:
+    """The last byte of the magic number, or the length, is what a later format changes."""
+    app_id = bytes(range(16))
+    good = encode_heartbeat(Heartbeat(app_id, bytes(16), bytes([9]) * 32, 2_000, "x"))
+    assert is_of_other_version(good[:3] + b"\x16" + good[4:], app_id)
+    assert is_of_other_version(good + b"more", app_id)
+    assert not is_of_other_version(good, bytes(16))
+    assert not is_of_other_version(b"\0" + good[1:], app_id)
+    assert not is_of_other_version(b"", app_id)
