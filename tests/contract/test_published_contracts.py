@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cytosol import DatabaseClosedError, InMemorySaveState, SaveState
+from cytosol import DatabaseClosedError, InMemorySaveState, SaveError, SaveState
 from cytosol.testing import VirtualDisk, VirtualSaveState
 from cytosol.testing.savestate_contract import SaveStateContract
 from tests.contract.savestate_kinds import FILE_KINDS, KINDS, make
@@ -38,6 +39,25 @@ class TestVirtual(SaveStateContract):
 
     def make(self, folder: Path) -> SaveState:
         return VirtualSaveState(self.disks.setdefault(folder, VirtualDisk()))
+
+    @contextmanager
+    def failing_disk(self, state: SaveState, bytes_max: int) -> Iterator[None]:
+        assert isinstance(state, VirtualSaveState)
+        disk = state._disk
+        disk.capacity = bytes_max
+        yield
+        disk.mend()
+
+
+class TestFailingFlushes(TestVirtual):
+    """A hook of the author's own: not the write fails, but the flush after it."""
+
+    @contextmanager
+    def failing_disk(self, state: SaveState, bytes_max: int) -> Iterator[None]:
+        assert isinstance(state, VirtualSaveState)
+        state._disk.flush_fails = True
+        yield
+        state._disk.mend()
 
 
 class Forgetful(InMemorySaveState):
@@ -114,6 +134,27 @@ class BeginsAnew(OneFile):
             return {}
 
 
+class ForgetsThatItFailed(OneFile):
+    """Says nothing of what the disk refuses."""
+
+    def save(self) -> None:
+        with suppress(OSError):
+            super().save()
+
+
+class ShowsWhatWasRefused(OneFile):
+    """Tells of a full disk, and goes on as if it were not."""
+
+    def save(self) -> None:
+        try:
+            super().save()
+        except OSError as error:
+            raise SaveError(f"the disk is full ({error}); free some space") from error
+
+
+REFUSED = "test_what_a_failing_disk_refuses_is_an_error_and_all_or_nothing"
+
+
 @pytest.mark.parametrize(
     ("broken", "name", "words"),
     [
@@ -121,6 +162,8 @@ class BeginsAnew(OneFile):
         (SavedInTwoSteps, "test_a_crash_leaves_whole_batches", "stand together"),
         (OneFile, "test_damage_is_told_and_never_read", "Expecting value"),
         (BeginsAnew, "test_damage_is_told_and_never_read", "is damaged; nobody noticed"),
+        (ForgetsThatItFailed, REFUSED, "every write to a disk that took nothing was acknowledged"),
+        (ShowsWhatWasRefused, REFUSED, "what the disk refused can be read"),
     ],
 )
 def test_the_contract_notices_what_only_shows_in_the_files(

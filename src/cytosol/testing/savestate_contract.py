@@ -13,8 +13,9 @@ the same folder it returns another object for the same records. Set `lasts = Fal
 keeps nothing beyond its own object, and `in_files = False` for one whose records are elsewhere.
 
 A crash is played by copying the folder whenever a line of `commit` has changed something in it, and
-opening the copies. What a power cut does is not played: nobody sees from inside whether `fsync` was
-called.
+opening the copies. A full disk is played by letting files grow no further, wherever that cuts a
+write short; `failing_disk` is there to be overridden where that is not how a write fails. What a
+power cut does is not played: nobody sees from inside whether `fsync` was called.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ from typing import Any, ClassVar, TypeAlias
 
 import pytest
 
-from cytosol.errors import DatabaseClosedError, DatabaseError, DatabaseLockedError
+from cytosol.errors import DatabaseClosedError, DatabaseError, DatabaseLockedError, SaveError
 from cytosol.savestates import SaveState
 
 __all__ = ["RECORDS_PER_BATCH", "SaveStateContract", "check_whole", "commit_number", "value_of"]
 
 RECORDS_PER_BATCH = 5
 _DAMAGED_PLACES = 24
+_FULL_PLACES = 16
+_BIG = 3_000
 
 Files: TypeAlias = dict[str, bytes]
 
@@ -77,6 +80,17 @@ def _put(state: SaveState, *keys: str) -> None:
 
 def _keys_of(state: SaveState, prefix: str = "") -> list[str]:
     return [key for key, _ in state.scan(prefix)]
+
+
+def _is_taken(state: SaveState, number: int, size: int = 200) -> bool:
+    """Commit batch `number`, the next one; tell whether it was acknowledged."""
+    try:
+        commit_number(state, number, size)
+    except SaveError:
+        assert number - 1 == check_whole(state), "what the disk refused can be read"
+        return False
+    assert number == check_whole(state), "what was acknowledged cannot be read"
+    return True
 
 
 def _read(folder: Path) -> Files:
@@ -129,6 +143,23 @@ class SaveStateContract:
     def make(self, folder: Path) -> SaveState:
         """Return a closed save state that keeps its records in a folder."""
         raise NotImplementedError("say in a subclass how to make the save state")
+
+    @contextmanager
+    def failing_disk(self, state: SaveState, bytes_max: int) -> Iterator[None]:
+        """Let writes of an open save state fail as long as this lasts: a hook to be overridden.
+
+        As it is, no file of this process grows beyond its first `bytes_max` bytes, and a write that
+        would is cut short. Override it for a save state whose records are elsewhere, or to let them
+        fail in another way: fewer bytes have to fail more, and 0 everything.
+        """
+        self._want_files()
+        resource = pytest.importorskip("resource", reason="this system has no bounds for files")
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     @pytest.fixture
     def state(self, tmp_path: Path) -> Iterator[SaveState]:
@@ -332,6 +363,47 @@ class SaveStateContract:
                     opened.open()
                     assert written == list(opened.scan("")), f"{name} is damaged; nobody noticed"
                 opened.close()
+
+    def test_what_a_failing_disk_refuses_is_an_error_and_all_or_nothing(
+        self, tmp_path: Path
+    ) -> None:
+        """Wherever the disk stops to take more: a SaveError, and what was there before is there."""
+        size = 0
+        refused = 0
+        for number in range(_FULL_PLACES + 1):
+            folder = _write(tmp_path / f"disk-{number}", {})
+            state = self.make(folder)
+            state.open()
+            for batch in range(1, 4):
+                commit_number(state, batch)
+            if number == 0:  # only to see how much is written
+                commit_number(state, 4, _BIG)
+                size = state.size_bytes()
+            else:
+                with self.failing_disk(state, (number - 1) * size // _FULL_PLACES):
+                    refused += not _is_taken(state, 4, _BIG)
+                self._check_after_refusal(folder, state)
+            state.close()
+        assert refused, (
+            "every write to a disk that took nothing was acknowledged; say in `failing_disk` how "
+            "writes of this save state fail"
+        )
+
+    def _check_after_refusal(self, folder: Path, state: SaveState) -> None:
+        """Look at a save state that had three batches and maybe took the fourth."""
+        held = check_whole(state)
+        # It may want to be opened anew first, because nobody knows what is on the disk.
+        goes_on = _is_taken(state, held + 1)
+        state.close()
+        again = self.make(folder) if self.lasts else state
+        again.open()
+        found = check_whole(again)
+        allowed = {held + 1} if goes_on else {held, held + 1}
+        assert found in allowed, f"{held} batches were there before reopening, {found} are now"
+        commit_number(again, found + 1)
+        assert found + 1 == check_whole(again)
+        again.check()
+        again.close()
 
     def _want_files(self) -> None:
         if not (self.lasts and self.in_files):
