@@ -6,7 +6,6 @@ Thousands of devices may have written; what one op changes is looked at by every
 from __future__ import annotations
 
 from collections import OrderedDict
-from itertools import takewhile
 
 from cytosol.model.ids import PeerId
 
@@ -33,5 +32,9 @@ class Changes:
 
     def since(self, count: int) -> list[PeerId]:
         """Return the authors noted after the first `count` notes."""
-        at = self._at
-        return list(takewhile(lambda author: at[author] > count, reversed(at)))
+        at, authors = self._at, []
+        for author in reversed(at) if count < self.count else ():
+            if at[author] <= count:
+                break
+            authors.append(author)
+        return authors

@@ -53,9 +53,11 @@ class Acknowledgements:
     def note_news(self, replica: Replica, peer: PeerId, news: Mapping[PeerId, int]) -> None:
         """Note what has changed in what a device holds; the cost is in proportion to that."""
         self._count(replica, peer)
+        if peer not in self._claims and not retention.lacks(replica.latest, news):
+            self._counted.setdefault(peer, {}).update(news)
+            return
         waiting = self._later if peer in self._claims else self._claims
         waiting.setdefault(peer, {}).update(news)
-        self._count(replica, peer)
 
     def _count(self, replica: Replica, peer: PeerId) -> None:
         """Count the claims of a device with which we have caught up."""

@@ -21,7 +21,7 @@ from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import Notes, export_base, load_base
 from cytosol.document.acknowledgements import Acknowledgements
 from cytosol.document.loading import Loading
-from cytosol.document.news import Raised, news_since
+from cytosol.document.news import held_by_authors_of, news_since
 from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
 from cytosol.limits import BATCH_OPS_MAX, DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
@@ -274,11 +274,18 @@ class History:
         """Return the newest durable index, or 0, of the authors in the rows after those."""
         log, authors = self._replica.log, self._replica.names.authors
         rows = range(len(log.indexes) - 1, settled - 1, -1)
+        if not rows:
+            return {}
         return {authors[log.numbers[row]]: log.previous[row] for row in rows}
 
     def news(self, since: object) -> News:
         """Return what has changed in `latest` since a mark; it costs no more than that."""
-        return news_since(self._replica, self._unsettled(self._settled()), since)
+        replica = self._replica
+        changes, author = replica.changes, replica.author
+        if since == (changes, changes.count) and self._document.journal.first_unsaved() is None:
+            index = replica.latest.get(author)  # mostly nobody else has written
+            return News({author: index} if index else {}, False, since)
+        return news_since(replica, self._unsettled(self._settled()), since)
 
     def held(self, since: object = None) -> tuple[bytes, News]:
         """Return the state hash of what is durable, and the news of it."""
@@ -375,12 +382,13 @@ class History:
         ]
         if not missing:
             return None
-        after = Raised(latest)
         start = log.first_after(min(missing), b"\xff" * 16)
+        after = held_by_authors_of(replica, range(start, settled), latest)
         rows = missing_rows(log, range(start, settled), after, max_bytes)
         if not rows:
             return None
-        return self._encoded(rows, {} if agreed is None else agreed), dict(after)
+        brings = {who: index for who, index in after.items() if index > latest.get(who, 0)}
+        return self._encoded(rows, {} if agreed is None else agreed), brings
 
     def export_after(
         self, shared: OpId | None, skip: int, max_bytes: int

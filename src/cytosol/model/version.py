@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 from cytosol.model.ids import OpId, PeerId
 
@@ -31,8 +32,7 @@ def fold_hash(state_hash: bytes, ids: Iterable[tuple[int, PeerId]]) -> bytes:
     return state_hash
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(NamedTuple):
     """Say what has changed in a summary's `latest` since a mark; with `is_whole`, all of it.
 
     `mark` is what to ask with the next time; None if only the whole will do then.

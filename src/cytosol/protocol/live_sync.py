@@ -61,10 +61,11 @@ class LiveSync:
         """Send what the peer lacks, as far as the window allows."""
         if not self._on:
             return None
+        trouble = self._look(self._link.replica.news(self._mark))
+        return self._send() if trouble is None else trouble
+
+    def _send(self) -> str | None:
         replica = self._link.replica
-        trouble = self._look(replica.news(self._mark))
-        if trouble is not None:
-            return trouble
         while self._behind and len(self._in_flight) < LIVE_CALLS_MAX:
             out = replica.export_news(self._sent, self._behind, BATCH_BYTES)
             if out is None:
@@ -80,15 +81,17 @@ class LiveSync:
 
     def _look(self, news: News) -> str | None:
         """Take note of what we hold now."""
-        held, sent = news.latest, self._sent
         if news.is_whole:
-            if not covers(held, self._held):
+            if not covers(news.latest, self._held):
                 return "our own history was replaced by an adopted one"
-            self._held = held
+            self._held = {}
             self._behind.clear()
-        else:
-            self._held.update(held)
-        self._behind.update(author for author, index in held.items() if sent.get(author, 0) < index)
+        held, sent = self._held, self._sent
+        for author, index in news.latest.items():
+            if held.get(author) != index:
+                held[author] = index
+                if sent.get(author, 0) < index:
+                    self._behind.add(author)
         self._mark = news.mark
         return None
 
@@ -109,30 +112,29 @@ class LiveSync:
         """
         brings = self._in_flight.pop(call_id)
         link, latest = self._link, answer.latest
+        view = link.view
         if answer.is_whole:
-            if not covers(latest, link.view):
+            if not covers(latest, view):
                 return "the peer's history was replaced by an adopted one"
-            link.view = latest
+            view = link.view = latest
             link.replica.note_latest(latest)
         else:
-            if any(link.view.get(author, 0) > index for author, index in latest.items()):
-                return "the peer's history was replaced by an adopted one"
-            link.view.update(latest)
+            for author, index in latest.items():
+                if view.get(author, 0) > index:
+                    return "the peer's history was replaced by an adopted one"
+                view[author] = index
             link.replica.note_news(latest)
-        if any(link.view.get(author, 0) < index for author, index in brings.items()):
+        if not covers(view, brings):
             return "the peer did not take in what we sent"
         self.note_brought(latest)
-        trouble = self.pump()
-        if trouble is not None or self._in_flight:
-            return trouble
-        return self._compare(answer)
+        return self.pump() if self._in_flight else self._compare(answer)
 
     def _compare(self, answer: LiveUpdateResult) -> str | None:
-        """Compare the hashes if the peer held what we hold."""
+        """Send what has come up, or compare the hashes if the peer held what we hold."""
         state_hash, news = self._link.replica.held(self._mark)
         trouble = self._look(news)
         if trouble is not None or self._behind:
-            return trouble  # what has come up this very moment is sent next
+            return self._send() if trouble is None else trouble
         if answer.state_hash == state_hash:
             self.verified = True
         elif covers(self._held, answer.latest) and self._held == self._link.view:
