@@ -72,6 +72,8 @@ from cytosol.protocol.events import (
     PairResponse,
     PeerConnected,
     PeerDisconnected,
+    SyncDone,
+    SyncProgress,
     Unpaired,
 )
 from cytosol.savestates import (
@@ -122,6 +124,8 @@ __all__ = [  # noqa: RUF022  # grouped by concept, for people
     "Unpaired",
     "PeerConnected",
     "PeerDisconnected",
+    "SyncProgress",
+    "SyncDone",
     "IdentityRenewed",
     "HistoryAdopted",
     "CallbackError",

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from cytosol.protocol.sync_link import SyncDone
+from cytosol.protocol.events import SyncDone, SyncProgress
 from tests.simulation.sync_machines import SyncWorld
 
 
@@ -132,3 +132,24 @@ def test_memory_of_a_full_sync_is_bounded() -> None:
     world.settle()
     world.check_equal()
     assert 5 == peak  # four of one side and the empty last one of the other
+
+
+def test_a_first_sync_tells_how_far_it_is() -> None:
+    """From the first batch to the last, and then that it is done; the giver is told of no batch."""
+    world = SyncWorld(2, 1)
+    for number in range(20):
+        world.write(0, f"{number} " + "x" * 100_000)
+    world.connect(0, 1)
+    world.settle()
+    world.check_equal()
+    progress = [
+        event for who, event in world.events if who == 1 and isinstance(event, SyncProgress)
+    ]
+    shares = [event.done for event in progress]
+    assert shares == sorted(set(shares), key=lambda share: share or 0.0)
+    assert len(shares) > 3
+    assert 1.0 == shares[-1]
+    assert progress[-1].received_bytes > 2_000_000
+    assert isinstance([event for who, event in world.events if who == 1][-1], SyncDone)
+    given = [event for who, event in world.events if who == 0 and isinstance(event, SyncProgress)]
+    assert {None} >= {event.done for event in given}

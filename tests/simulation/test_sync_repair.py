@@ -6,8 +6,9 @@ from typing import Any
 
 from cytosol.limits import SYNC_PROGRESS_TIMEOUT_S
 from cytosol.protocol.effects import Call
+from cytosol.protocol.events import SyncDone
 from cytosol.protocol.sync import RETRY_MAX_S, STUCK_RETRY_S
-from cytosol.protocol.sync_link import SyncDone, SyncStuck
+from cytosol.protocol.sync_link import SyncStuck
 from tests.simulation.sync_machines import SyncWorld
 
 FIND = "osmosis.sync.findLastSharedHistory"

@@ -69,6 +69,8 @@ PUBLIC_NAMES = [
     "SetVisibleToPeers",
     "SqliteSaveState",
     "Subscription",
+    "SyncDone",
+    "SyncProgress",
     "Transaction",
     "TransactionContext",
     "Unpair",
@@ -114,6 +116,7 @@ OPEN_PARAMETERS = [
     "trust_shared_peers",
     "loopback",
     "durability",
+    "progress",
 ]
 
 

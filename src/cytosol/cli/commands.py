@@ -6,6 +6,7 @@ import shlex
 import sys
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 import cytosol
 from cytosol.cli.exits import NETWORK, OK, REFUSED, CommandError, Program
 from cytosol.cli.files import find_app_id, open_offline, save_state_for
+from cytosol.cli.progress import opening_bar
 from cytosol.cli.prompt import Prompt
 from cytosol.cli.screen import JsonScreen, PlainScreen, Screen, TerminalScreen
 from cytosol.cli.secrets import Given
@@ -124,19 +126,21 @@ def run(
     else:
         screen = PlainScreen()
     state = save_state_for(file, "relaxed" if relaxed else "full")
-    with (
-        stop_on_signals(),
-        cytosol.open(
-            state,
-            app_id=chosen,
-            peer_name=name,
-            loopback=loopback,
-            sync_enabled=not no_sync,
-            visible_to_peers=not hidden,
-            min_history=min_history,
-            max_history=max_history,
-        ) as database,
-    ):
+    with stop_on_signals(), ExitStack() as stack:
+        with opening_bar(file) as progress:
+            database = stack.enter_context(
+                cytosol.open(
+                    state,
+                    app_id=chosen,
+                    peer_name=name,
+                    loopback=loopback,
+                    sync_enabled=not no_sync,
+                    visible_to_peers=not hidden,
+                    min_history=min_history,
+                    max_history=max_history,
+                    progress=progress,
+                )
+            )
         own_name = database.query_once_meta("$.config.peerName")[0]
         ready = {"peerId": database.peer_id, "peerName": own_name, "appId": chosen}
         screen.event("ready", f"{own_name!r} {database.peer_id} of the app {chosen}", ready)

@@ -14,6 +14,7 @@ from typing import Literal
 
 import cytosol
 from cytosol.cli.exits import NO_FILE, CommandError
+from cytosol.cli.progress import opening_bar
 from cytosol.cli.secrets import given, secret_for
 from cytosol.database.report import stored_app_id
 from cytosol.errors import SaveError
@@ -121,4 +122,12 @@ def open_offline(file: Path) -> cytosol.Database:
             f"'{file}' holds no document yet; an app, or `cytosol run`, has to begin it"
         )
     # How much history to keep is for the app to say: a tool keeps all.
-    return cytosol.open(state, app_id=app_id, network=False, min_history=-1, max_history=-1)
+    with opening_bar(file) as progress:
+        return cytosol.open(
+            state,
+            app_id=app_id,
+            network=False,
+            min_history=-1,
+            max_history=-1,
+            progress=progress,
+        )

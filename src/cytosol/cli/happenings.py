@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import cytosol
 from cytosol.cli.screen import Screen
-from cytosol.cli.text import count_of, printable
+from cytosol.cli.text import bar, count_of, printable, size_text
 from cytosol.model.json import JsonValue
 
 __all__ = ["Happenings"]
+
+_MEBIBYTE: Final = 1024 * 1024
 
 
 class Happenings:
@@ -25,6 +27,7 @@ class Happenings:
         self._screen = screen
         self._numbers: dict[str, int] = {}
         self._visible: dict[str, str] = {}
+        self._told: dict[str, int] = {}  # how far the sync with a device was, when last told
         self.requests: dict[str, str] = {}
 
     def watch(self) -> None:
@@ -36,6 +39,7 @@ class Happenings:
             "unpaired": self._unpaired,
             "peer_connected": self._peer_connected,
             "peer_disconnected": self._peer_disconnected,
+            "sync_progress": self._sync_progress,
             "history_adopted": self._history_adopted,
             "identity_renewed": self._identity_renewed,
             "callback_error": self._callback_error,
@@ -100,7 +104,24 @@ class Happenings:
         who = self.label(event.peer_id, event.peer_name)
         self._tell("peer_connected", event, f"connected with device {who}")
 
+    def _sync_progress(self, event: cytosol.SyncProgress) -> None:
+        """Tell of a sync that takes more than one batch, each tenth of it once."""
+        done = event.done
+        step = event.received_bytes // _MEBIBYTE if done is None else int(done * 10)
+        told = self._told.get(event.peer_id)
+        if step == told or (told is None and done == 1):
+            return
+        self._told[event.peer_id] = step
+        if done == 1:
+            del self._told[event.peer_id]
+        size = size_text(event.received_bytes)
+        share = "" if done is None else f"{bar(done)} {done:4.0%}, "
+        line = f"receiving from device {self.number_of(event.peer_id)}: {share}{size}"
+        data = {"peerId": event.peer_id, "receivedBytes": event.received_bytes, "done": done}
+        self._screen.event("sync_progress", line, data)
+
     def _peer_disconnected(self, event: cytosol.PeerDisconnected) -> None:
+        self._told.pop(event.peer_id, None)
         who = self.label(event.peer_id, event.peer_name)
         line = f"not connected with device {who} any more: {printable(event.reason)}"
         self._tell("peer_disconnected", event, line, reason=event.reason)

@@ -91,6 +91,7 @@ class TerminalScreen:
     def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         self._is_reading = False
+        self._is_bar_above = False  # the prompt, so that it can be drawn anew in its place
         self._readline: Any = None
         with suppress(ImportError):  # Windows has none; the console there edits lines itself
             import readline
@@ -107,7 +108,7 @@ class TerminalScreen:
                 _write("\n")
                 return
             finally:
-                self._is_reading = False
+                self._is_reading = self._is_bar_above = False
             yield line
 
     def answer(self, lines: Sequence[str], data: JsonValue) -> None:
@@ -122,13 +123,24 @@ class TerminalScreen:
     def event(self, name: str, line: str, data: dict[str, Any]) -> None:
         """Print what happened above the prompt, and leave what was typed so far in place."""
         style = "bold yellow" if name == "pair_request" else "cyan"
-        self._print(Text(f"* {line}", style=style))
+        text = Text(f"* {line}", style=style)
+        is_bar = name == "sync_progress"
+        if is_bar and self._is_bar_above:
+            _write(f"\x1b7\x1b[A\r\x1b[K{self._rendered(text, end='')}\x1b8")
+            return
+        self._print(text)
+        self._is_bar_above = is_bar and self._is_reading
+
+    def _rendered(self, text: Text, end: str = "\n") -> str:
+        with self._console.capture() as captured:
+            self._console.print(text, end=end)
+        return captured.get()
 
     def _print(self, text: Text) -> None:
-        with self._console.capture() as captured:
-            self._console.print(text)
+        shown = self._rendered(text)
+        self._is_bar_above = False
         if not self._is_reading:
-            _write(captured.get())
+            _write(shown)
             return
         typed = "" if self._readline is None else self._readline.get_line_buffer()
-        _write(f"\r\x1b[K{captured.get()}{PROMPT}{typed}")
+        _write(f"\r\x1b[K{shown}{PROMPT}{typed}")

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from cytosol.cli.exits import CommandError
 from cytosol.model.json import JsonValue
 
-__all__ = ["count_of", "json_text", "parse_json", "printable", "size_text"]
+__all__ = ["bar", "count_of", "json_text", "parse_json", "printable", "size_text"]
 
 # What JSON leaves as it is although terminals act on it: C1 controls, and marks that turn text
 # around. They stand in strings only, where an escape means the same.
@@ -80,3 +80,9 @@ def size_text(size_bytes: int) -> str:
     if size_bytes < 1_000 * 1_024:
         return f"{size_bytes / 1_024:.1f} KiB"
     return f"{size_bytes / 1_024 / 1_024:.1f} MiB"
+
+
+def bar(done: float) -> str:
+    """Return a bar of ten cells for a part from 0 to 1."""
+    full = int(done * 10)
+    return "#" * full + "." * (10 - full)

@@ -27,6 +27,7 @@ from cytosol.database.pairings import PairingStore
 from cytosol.database.surroundings import REAL, Caller, Network, Surroundings
 from cytosol.database.transaction import TransactionContext
 from cytosol.database.waiting import Closing, checked_timeout, wait_for, watch
+from cytosol.document.checking import Progress
 from cytosol.document.checkreport import CheckReport
 from cytosol.document.document import Document
 from cytosol.document.events import CallbackError, IdentityRenewed
@@ -73,6 +74,7 @@ class Database:
         min_history: int,
         max_history: int,
         surroundings: Surroundings = REAL,
+        progress: Progress | None = None,
     ) -> None:
         self._surroundings = surroundings
         self._listeners = Listeners()
@@ -105,7 +107,7 @@ class Database:
             self._document.set_sources(
                 {"config": self._config, "pairings": self._pairings.listed, "peers": self._peers}
             )
-            self._document.load(self._identity.author)
+            self._document.load(self._identity.author, progress)
             with self._document.lock:
                 self._document.history.set_paired(set(self._pairings.paired()))
             self._settle_in()
@@ -403,7 +405,7 @@ class Database:
 
     def check(
         self,
-        progress: Callable[[str, float], None] = lambda what, done: None,
+        progress: Progress = lambda what, done: None,
         *,
         raises: bool = True,
     ) -> CheckReport:

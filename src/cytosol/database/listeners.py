@@ -16,6 +16,8 @@ from cytosol.protocol.events import (
     PairResponse,
     PeerConnected,
     PeerDisconnected,
+    SyncDone,
+    SyncProgress,
     Unpaired,
 )
 
@@ -28,6 +30,8 @@ EVENTS: Final[dict[str, type]] = {
     "unpaired": Unpaired,
     "peer_connected": PeerConnected,
     "peer_disconnected": PeerDisconnected,
+    "sync_progress": SyncProgress,
+    "sync_done": SyncDone,
     "identity_renewed": IdentityRenewed,
     "history_adopted": HistoryAdopted,
     "callback_error": CallbackError,

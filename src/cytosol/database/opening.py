@@ -9,6 +9,7 @@ from typing import Any
 
 from cytosol.database.database import Database, NetworkOptions
 from cytosol.database.surroundings import REAL, Surroundings
+from cytosol.document.checking import Progress
 from cytosol.errors import ActionError
 from cytosol.limits import HISTORY_DEFAULT_MAX, LAMPORT_MAX
 from cytosol.model.ids import parse_id
@@ -31,6 +32,7 @@ def open(  # `cytosol.open` is the name users expect, as in gzip.open
     trust_shared_peers: bool = True,
     loopback: bool = False,
     durability: str = "full",
+    progress: Progress | None = None,
 ) -> Database:
     """Open a database, making it if it is not there.
 
@@ -40,7 +42,8 @@ def open(  # `cytosol.open` is the name users expect, as in gzip.open
     `network=False` opens no socket and starts no thread. `loopback=True` also finds peers on this
     machine. `trust_shared_peers=False` only lists devices that a paired device is
     paired with. `durability="relaxed"` lets SQLite lose the last moments (never more) in a power
-    cut.
+    cut. `progress(what, done)` is called while the history is read, with the part of it that is
+    done, 0 to 1.
 
     Raises ActionError for wrong arguments, DatabaseLockedError, DatabaseCorruptError, SaveError,
     DatabaseError for the file of another app, and NetworkUnavailableError when no socket can be
@@ -59,6 +62,7 @@ def open(  # `cytosol.open` is the name users expect, as in gzip.open
         trust_shared_peers=trust_shared_peers,
         loopback=loopback,
         durability=durability,
+        progress=progress,
     )
 
 
@@ -76,6 +80,7 @@ def open_in(
     trust_shared_peers: bool,
     loopback: bool,
     durability: str,
+    progress: Progress | None = None,
 ) -> Database:
     """Open a database in other surroundings than the machine's own; otherwise as `open`."""
     if type(app_id) is not str:
@@ -95,6 +100,8 @@ def open_in(
     ):
         if type(flag) is not bool:
             raise ActionError(f"{name} is True or False, not {flag!r}")
+    if progress is not None and not callable(progress):
+        raise ActionError(f"progress is a function of (what, share), not {progress!r}")
     options = NetworkOptions(
         _checked_name(peer_name), visible_to_peers, sync_enabled, trust_shared_peers, loopback
     )
@@ -106,6 +113,7 @@ def open_in(
         min_history=min_history,
         max_history=max_history,
         surroundings=surroundings,
+        progress=progress,
     )
     if network:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from cytosol.crdt.actions import DataAction
@@ -89,13 +90,18 @@ class Document:
 
     # --- opening and closing ------------------------------------------------------------
 
-    def load(self, author: bytes) -> None:
+    def load(self, author: bytes, progress: Progress | None = None) -> None:
         """Read the document from the opened journal; new ops are written under `author`.
 
-        Raises DatabaseCorruptError.
+        Raises DatabaseCorruptError, and what `progress` raises.
         """
         with self.lock:
-            self.history.load(author)
+            if progress is None:
+                self.history.load(author)
+                return
+            progress("history", 0.0)
+            self.history.load(author, partial(progress, "history"))
+            progress("done", 1.0)
 
     def set_sources(self, sources: Sources) -> None:
         """Say where the metadata comes from, beside `actions` and `failures`."""

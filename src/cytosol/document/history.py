@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import marshal
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt import retention
@@ -63,8 +63,11 @@ class History:
 
     # --- loading ------------------------------------------------------------------------
 
-    def load(self, author: bytes) -> None:
-        """Read base and ops from the journal; raises DatabaseCorruptError."""
+    def load(self, author: bytes, tell: Callable[[float], None] | None = None) -> None:
+        """Read base and ops from the journal; raises DatabaseCorruptError.
+
+        `tell` is called with the part of the ops that is read.
+        """
         journal = self._document.journal
         base = journal.load_base()
         if base is None:
@@ -85,7 +88,7 @@ class History:
         self._set_kept([*self._notes.failures, *own])
         try:
             loading = Loading(replica)
-            for record in journal.load_batches():
+            for record in journal.load_batches(tell):
                 loading.add(record)
             loading.finish()
         except (ActionError, RemoteProtocolError) as error:

@@ -39,6 +39,7 @@ __all__ = ["Journal", "Ticket"]
 
 FORMAT: Final = 1
 BATCH_OPS: Final = 4096
+RECORD_BYTES: Final = 40  # about what a record takes in the file, beside its value
 SMALL_BATCHES_MAX: Final = 256  # more than this many records of ops are put together when opened
 
 
@@ -150,14 +151,16 @@ class Journal:
         except (KeyError, TypeError, ValueError):
             raise self._corrupt("base", "it holds no snapshot") from None
 
-    def load_batches(self) -> Iterator[Record]:
+    def load_batches(self, tell: Callable[[float], None] | None = None) -> Iterator[Record]:
         """Yield all batches of ops in the order in which they came.
 
-        Raises DatabaseCorruptError.
+        `tell` is called with the part that is read, 0 to 1, a hundred times at most; never where
+        the save state is text, for that was read as a whole. Raises DatabaseCorruptError.
         """
         if self._state is None:
             return
-        number = count = 0
+        number = count = read = told = 0
+        whole = 0 if tell is None or self.is_text else self._state.size_bytes()
         for key, value in self._state.scan("op/"):
             number += 1
             if key != _op_key(number):
@@ -168,6 +171,11 @@ class Journal:
                 raise self._corrupt(key, str(error)) from None
             count += _count(record)
             yield record
+            if tell is not None and whole:
+                read += len(value) + RECORD_BYTES
+                if (read - told) * 100 >= whole:
+                    told = read
+                    tell(min(1.0, read / whole))
         self._number = number
         self._small_batches = number if number > count // 64 else 0
 

@@ -21,6 +21,8 @@ __all__ = [
     "PeerConnected",
     "PeerDisconnected",
     "PeersChanged",
+    "SyncDone",
+    "SyncProgress",
     "Unpaired",
 ]
 
@@ -74,6 +76,26 @@ class PeerDisconnected:
     peer_id: str
     peer_name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncProgress:
+    """Say how far a full sync is: bytes received in it, and the part that is done, 0 to 1.
+
+    `done` goes by the numbers of the ops that the peer has and we lack, so it is about right; None
+    where nobody knows what is lacking.
+    """
+
+    peer_id: str
+    received_bytes: int
+    done: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncDone:
+    """Say that a full sync ended well: each side has what the other had when it began."""
+
+    peer_id: str
 
 
 @dataclass(frozen=True, slots=True)

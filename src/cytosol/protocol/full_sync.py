@@ -30,14 +30,15 @@ from cytosol.model.ids import OpId, PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.version import StateSummary
 from cytosol.protocol.effects import Answer, AnswerError
+from cytosol.protocol.events import SyncProgress
 from cytosol.protocol.seams import Relation
+from cytosol.protocol.shortfall import Shortfall
 from cytosol.protocol.snapshot import CHUNK_BYTES, SnapshotCache, SnapshotFetch, SnapshotServer
 from cytosol.protocol.sync_link import (
     BATCH_BYTES,
     SLOW_LINK_BYTES_PER_S,
     OpsReceived,
     SyncLink,
-    SyncProgress,
     covers,
     news,
 )
@@ -112,6 +113,7 @@ class FullSync:
         self._own = StateSummary(b"", {})
         self._exchanges = self._repairs = self._adoptions = 0
         self._received_bytes = 0
+        self._shortfall = Shortfall({}, {})
         self._in_flight: dict[int, int] = {}  # call -> bytes that it sends or asks for
         self._listed: set[OpId] = set()
         self._sent: dict[PeerId, int] = {}
@@ -213,6 +215,8 @@ class FullSync:
         self._state = State.EXCHANGE
         self._shared = shared
         self._sent = dict(self._link.view)
+        # In a repair nobody knows what is lacking.
+        self._shortfall = Shortfall(self._own.latest, {} if shared else self._link.view)
         self._all_sent = self._all_received = False
         self._send_more()
 
@@ -284,7 +288,9 @@ class FullSync:
             if self._sent.get(author, 0) < index:
                 self._sent[author] = index
         self._received_bytes += len(batch)
-        link.emit(SyncProgress(link.peer_id, self._received_bytes, None))
+        self._shortfall.note(brought)
+        share = self._shortfall.share
+        link.emit(SyncProgress(link.peer_id, self._received_bytes, share))
         link.effects.append(Answer(request_id, Done().to_json()))
         self._all_received = last
         self._end_round_if_complete()

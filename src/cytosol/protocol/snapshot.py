@@ -15,7 +15,8 @@ from cytosol.limits import (
     SNAPSHOT_CHUNK_BYTES_MAX,
     SYNC_PROGRESS_TIMEOUT_S,
 )
-from cytosol.protocol.sync_link import SyncLink, SyncProgress
+from cytosol.protocol.events import SyncProgress
+from cytosol.protocol.sync_link import SyncLink
 from cytosol.wire.sync_messages import SnapshotParams, SnapshotResult
 
 __all__ = ["CHUNK_BYTES", "SnapshotCache", "SnapshotFetch", "SnapshotServer"]
@@ -85,7 +86,7 @@ class SnapshotFetch:
                 self.call_id = self._ask(0)
                 return None
         self._append(data, chunk)
-        self._link.emit(SyncProgress(self._link.peer_id, len(data), chunk.total))
+        self._link.emit(SyncProgress(self._link.peer_id, len(data), len(data) / chunk.total))
         if chunk.offset + len(chunk.data) < chunk.total:
             self.call_id = self._ask(len(data))
             return None

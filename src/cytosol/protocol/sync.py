@@ -16,12 +16,13 @@ from cytosol.errors import RemoteProtocolError, SaveError
 from cytosol.model.ids import PeerId, format_id
 from cytosol.model.json import JsonValue
 from cytosol.protocol.effects import Answer, AnswerError, Fail, SyncEffect
+from cytosol.protocol.events import SyncDone
 from cytosol.protocol.full_sync import FullSync, Outcome
 from cytosol.protocol.live_sync import LIVE_CALLS_MAX, LiveSync
 from cytosol.protocol.machine import earliest
 from cytosol.protocol.seams import ReplicaSeam
 from cytosol.protocol.snapshot import SnapshotCache
-from cytosol.protocol.sync_link import SyncDone, SyncLink, SyncStuck, parse_brings
+from cytosol.protocol.sync_link import SyncLink, SyncStuck, parse_brings
 from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.messages import Done
 from cytosol.wire.methods import Body, Place, parse_params

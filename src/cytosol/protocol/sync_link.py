@@ -21,9 +21,7 @@ __all__ = [
     "BATCH_BYTES",
     "SLOW_LINK_BYTES_PER_S",
     "OpsReceived",
-    "SyncDone",
     "SyncLink",
-    "SyncProgress",
     "SyncStuck",
     "covers",
     "news",
@@ -40,22 +38,6 @@ SLOW_LINK_BYTES_PER_S = 50_000
 @dataclass(frozen=True, slots=True)
 class OpsReceived:
     """Say that a batch of this peer was merged, so that it is relayed to the other peers."""
-
-    peer_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SyncProgress:
-    """Say how far a full sync is: bytes received in it, and of how many where that is known."""
-
-    peer_id: str
-    received_bytes: int
-    total_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class SyncDone:
-    """Say that a full sync ended well: each side has what the other had when it began."""
 
     peer_id: str
 

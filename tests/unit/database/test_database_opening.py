@@ -45,6 +45,7 @@ def test_the_signature_is_the_documented_one() -> None:
         "trust_shared_peers": True,
         "loopback": False,
         "durability": "full",
+        "progress": None,
     }
     assert ["save_state", *defaults] == list(parameters)
     assert defaults == {name: parameters[name].default for name in defaults}
@@ -54,6 +55,7 @@ def test_the_signature_is_the_documented_one() -> None:
     ("save_state", "options", "sentence"),
     [
         (None, {"app_id": None}, "app_id is a UUID"),
+        (None, {"progress": 1}, "progress is a function"),
         (None, {"app_id": "notes"}, "not a UUID"),
         (None, {"app_id": APP_ID + "0"}, "not a UUID"),
         (None, {"peer_name": 7}, "peer_name"),
@@ -165,6 +167,49 @@ def test_a_reopened_database_is_the_same(tmp_path: Path, name: str) -> None:
             assert (("192.168.0.7", 5000),) == db._pairings.addresses(PEER.peer_id)
             assert (2, 99.5) == db._pairings.wrong_codes()
             db.check()
+
+
+def test_opening_tells_how_far_it_is(tmp_path: Path) -> None:
+    """It only grows, has a hundred steps at most, and ends with 1."""
+    path = tmp_path / "notes"
+    with open_alone(path) as db:
+        for number in range(200):
+            db.dispatch(cytosol.Set("$.text", f"{number}" * 500))
+    told: list[tuple[str, float]] = []
+    with open_alone(path, progress=lambda what, done: told.append((what, done))) as db:
+        assert "199" * 500 == db.get("text")
+    parts = [done for _, done in told]
+    assert [("history", 0.0), ("done", 1.0)] == [told[0], told[-1]]
+    assert {"history"} == {what for what, _ in told[:-1]}
+    assert parts == sorted(parts)
+    assert 50 < len(parts) <= 102
+    assert parts[-2] > 0.7
+
+
+@pytest.mark.parametrize("state", [None, cytosol.JsonFileSaveState])
+def test_what_is_read_as_a_whole_tells_of_its_beginning_and_end(tmp_path: Path, state: Any) -> None:
+    """There is nothing to tell in between."""
+    told: list[tuple[str, float]] = []
+    save_state = state and state(tmp_path / "notes.json")
+    for _ in range(2):
+        options = {"progress": lambda what, done: told.append((what, done))}
+        with cytosol.open(save_state, app_id=APP_ID, network=False, **options) as db:
+            db.dispatch(cytosol.Set("$.n", 1))
+    assert [("history", 0.0), ("done", 1.0)] * 2 == told
+
+
+def test_what_progress_raises_ends_the_opening(tmp_path: Path) -> None:
+    """The file is free afterwards, and whole."""
+
+    def give_up(what: str, done: float) -> None:
+        raise KeyboardInterrupt
+
+    with open_alone(tmp_path / "notes") as db:
+        db.dispatch(cytosol.Set("$.n", 1))
+    with pytest.raises(KeyboardInterrupt):
+        open_alone(tmp_path / "notes", progress=give_up)
+    with open_alone(tmp_path / "notes") as db:
+        assert 1 == db.get("n")
 
 
 def test_a_file_has_one_owner_in_a_process(tmp_path: Path) -> None:

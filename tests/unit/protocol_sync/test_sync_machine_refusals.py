@@ -15,8 +15,9 @@ from cytosol.limits import SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX
 from cytosol.model.ids import OpId, PeerId, format_id
 from cytosol.model.version import StateSummary
 from cytosol.protocol.effects import Answer, AnswerError, Call, Emit, Fail, Notify
+from cytosol.protocol.events import SyncDone
 from cytosol.protocol.sync import SyncMachine
-from cytosol.protocol.sync_link import SyncDone, SyncStuck
+from cytosol.protocol.sync_link import SyncStuck
 from cytosol.wire.fields import encode_base64
 from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.sync_messages import SnapshotResult, StateSummaryParams
