@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -250,13 +250,14 @@ class Suite:
     def _all_cases(self) -> Iterator[Case]:
         for what, kind in PLACES:
             for workload in WORKLOADS:
-                for fault in FAULTS:
-                    case = Case(what, kind, workload, fault)
-                    with self._limits(case):
-                        self._work(case)
-                    for number in range(1, self._shim.calls + 1):
+                plain = Case(what, kind, workload, FAULTS[0])
+                with self._limits(plain):
+                    self._work(plain)
+                calls = [self._shim.calls(fault.kinds) for fault in FAULTS]
+                for fault, count in zip(FAULTS, calls, strict=True):
+                    for number in range(1, count + 1):
                         for for_ever in (False, True):
-                            yield replace(case, number=number, for_ever=for_ever)
+                            yield Case(what, kind, workload, fault, number, for_ever)
 
     def _run(self, case: Case) -> None:
         """Run a workload while calls fail, then look at the file with a disk that works."""

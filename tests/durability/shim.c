@@ -36,6 +36,7 @@ static char *records;
 static size_t records_length, records_size;
 static long calls, fail_at, fail_count, failed_flushes;
 static int fail_errno, fail_mask, fail_forever, fail_half;
+static long counted[8]; /* calls of each kind, whether they may fail or not */
 
 #define REAL(type, name, ...)                             \
     static type (*real)(__VA_ARGS__);                     \
@@ -79,6 +80,7 @@ static int must_fail(int kind) {
     int result = 0;
     if (!folder_length) return 0;
     pthread_mutex_lock(&lock);
+    counted[__builtin_ctz(kind)]++;
     if (fail_mask & kind) {
         calls++;
         if (fail_at && (calls == fail_at || (fail_forever && calls > fail_at))) {
@@ -113,6 +115,7 @@ size_t shim_records_length(void) { return records_length; }
 void shim_fail(long n, int mask, int error, int forever, int half) {
     pthread_mutex_lock(&lock);
     calls = fail_count = failed_flushes = 0;
+    memset(counted, 0, sizeof counted);
     fail_at = n;
     fail_mask = mask;
     fail_errno = error;
@@ -121,7 +124,14 @@ void shim_fail(long n, int mask, int error, int forever, int half) {
     pthread_mutex_unlock(&lock);
 }
 
-long shim_calls(void) { return calls; }
+/* Return how many calls of the kinds in `mask` came since shim_fail. */
+long shim_calls(int mask) {
+    long sum = 0;
+    for (int bit = 0; bit < 8; bit++)
+        if (mask & 1 << bit) sum += counted[bit];
+    return sum;
+}
+
 long shim_failures(void) { return fail_count; }
 long shim_failed_flushes(void) { return failed_flushes; }
 

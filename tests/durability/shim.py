@@ -138,13 +138,12 @@ class Shim:
         self._library.shim_fail(number, kinds, error, for_ever, half)
 
     def count(self, kinds: int) -> None:
-        """Count the calls of these kinds from now on, and let none fail."""
+        """Count the calls from now on, and let none of these kinds fail."""
         self._library.shim_fail(0, kinds, errno.EIO, 0, 0)
 
-    @property
-    def calls(self) -> int:
-        """How many calls were counted."""
-        return int(self._library.shim_calls())
+    def calls(self, kinds: int) -> int:
+        """Return how many calls of these kinds came since `fail` or `count`."""
+        return int(self._library.shim_calls(kinds))
 
     @property
     def failures(self) -> int:
