@@ -72,6 +72,16 @@ def within_patience(sizes: list[int]) -> Iterator[int]:
             return
 
 
+def growing(sizes: list[int], write: Callable[[int], object]) -> Iterator[int]:
+    """Yield sizes within patience, each when `write` was called for all numbers below it."""
+    done = 0
+    for size in within_patience(sizes):
+        for i in range(done, size):
+            write(i)
+        done = size
+        yield size
+
+
 def setter(database: Any, prefix: str, keys: int) -> Callable[[int], object]:
     """Return a function that sets key `i`, of so many, below `prefix`."""
     dispatch = database.dispatch
@@ -96,11 +106,7 @@ def _history(sizes: list[int]) -> Measured:
     export = ours.sync_piece(database, "export_missing")
     merge = ours.sync_piece(other, "import_batch")
     latest = ours.sync_piece(other, "latest")
-    done = 0
-    for size in within_patience(sizes):
-        for i in range(done, size):
-            set_known(i)
-        done = size
+    for size in growing(sizes, set_known):
         measured[f"history.{size}"] = probe_us(set_known)
         ours.fold_hash(database)
         measured[f"hash.{size}"] = probe_us(_and_hash(database, set_known))
@@ -136,11 +142,7 @@ def _saved(sizes: list[int], directory: Path) -> Measured:
     database = ours.open_empty(directory / "growing.cytosol", durability="relaxed")
     ours.prepare(database)
     set_known = setter(database, f"{ours.PREFIX}.k_", 100)
-    done = 0
-    for size in within_patience(sizes):
-        for i in range(done, size):
-            set_known(i)
-        done = size
+    for size in growing(sizes, set_known):
         measured[f"saved.{size}"] = probe_us(set_known)
     database.close()
     return measured
@@ -152,15 +154,11 @@ def _keys(sizes: list[int]) -> Measured:
     database = ours.open_memory()
     set_new = setter(database, f"{ours.PREFIX}.k_", 1 << 60)
     get, query_once, dispatch = database.get, database.query_once, database.dispatch
-    done = 0
 
     def delete(i: int) -> object:
         return dispatch({"action": "Delete", "path": f"{ours.PREFIX}.k_{i}"})
 
-    for size in within_patience(sizes):
-        for i in range(done, size):
-            set_new(i)
-        done = size
+    for size in growing(sizes, set_new):
         measured[f"keys.{size}"] = probe_us(set_new, size)
         measured[f"delete.{size}"] = probe_us(delete, size)
         ours.fold_hash(database)

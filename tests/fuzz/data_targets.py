@@ -6,6 +6,7 @@ import io
 import json
 import random
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,22 @@ def op_batches() -> Target:
     return Target(attempt, bytes_or_noise, corpus)
 
 
+def changing_one(
+    change: Callable[[random.Random, Any], Any],
+) -> Callable[[random.Random, Any], bytes]:
+    """Return what makes inputs of a corpus of lists: with one member changed, or damaged bytes."""
+
+    def make(rng: random.Random, data: Any) -> bytes:
+        if isinstance(data, bytes):
+            return mutate_bytes(rng, data)
+        changed = list(data)
+        at = rng.randrange(len(changed))
+        changed[at] = change(rng, changed[at])
+        return msgspec.msgpack.encode(changed)
+
+    return make
+
+
 @target("op columns")
 def op_columns() -> Target:
     """Batches whose compression is right and whose columns are not; what is taken is merged."""
@@ -136,29 +153,22 @@ def op_columns() -> Target:
             return
         _check_merge(found)
 
-    def make(rng: random.Random, data: Any) -> bytes:
-        if isinstance(data, bytes):
-            return mutate_bytes(rng, data)
-        changed = list(values)
-        at = rng.randrange(len(changed))
-        column = changed[at]
+    def other_column(rng: random.Random, column: Any) -> Any:
         if isinstance(column, bytes):
-            changed[at] = mutate_bytes(rng, column)
-        elif column and isinstance(column, list):
-            numbers = list(column)
-            here = rng.randrange(len(numbers))
-            old = numbers[here]
-            numbers[here] = (
-                old + rng.choice((-1, 1, -(2**20), 2**31, 2**53))
-                if type(old) is int
-                else rng.choice((None, 1, b"x", "k", [], [[]], {}))
-            )
-            changed[at] = numbers
-        else:
-            changed[at] = [rng.randrange(-2, 5) for _ in range(rng.randrange(4))]
-        return msgspec.msgpack.encode(changed)
+            return mutate_bytes(rng, column)
+        if not (column and isinstance(column, list)):
+            return [rng.randrange(-2, 5) for _ in range(rng.randrange(4))]
+        numbers = list(column)
+        here = rng.randrange(len(numbers))
+        old = numbers[here]
+        numbers[here] = (
+            old + rng.choice((-1, 1, -(2**20), 2**31, 2**53))
+            if type(old) is int
+            else rng.choice((None, 1, b"x", "k", [], [[]], {}))
+        )
+        return numbers
 
-    return Target(attempt, make, corpus)
+    return Target(attempt, changing_one(other_column), corpus)
 
 
 def _receiver() -> Replica:
@@ -195,20 +205,12 @@ def single_writes() -> Target:
         else:
             _check_merge(ops)
 
-    def make(rng: random.Random, data: Any) -> bytes:
-        if isinstance(data, bytes):
-            return mutate_bytes(rng, data)
-        changed = list(data)
-        at = rng.randrange(len(changed))
-        old = changed[at]
-        changed[at] = (
-            (old + rng.choice((-1, 1, 2**20, 2**53))) % 2**64
-            if type(old) is int
-            else rng.choice((None, 1, -1, b"", b"m" * 16, "a", [], [[ME, 9]], [None, 1, 1]))
-        )
-        return msgspec.msgpack.encode(changed)
+    def other_member(rng: random.Random, old: Any) -> Any:
+        if type(old) is int:
+            return (old + rng.choice((-1, 1, 2**20, 2**53))) % 2**64
+        return rng.choice((None, 1, -1, b"", b"m" * 16, "a", [], [[ME, 9]], [None, 1, 1]))
 
-    return Target(attempt, make, corpus)
+    return Target(attempt, changing_one(other_member), corpus)
 
 
 @target("ops as JSON")
