@@ -16,7 +16,10 @@ __all__ = [
     "check_plain",
     "file_id",
     "file_size",
+    "id_of",
     "log_without_file",
+    "look",
+    "make_room",
     "sync_folder",
 ]
 
@@ -40,13 +43,44 @@ def file_size(path: Path) -> int:
 
 def file_id(path: Path) -> tuple[int, int] | None:
     """Return what tells this file from any other that may get its name; None if there is none."""
+    return id_of(look(path))
+
+
+def id_of(found: os.stat_result | None) -> tuple[int, int] | None:
+    """Return the same of what `look` has found."""
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def look(path: Path) -> os.stat_result | None:
+    """Return what stands under a name, None if nothing does. Raises SaveError."""
     try:
-        found = os.lstat(path)
+        return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise os_fault(path, error) from error
-    return found.st_dev, found.st_ino
+
+
+def make_room(path: Path, found: os.stat_result, count: int) -> int:
+    """Put zeros behind the end of the file that was found there; return how long it is now.
+
+    A flush of what lies within a file writes it and no more; one of a file that has grown has to
+    write its size and its map of the disk, too, which can take as long again. Nothing is flushed
+    here: the next flush does that. A disk that refuses leaves the file as it was.
+    """
+    size = found.st_size
+    try:
+        descriptor = os.open(path, os.O_RDWR | NOFOLLOW)
+        with os.fdopen(descriptor, "r+b", buffering=0) as file:
+            if id_of(os.fstat(descriptor)) != id_of(found) or file.seek(0, os.SEEK_END) != size:
+                return size
+            try:
+                return size + (file.write(bytes(count)) or 0)
+            except OSError:
+                file.truncate(size)
+    except OSError:
+        pass
+    return size
 
 
 def log_without_file(path: Path) -> Path | None:

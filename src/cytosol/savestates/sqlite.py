@@ -2,7 +2,9 @@
 
 Every group of batches is one transaction in SQLite's write-ahead log. `durability="full"`
 flushes it to the disk before `commit` returns; with `"relaxed"` a crash of the program still
-loses nothing, but one of the machine may lose the latest batches.
+loses nothing, but one of the machine may lose the latest batches. What is flushed gets room in the
+log beforehand: zeros, which SQLite takes for the end of its log, as it does with whatever is left
+over behind it when the log has begun anew.
 
 Each row carries a checksum of its key and value, because SQLite has none for what lies in
 its file: a flipped bit becomes a DatabaseCorruptError and never a wrong value. A key that is
@@ -34,7 +36,7 @@ from cytosol.savestates.faults import (
     sqlite_fault,
     unsettled_error,
 )
-from cytosol.savestates.files import beside, file_id, file_size
+from cytosol.savestates.files import beside, file_id, file_size, id_of, look, make_room
 from cytosol.savestates.groupcommit import CommitQueue
 from cytosol.savestates.lock import FileLock
 from cytosol.savestates.sqlitefile import check_tree, open_file, roll_back
@@ -57,6 +59,8 @@ _DELETE: Final = "DELETE FROM records WHERE key = ?"
 _DELETE_PREFIX: Final = "DELETE FROM records WHERE key >= ? AND key < ?"
 _SETTLE_BYTES: Final = 4 * 1024 * 1024  # of log, before it is copied into the file
 _TRANSACTION_BYTES: Final = 8 * 1024  # what a small one writes: about two pages
+_ROOM_BYTES_MIN: Final = 32 * 1024  # a log that is written to gets as much again as it has
+_ROOM_BYTES_MAX: Final = 512 * 1024
 
 _Row = tuple[str, bytes, int]
 
@@ -79,6 +83,7 @@ class SqliteSaveState(SaveState):
         self._log_path = beside(self.path, "-wal")
         self._file_ids: tuple[tuple[int, int] | None, ...] = ()  # of the file and its log
         self._is_broken = False
+        self._log_size = 0  # with its room; another one says that it needs more
         self._unsettled_bytes = 0
         self._is_log_new = True  # as far as we know; a stamp too many does no harm
         self._queue = CommitQueue(self._write)
@@ -103,6 +108,7 @@ class SqliteSaveState(SaveState):
             raise
         with self._lock:
             self._is_broken = False
+            self._log_size = 0
             self._unsettled_bytes = 0
             self._is_log_new = True
             self._file_ids = file_ids
@@ -250,8 +256,13 @@ class SqliteSaveState(SaveState):
         file, log = self._file_ids
         if file_id(self.path) != file:
             raise gone_error(self.path)
-        if file_id(self._log_path) != log:
+        found = look(self._log_path)
+        if found is None or id_of(found) != log:
             raise lost_log_error(self.path)
+        if found.st_size != self._log_size and not self._is_relaxed:
+            # The first transaction of a log has none: many a program makes no second one.
+            room = max(_ROOM_BYTES_MIN, min(found.st_size, _ROOM_BYTES_MAX))
+            self._log_size = make_room(self._log_path, found, room)
 
     def _apply(self, connection: sqlite3.Connection, batch: Batch) -> None:
         for prefix in batch.delete_prefixes:

@@ -198,9 +198,13 @@ def _write_again(log: Path) -> None:
 
 
 def _cut_torn(log: Path) -> None:
-    """Cut off what a crash has torn; after the next crash it would look like damage."""
+    """Cut off what a crash has torn; after the next crash it would look like damage.
+
+    Flushed, for it would look so as well if it came back beside what is written next.
+    """
     with os.fdopen(os.open(log, os.O_RDWR | NOFOLLOW), "r+b") as file:
         file.truncate(survey(file)[0])
+        os.fsync(file.fileno())
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:

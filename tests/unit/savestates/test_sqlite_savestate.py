@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from io import BytesIO
@@ -11,6 +12,7 @@ import pytest
 
 from cytosol.errors import DatabaseCorruptError, DatabaseLockedError, SaveError
 from cytosol.savestates import SqliteSaveState, sqlitefile
+from cytosol.savestates.files import look, make_room
 from cytosol.savestates.sqlitelog import survey
 
 
@@ -206,9 +208,11 @@ def crashed(path: Path, count: int) -> list[int]:
     sizes = []
     for number in range(count):
         state.commit([(f"op/{number}", b"x" * 3_000)])
-        sizes.append(Path(f"{source}-wal").stat().st_size)
+        with open(f"{source}-wal", "rb") as log:
+            sizes.append(survey(log)[0])  # behind it there is room
     for suffix in ("", "-wal"):
         shutil.copy(f"{source}{suffix}", f"{path}{suffix}")
+    os.truncate(f"{path}-wal", sizes[-1])
     state.close()
     return sizes
 
@@ -290,6 +294,56 @@ def test_frames_from_before_the_log_began_anew_do_not_count(path: Path) -> None:
         shutil.copy(f"{path}{suffix}", f"{image}{suffix}")
     state.close()
     assert 1_501 == len(keys_at(image))
+
+
+def log_sizes(path: Path, state: SqliteSaveState, commits: int) -> list[int]:
+    sizes = []
+    for number in range(commits):
+        state.commit([("a", b"%d" % number)])
+        sizes.append(Path(f"{path}-wal").stat().st_size)
+    return sizes
+
+
+def test_a_log_that_is_written_to_has_room(path: Path, state: SqliteSaveState) -> None:
+    """From the second commit on, as much again as it has; a crash leaves it as zeros."""
+    sizes = log_sizes(path, state, 40)
+    assert len(set(sizes)) < 8
+    with open(f"{path}-wal", "rb") as log:
+        end, unreadable = survey(log)
+        log.seek(end)
+        room = log.read()
+    assert 0 == unreadable
+    assert {0} == set(room)
+    assert sizes[0] < end < sizes[-1] == end + len(room)
+    image = path.with_name("image")
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{image}{suffix}")
+    assert ["a"] == keys_at(image)
+
+
+def test_what_is_not_flushed_needs_no_room(path: Path) -> None:
+    """The log of a relaxed writer grows with each commit."""
+    state = SqliteSaveState(path, "relaxed")
+    state.open()
+    assert 10 == len(set(log_sizes(path, state, 10)))
+    state.close()
+
+
+def test_a_disk_without_room_for_more_is_written_to_all_the_same(tmp_path: Path) -> None:
+    """What could not be made longer stays as it was, and so does a file that is another one."""
+    path = tmp_path / "log"
+    path.write_bytes(b"123")
+    found = look(path)
+    assert found is not None
+    assert 13 == make_room(path, found, 10)
+    assert b"123" + bytes(10) == path.read_bytes()
+    assert 3 == make_room(path, found, 10)  # it has grown since
+    assert 13 == len(path.read_bytes())
+    path.replace(tmp_path / "moved")
+    assert 3 == make_room(path, found, 10)  # there is none
+    path.write_bytes(b"456")
+    assert 3 == make_room(path, found, 10)  # it is another one
+    assert b"456" == path.read_bytes()
 
 
 @pytest.mark.parametrize("is_empty", [True, False])
