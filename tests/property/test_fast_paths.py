@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
@@ -30,10 +31,13 @@ from cytosol.crdt.export import (
     row_size,
     starts_plain_run,
 )
+from cytosol.crdt.inner import InnerEffects
 from cytosol.crdt.log import Log
+from cytosol.crdt.names import OFFSET_BITS
 from cytosol.crdt.quick import Quick
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.single import merge_single
+from cytosol.errors import ActionError, FailureError
 from cytosol.model.json import canonical_bytes
 from cytosol.model.op import Op, op_to_json
 from cytosol.model.opcodec import decode_columns, decode_ops, encode_ops, unpack_columns
@@ -255,7 +259,7 @@ def test_quick_writes_log_and_do_what_the_general_way_does(
                 with monkeypatch.context() as patch:
                     if way:
                         patch.setattr(Quick, "dispatch", lambda *_: False)
-                        patch.setattr(Quick, "part", lambda *_: None)
+                        patch.setattr(Quick, "run", lambda _, actions, start, inner: start)
                     try:
                         compiler.dispatch(action, now)
                     except ValueError as error:
@@ -269,6 +273,41 @@ def test_quick_writes_log_and_do_what_the_general_way_does(
         quick.check_invariants()
         quick.take_back(0)
         assert quick.document == {}, seed
+
+
+def test_names_of_an_own_transaction_find_what_they_do_at_a_peer() -> None:
+    """Kept as columns by who made it, and as objects by who merged it: the same places."""
+    kept = 0
+    for seed in range(60):
+        chance = random.Random(seed)
+        own, peer = Replica(b"a" * 16), Replica(b"b" * 16)
+        compiler = Compiler(own)
+        compiler.dispatch(Set("$.a", {"inner": {}, "n": 1}), 1)
+        compiler.dispatch(Set("$.list", [1, 2]), 1)
+        for _ in range(10):
+            # Where a dispatch is refused, the next one is tried.
+            with contextlib.suppress(FailureError, ActionError):
+                compiler.dispatch(quick_transaction(chance), 1)
+        peer.merge([own.log.op(row) for row in range(len(own.log))])
+        for row in range(len(own.log)):
+            inner, acts = own.log.acts[row], peer.log.acts[row]
+            if type(inner) is not InnerEffects:
+                continue
+            kept += 1
+            assert [r.log.body(row) for r in (own, peer)] == [own.log.body(row)] * 2, seed
+            assert [own.tree.path(*slot) for slot in inner.slots()] == [
+                peer.tree.path(act.up, act.step) for act in acts
+            ], seed
+            for offset in range(inner.base + 2):
+                found = [
+                    r.finder.find((r.log.op_code(row) << OFFSET_BITS) + offset) for r in (own, peer)
+                ]
+                paths = [
+                    None if slot is None else (r.tree.path(slot[0], slot[1]), slot[2])
+                    for r, slot in zip((own, peer), found, strict=True)
+                ]
+                assert paths[0] == paths[1], (seed, row, offset)
+    assert kept > 100, "few Transactions were kept as columns"
 
 
 def test_rows_are_exported_as_their_ops_are_encoded() -> None:

@@ -7,7 +7,7 @@ peers replay has no paths in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from cytosol.crdt.actions import DataAction, ParsedAction, parse_action
@@ -17,13 +17,14 @@ from cytosol.crdt.apply import (
     NOT_AN_ARRAY,
     TRANSACTION_TOO_LARGE,
 )
+from cytosol.crdt.inner import InnerEffects
 from cytosol.crdt.log import NO_INDEX, Act, Coded
 from cytosol.crdt.mutate import PATH_MISSING, Failed
 from cytosol.crdt.names import OFFSET_BITS, OFFSET_MASK
 from cytosol.crdt.quick import Quick
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Slot, Step
-from cytosol.crdt.undo import Trail, undo
+from cytosol.crdt.undo import Trail
 from cytosol.errors import ActionError, FailureError
 from cytosol.limits import ARRAY_FILL_MAX, COPY_CHAIN_MAX, TRANSACTION_OPS_MAX
 from cytosol.model.json import JsonValue, copy_json
@@ -102,69 +103,51 @@ class Compiler:
     # --- transactions -------------------------------------------------------------------
 
     def _transaction(self, actions: Any, now_ms: int) -> int:
-        parsed = self.parse_transaction(actions)
-        replica = self._replica
-        row = replica.start_op(now_ms, Coded(Kind.TRANSACTION, index=NO_INDEX))
-        try:
-            bodies = self._run(parsed, replica.log.op_code(row), row)
-        except BaseException:
-            replica.drop_op(row)
-            raise
-        if not bodies:
-            replica.drop_op(row)
-            return 0
-        replica.log.payloads[row] = Coded(Kind.TRANSACTION, index=NO_INDEX, payload=tuple(bodies))
-        replica.commit_op(row)
-        return 1
-
-    def parse_transaction(self, actions: Any) -> list[ParsedAction]:
-        """Return the inner actions of a Transaction's payload; raises ActionError."""
         if not isinstance(actions, (list, tuple)):
             raise ActionError("the payload of a Transaction is a list of actions")
-        parsed = []
-        for action in actions:
-            inner = parse_action(action)
-            if inner[0] is Kind.TRANSACTION:
-                raise ActionError("a Transaction cannot stand inside another one")
-            parsed.append(inner)
-        return parsed
-
-    def _run(self, parsed: list[ParsedAction], op_code: int, row: int) -> list[Coded]:
-        """Apply inner actions one after the other; raises FailureError, having undone all."""
-        log, applier = self._replica.log, self._replica.applier
-        trail: Trail = []
-        acts: list[Act] = []
-        bodies: list[Coded] = []
-        base = 0
-        log.acts[row], log.undos[row] = acts, trail
-
-        def emit(body: Coded) -> None:
-            nonlocal base
-            base = applier.apply_one(body, op_code, base, trail, acts)
-            bodies.append(body)
-
-        quick, forget = self.quick.part, self._replica.finder.forget
-        first = op_code << OFFSET_BITS
+        replica = self._replica
+        row = replica.start_op(now_ms, Coded(Kind.TRANSACTION, index=NO_INDEX))
+        inner = InnerEffects(replica.log.op_code(row))
+        replica.log.acts[row] = replica.log.undos[row] = inner
         try:
-            for action in parsed:
-                body = quick(action, first + base, trail, acts)
-                if body is not None:
-                    bodies.append(body)
-                    base += body.kind in WRITES  # a primitive takes one number
-                    continue
-                forget(op_code)
-                self._compile(action, emit)
-            forget(op_code)
-            if len(bodies) > TRANSACTION_OPS_MAX or base > OFFSET_MASK:
-                raise Failed(TRANSACTION_TOO_LARGE)  # as it would everywhere else
+            self._run(actions, inner)
         except BaseException as error:
-            undo(trail)
-            self._replica.finder.forget(op_code)
-            self._tree.note_undone()
+            inner.undo(replica.applier.mutator.touched)
+            replica.finder.forget(replica.log.op_code(row))
+            replica.tree.note_undone()
+            replica.drop_op(row)
             if isinstance(error, Failed):
                 raise FailureError([failure_json(error)]) from None
             raise
-        return bodies
+        if not inner.acts:
+            replica.drop_op(row)
+            return 0
+        body = Coded(Kind.TRANSACTION, index=NO_INDEX, payload=inner.actions)
+        replica.log.payloads[row] = body
+        replica.commit_op(row)
+        return 1
+
+    def _run(self, actions: Sequence[Any], inner: InnerEffects) -> None:
+        """Apply inner actions one after the other; raises ActionError and Failed."""
+        op_code = inner.first >> OFFSET_BITS
+        applier, forget = self._replica.applier, self._replica.finder.forget
+
+        def emit(body: Coded) -> None:
+            trail: Trail = []
+            acts: list[Act] = []
+            inner.base = applier.apply_one(body, op_code, inner.base, trail, acts)
+            inner.add(body, acts, trail)
+
+        start = at = self.quick.run(actions, 0, inner)
+        # What is malformed is refused before anything can fail; what was done cannot.
+        parsed = [_parse_inner(action) for action in actions[start:]]
+        while at < len(actions):
+            forget(op_code)
+            self._compile(parsed[at - start], emit)
+            at = self.quick.run(actions, at + 1, inner)
+        forget(op_code)
+        if len(inner.acts) > TRANSACTION_OPS_MAX or inner.base > OFFSET_MASK:
+            raise Failed(TRANSACTION_TOO_LARGE)  # as it would everywhere else
 
     # --- one action ---------------------------------------------------------------------
 
@@ -403,6 +386,14 @@ _ROOT_MESSAGES: dict[Kind, str] = {
     Kind.ADD: NOT_A_NUMBER,
     Kind.MULTIPLY: NOT_A_NUMBER,
 }
+
+
+def _parse_inner(action: Any) -> ParsedAction:
+    """Return an inner action of a Transaction; raises ActionError."""
+    parsed = parse_action(action)
+    if parsed[0] is Kind.TRANSACTION:
+        raise ActionError("a Transaction cannot stand inside another one")
+    return parsed
 
 
 def _number(kind: Kind, payload: Any) -> int | float:

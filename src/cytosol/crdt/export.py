@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from cytosol.crdt.inner import InnerActions
 from cytosol.crdt.log import Form, Log
 from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, OFFSET_BITS, OFFSET_MASK
 from cytosol.crdt.quick import PRIMITIVES
@@ -183,7 +184,7 @@ def row_size(log: Log, row: int) -> int:
     payload = log.payloads[row]
     if log.steps[row] is None:
         payload = payload.payload
-    if type(payload) is tuple:
+    if type(payload) is tuple or type(payload) is InnerActions:
         return ROW_BYTES + sum(ROW_BYTES + _payload_size(inner.payload) for inner in payload)
     return ROW_BYTES + _payload_size(payload)
 

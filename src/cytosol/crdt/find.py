@@ -8,8 +8,10 @@ moved and copied places, and those older than the log, are kept in tables.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from operator import attrgetter, itemgetter
 
+from cytosol.crdt.inner import InnerEffects
 from cytosol.crdt.log import Act, Log
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, OFFSET_MASK, Names
 from cytosol.crdt.tree import Found, Order, Place, Slot, Step, Tree
@@ -84,7 +86,10 @@ class Finder:
             return slot[0], slot[1], 0
         return tree.follow(slot[0], slot[1], self.names.order(code))
 
-    def _slot_of(self, op_code: int, offset: int, acts: list[Act]) -> Slot | None:
+    def _slot_of(self, op_code: int, offset: int, acts: list[Act] | InnerEffects) -> Slot | None:
+        if isinstance(acts, InnerEffects):
+            slot = acts.slot(offset)
+            return slot or self._inner_slot(op_code, offset, acts.general_acts())
         # Long Transactions: their numbers rise, but for moves with fills, which have none.
         at = bisect_right(acts, offset, key=_BASE) - 1 if len(acts) > 8 else 0
         if at > 0 and acts[at].base <= offset <= acts[at].base + acts[at].fill:
@@ -97,7 +102,7 @@ class Finder:
                 return act.up, (op_code << OFFSET_BITS) + offset
         return self._inner_slot(op_code, offset, acts)
 
-    def _inner_slot(self, op_code: int, offset: int, acts: list[Act]) -> Slot | None:
+    def _inner_slot(self, op_code: int, offset: int, acts: Iterable[Act]) -> Slot | None:
         table = self._inner.get(op_code)
         if table is None:
             table = self._inner[op_code] = {}

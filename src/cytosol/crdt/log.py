@@ -6,7 +6,8 @@ the row is to be read. Every other op has None there and a Coded as payload.
 
 `acts` and `undos` say what the op did when it was last applied: where its names lead, and how to
 take it back. An op with a form has the Place around what it wrote in `acts`, and what
-`crdt.quick` needs in `undos` unless that is a Trail.
+`crdt.quick` needs in `undos` unless that is a Trail. A Transaction that was made here has its
+InnerEffects in both.
 """
 
 from __future__ import annotations

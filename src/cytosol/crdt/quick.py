@@ -1,8 +1,9 @@
-"""The most frequent own writes in few steps: a primitive set, added to, or inserted.
+"""The most frequent own writes in few steps: a primitive set, deleted, added to, or inserted.
 
 Each repeats rules that `actions`, `compile` and `apply` have in general, for a plain path to a
 place where nothing special stands. A property test compares both ways; whatever a function here
-returns False for has not been touched and goes the general way, which also says what is wrong.
+returns None or False for has not been touched and goes the general way, which also says what is
+wrong.
 """
 
 from __future__ import annotations
@@ -10,19 +11,18 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
-from cytosol.crdt.actions import Add, InsertAfter, InsertBefore, Multiply, ParsedAction, Set
+from cytosol.crdt.actions import Add, Delete, InsertAfter, InsertBefore, Multiply, Set
 from cytosol.crdt.calculate import calculate
-from cytosol.crdt.log import NO_INDEX, Act, Coded, Form, coded_of
+from cytosol.crdt.log import NO_INDEX, Coded, Form
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, OFFSET_MASK
 from cytosol.crdt.tree import MISSING, Place, Step
-from cytosol.crdt.undo import Trail
 from cytosol.limits import INTEGER_MAX, INTEGER_MIN, PATH_LENGTH_MAX
-from cytosol.model.json import JsonValue
 from cytosol.model.op import ACTION_NAMES, Kind, Side
 from cytosol.path import singular_steps
 from cytosol.path.cache import remember
 
 if TYPE_CHECKING:
+    from cytosol.crdt.inner import InnerEffects
     from cytosol.crdt.replica import Replica
 
 __all__ = ["CREATED", "INSERTED", "PRIMITIVES", "Quick", "undo_quick"]
@@ -39,54 +39,50 @@ TEXT_MAX: Final = 100_000
 """Longer texts go the general way, which measures them exactly."""
 
 # Looked up once: a member of an enum costs more than a global.
-SET, ADD, MULTIPLY, INSERT_AFTER = Kind.SET, Kind.ADD, Kind.MULTIPLY, Kind.INSERT_AFTER
+SET, ADD, DELETE = Kind.SET, Kind.ADD, Kind.DELETE
 
 BY_TYPE: Final[dict[Any, Kind]] = {
-    action: action.kind for action in (Set, Add, Multiply, InsertBefore, InsertAfter)
+    action: action.kind for action in (Set, Delete, Add, Multiply, InsertBefore, InsertAfter)
 }
-BY_NAME: Final[dict[Any, Kind]] = {ACTION_NAMES[kind]: kind for kind in BY_TYPE.values()}
-KINDS: Final = frozenset(BY_TYPE.values())
+BY_NAME: Final[dict[Any, Kind]] = {
+    ACTION_NAMES[kind]: kind for kind in BY_TYPE.values() if kind is not DELETE
+}
+INSERTS: Final = {kind: int(kind) for kind in (SET, Kind.INSERT_BEFORE, Kind.INSERT_AFTER)}
+NUMBERS: Final = frozenset({int, float})
+INSERT_AFTER: Final = int(Kind.INSERT_AFTER)
+NO_VARIABLES: Final = ()
 
 new_tuple = tuple.__new__  # makes a NamedTuple from all its fields in half the time
 
-Done = tuple[int, Form, Place, Any]
-"""Name and form of what was done (see `Log`), the Place around it, and what undoing it needs."""
+Known = tuple[Any, Place, int]
+"""A container that is present: the native one, its Place, and what ops call it (0: the root)."""
+
+Done = tuple[int, Form, Any, Any, Any]
+"""Name, form and payload of what was done, and what the log has in `acts` and `undos` for it."""
 
 
 class Quick:
     """Does what it can of the actions on one replica."""
 
-    __slots__ = ("_applier", "_parents", "_replica", "_touched", "_tree")
+    __slots__ = ("_applier", "_arrays", "_objects", "_replica", "_shape", "_touched", "_tree")
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._tree = replica.tree
         self._applier = replica.applier
         self._touched = replica.applier.mutator.touched
-        self._parents: dict[str, tuple[int, Place]] = {}
+        self._shape = 0  # of the tree for which these were noted, by the beginnings of paths
+        self._objects: dict[str, Known] = {}
+        self._arrays: dict[str, Known] = {}
 
     def dispatch(self, action: Any, now_ms: int) -> bool:
         """Log and apply what may be an action as one op, if it is plain enough."""
-        if type(action) is dict:
-            if len(action) != 3:
-                return False
-            try:
-                kind = BY_NAME[action["action"]]
-                path, payload = action["path"], action["payload"]
-            except (KeyError, TypeError):  # it may be anything
-                return False
-        elif type(action) in BY_TYPE and type(action.vars) is tuple and not action.vars:
-            kind, path, payload = BY_TYPE[type(action)], action.path, action.payload
-        else:
-            return False
-        if type(path) is not str:
-            return False
         replica = self._replica
         clock, number = replica.clock + 1, replica.number
-        done = self._do(kind, path, payload, (clock << AUTHOR_BITS | number) << OFFSET_BITS)
+        done = self._do(action, (clock << AUTHOR_BITS | number) << OFFSET_BITS)
         if done is None:
             return False
-        name, form, up, undone = done
+        name, form, payload, act, undone = done
         log, latest, author = replica.log, replica.latest, replica.author
         log.indexes.append(clock)
         log.numbers.append(number)
@@ -95,96 +91,189 @@ class Quick:
         log.names.append(name)
         log.steps.append(form)
         log.payloads.append(payload)
-        log.acts.append(up)
+        log.acts.append(act)
         log.undos.append(undone)
         latest[author] = replica.clock = clock
         if replica.unsaid:
             replica.tell_news(clock)
         return True
 
-    def part(self, action: ParsedAction, code: int, trail: Trail, acts: list[Act]) -> Coded | None:
-        """Apply an action inside of a Transaction, if it is plain enough; return its body.
+    def run(self, actions: Any, start: int, inner: InnerEffects) -> int:
+        """Apply the actions of a Transaction from one on, as long as they are plain enough.
 
-        `code` is the next name of the op. What `apply_one` leaves is left on trail and acts.
+        Returns which one is not, or how many there are.
         """
-        kind, path, payload, variables = action
-        if kind not in KINDS or variables != ():
-            return None
-        done = self._do(kind, path, payload, code)
-        if done is None:
-            return None
-        name, form, up, undone = done
-        trail.append((undo_quick, self._touched, code, form, up, undone))
-        if type(form) is str:
-            acts.append(new_tuple(Act, (code & OFFSET_MASK, 0, up, form, payload, None)))
-            return new_tuple(Coded, (SET, name, form, 0, Side.END, 0, NO_INDEX, payload, 0))
-        if undone is INSERTED:
-            acts.append(new_tuple(Act, (code & OFFSET_MASK, 0, up, code, payload, None)))
-        return coded_of(name, form, payload)
+        do, first, base = self._do, inner.first, inner.base
+        names, forms, payloads = inner.actions.names, inner.actions.forms, inner.actions.payloads
+        acts, undos = inner.acts, inner.undos
+        at = start
+        for at in range(start, len(actions)):
+            done = do(actions[at], first + base)
+            if done is None:
+                break
+            name, form, payload, act, undone = done
+            names.append(name)
+            forms.append(form)
+            payloads.append(payload)
+            acts.append(act)
+            undos.append(undone)
+            if type(form) is str or type(form) is tuple:
+                base += 1  # a primitive takes one number
+        else:
+            at = len(actions)
+        inner.base = base
+        return at
 
-    def _do(self, kind: Kind, path: str, payload: Any, code: int) -> Done | None:
-        """Apply an action, `code` being the name of what it makes."""
+    def _do(self, action: Any, code: int) -> Done | None:
+        """Apply what may be an action, `code` being the name of what it makes."""
+        if type(action) is dict:
+            try:
+                if len(action) == 3:
+                    kind = BY_NAME[action["action"]]
+                    path, payload = action["path"], action["payload"]
+                elif len(action) == 2 and action["action"] == "Delete":
+                    kind, path, payload = DELETE, action["path"], None
+                else:
+                    return None
+            except (KeyError, TypeError):  # it may be anything
+                return None
+        elif type(action) in BY_TYPE and action.vars is NO_VARIABLES:
+            kind, path, payload = BY_TYPE[type(action)], action.path, action.payload
+        else:
+            return None
+        if type(path) is not str or len(path) > PATH_LENGTH_MAX:
+            return None
         if type(payload) is int:
             if not INTEGER_MIN <= payload <= INTEGER_MAX:
                 return None
         elif not _is_plain(payload):
             return None
-        if len(path) > PATH_LENGTH_MAX:
+        tree = self._tree
+        if self._shape != tree.shape:
+            self._shape = tree.shape
+            self._objects.clear()
+            self._arrays.clear()
+        beginning, _, key = path.rpartition(".")
+        known = self._objects.get(beginning)
+        if known is None or not key.isidentifier():
+            beginning, _, text = path[:-1].rpartition("[")
+            known = self._arrays.get(beginning)
+            if known is not None and path[-1] == "]" and _is_index(text):
+                return self._insert(kind, known, int(text), payload, code)
+            aim = self._aim(path)
+            if aim is None:
+                return None
+            known, step = aim
+            if type(step) is int:
+                return self._insert(kind, known, step, payload, code)
+            key = step  # type: ignore[assignment]  # an object has keys only
+        if kind is not SET:
+            return self._change(kind, known, key, payload)
+        container, up, name = known
+        old = container.get(key, MISSING)
+        if old is MISSING:
+            if key in up.codes or tree.made >= self._applier.places_max:
+                return None
+            up.codes[key] = code
+            tree.made += 1
+            old = CREATED
+        elif type(old) is dict or type(old) is list:
             return None
-        beginning, dot, key = path.rpartition(".")
-        known = self._parents.get(beginning)
-        up: Place | None
-        step: Any
-        if dot and known is not None and known[0] == self._tree.shape and key.isidentifier():
-            up, step = known[1], key
+        container[key] = payload
+        self._touched.append((up, key))
+        return name, key, payload, up, old
+
+    def _change(self, kind: Kind, known: Known, key: str, payload: Any) -> Done | None:
+        """Add to, multiply or delete what stands at a key of a present object."""
+        container, up, _ = known
+        old = container.get(key, MISSING)
+        result = None
+        if kind is DELETE:
+            if old is MISSING or type(old) is dict or type(old) is list:
+                return None
         else:
-            up, step = self._aim(path)
-        if up is None:
+            if kind in INSERTS or type(old) not in NUMBERS or type(payload) not in NUMBERS:
+                return None
+            result = calculate(kind, old, payload)
+            if result is None:
+                return None
+        name = up.codes[key] if up.revived is None else self._tree.name_at(up, key)
+        self._touched.append((up, key))
+        if kind is DELETE:
+            del container[key]
+            body = new_tuple(Coded, (DELETE, name, None, 0, Side.END, 0, NO_INDEX, None, 0))
+            undone = [(self._touched.append, (up, key)), (container.__setitem__, key, old)]
+            return 0, None, body, [], undone
+        container[key] = result
+        return name, kind, payload, up, (key, old)
+
+    def _insert(self, kind: Kind, known: Known, index: int, payload: Any, code: int) -> Done | None:
+        """Insert into a present array, before or after an index or at its end."""
+        value, up, name = known
+        number, length, tree = INSERTS.get(kind), len(value), self._tree
+        if number is None or index < 0 or tree.made >= self._applier.places_max:
             return None
-        if type(step) is int:
-            return self._insert(kind, up, step, payload, code)
-        if kind is SET:
-            return self._set(up, step, payload, code)
-        return self._calculate(kind, up, step, payload)
+        if index >= length:
+            if kind is SET and index != length:
+                return None
+            index = length
+        elif number == INSERT_AFTER:
+            index += 1
+        elif kind is SET:
+            return None
+        assert up.sequence is not None, "an array has its positions"
+        beside, side, at = up.sequence.insert_beside(index, code, code & ~OFFSET_MASK)
+        value.insert(at, payload)
+        tree.made += 1
+        self._touched.append((up, None))
+        return name, (number, beside, side, index), payload, up, INSERTED
 
     # --- where ----------------------------------------------------------------------------
 
-    def _aim(self, path: str) -> tuple[Place | None, Step]:
+    def _aim(self, path: str) -> tuple[Known, Step] | None:
         """Return the container at a path but its last step, and that step; None if it is unclear.
 
         Indexes and simple names in quotes are read here, which is cheaper than reading all.
         """
-        beginning, dot, key = path.rpartition(".")
-        if dot and key.isidentifier():
-            return self._parent(beginning), key
+        step: Step | None = None
+        kind: type = dict
         if path[-1:] == "]":
             beginning, _, text = path[:-1].rpartition("[")
-            if text.isdecimal() and text.isascii() and len(text) < 16:
-                if text[0] != "0" or text == "0":
-                    return self._parent(beginning), int(text)
-            elif text[:1] == text[-1:] and text[0:1] in ("'", '"'):
+            if _is_index(text):
+                step, kind = int(text), list
+            elif text[:1] == text[-1:] and text[:1] in ("'", '"'):
                 name = text[1:-1]
-                if name.replace("-", "").isalnum():
-                    return self._parent(beginning), name
-        steps = singular_steps(path)
-        return (self._walk(steps[:-1]), steps[-1]) if steps else (None, "")
+                step = name if name.replace("-", "").isalnum() else None
+        else:
+            beginning, dot, key = path.rpartition(".")
+            if dot and key.isidentifier():
+                step = key
+        if step is None:
+            steps = singular_steps(path)
+            if not steps:
+                return None
+            step = steps[-1]
+            known = self._look_up(steps[:-1], dict if type(step) is str else list)
+        else:
+            cache = self._objects if kind is dict else self._arrays
+            known = cache.get(beginning)
+            if known is None:
+                known = self._remember(cache, beginning, kind)
+        return None if known is None else (known, step)
 
-    def _parent(self, beginning: str) -> Place | None:
-        """Return the container at the beginning of a path, None if there is none."""
-        known = self._parents.get(beginning)
-        if known is not None and known[0] == self._tree.shape:
-            return known[1]
+    def _remember(self, cache: dict[str, Known], beginning: str, kind: type) -> Known | None:
+        """Return the container at the beginning of a path, and remember it."""
         steps = singular_steps(beginning) if beginning != "" else ()
         if steps is None:
             return None
-        place = self._walk(steps)
-        # An index may mean another element at any time.
-        if place is not None and all(type(step) is str for step in steps):
-            remember(self._parents, beginning, (self._tree.shape, place))
-        return place
+        known = self._look_up(steps, kind)
+        # An index may mean another element at any time, and "" may be the beginning of anything.
+        if known is not None and beginning and all(type(step) is str for step in steps):
+            remember(cache, beginning, known)
+        return known
 
-    def _walk(self, steps: tuple[Step, ...]) -> Place | None:
-        """Return the container at these steps, or None if there is none."""
+    def _look_up(self, steps: tuple[Step, ...], kind: type) -> Known | None:
+        """Return the container of a kind at these steps, or None if there is none."""
         place = self._tree.root
         for step in steps:
             value = place.value
@@ -199,70 +288,16 @@ class Quick:
             if below is None or below.value is None:
                 return None
             place = below
-        return place
+        if type(place.value) is not kind:
+            return None
+        return place.value, place, 0 if place.up is None else self._tree.name_of(place)
 
-    # --- what -----------------------------------------------------------------------------
 
-    def _set(self, up: Place, key: str, payload: JsonValue, code: int) -> Done | None:
-        """Set a key of a present object."""
-        container = up.value
-        if type(container) is not dict:
-            return None
-        old = container.get(key, MISSING)
-        if old is MISSING:
-            tree = self._tree
-            if key in up.codes or tree.made >= self._applier.places_max:
-                return None
-            up.codes[key] = code
-            tree.made += 1
-            old = CREATED
-        elif type(old) is dict or type(old) is list:
-            return None
-        container[key] = payload
-        self._touched.append((up, key))
-        name = up.code
-        if up.up is None or up.up.revived is not None:
-            name = self._name(up)
-        return name, key, up, old
-
-    def _calculate(self, kind: Kind, up: Place, key: str, payload: Any) -> Done | None:
-        """Add to, or multiply, the number at a key of a present object."""
-        container = up.value
-        if type(container) is not dict or not (kind is ADD or kind is MULTIPLY):
-            return None
-        old = container.get(key)
-        if type(payload) is not int and type(payload) is not float:
-            return None
-        if type(old) is not int and type(old) is not float:
-            return None
-        result = calculate(kind, old, payload)
-        if result is None:
-            return None
-        container[key] = result
-        self._touched.append((up, key))
-        name = up.codes[key] if up.revived is None else self._tree.name_at(up, key)
-        return name, kind, up, (key, old)
-
-    def _insert(self, kind: Kind, up: Place, index: int, payload: Any, code: int) -> Done | None:
-        """Insert into a present array, before or after an index or at its end."""
-        value, sequence, tree = up.value, up.sequence, self._tree
-        if type(value) is not list or sequence is None or tree.made >= self._applier.places_max:
-            return None
-        length = len(value)
-        if index < 0 or kind is ADD or kind is MULTIPLY or (kind is SET and index != length):
-            return None
-        index = length if index >= length else index + (kind is INSERT_AFTER)
-        beside, side, at = sequence.insert_beside(index, code, code & ~OFFSET_MASK)
-        value.insert(at, payload)
-        tree.made += 1
-        self._touched.append((up, None))
-        return self._name(up), (int(kind), beside, side, index), up, INSERTED
-
-    def _name(self, up: Place) -> int:
-        """Return what ops call a container; 0 for the root."""
-        if up.up is None:
-            return 0
-        return up.code if up.up.revived is None else self._tree.name_of(up)
+def _is_index(text: str) -> bool:
+    """Tell whether a text in brackets is surely an index, counted from the start."""
+    return (
+        text.isdecimal() and text.isascii() and len(text) < 16 and (text[0] != "0" or text == "0")
+    )
 
 
 def _is_plain(payload: Any) -> bool:

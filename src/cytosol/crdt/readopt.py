@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from cytosol.crdt.contents import digest_of
+from cytosol.crdt.inner import InnerEffects
 from cytosol.crdt.names import OFFSET_BITS
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.retarget import Retarget
@@ -322,7 +323,10 @@ class _Base:
                 continue
             if type(form) is tuple and type(acts) is Place:
                 slots.append((acts, log.op_code(row) << OFFSET_BITS))
-            slots += [(act.up, act.step) for act in acts] if type(acts) is list else []
+            if type(acts) is InnerEffects:
+                slots += acts.slots()
+            elif type(acts) is list:
+                slots += [(act.up, act.step) for act in acts]
             body = log.coded(row)
             for inner in body.payload if body.kind is Kind.TRANSACTION else (body,):
                 for code in (inner.name, inner.source):

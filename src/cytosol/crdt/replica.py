@@ -14,6 +14,7 @@ from cytosol.crdt.apply import Applier, is_too_large
 from cytosol.crdt.changes import Changes
 from cytosol.crdt.dates import Dates
 from cytosol.crdt.find import Finder
+from cytosol.crdt.inner import InnerEffects
 from cytosol.crdt.log import Act, Coded, Log, Row, columns_of
 from cytosol.crdt.mutate import Failed
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, Names
@@ -354,6 +355,8 @@ class Replica:
         if type(undone) is list:
             undo(undone)
             self.failures.pop(op_code, None)
+        elif type(undone) is InnerEffects:
+            undone.undo(self.applier.mutator.touched)
         else:
             code = op_code << OFFSET_BITS
             undo_quick(self.applier.mutator.touched, code, log.steps[row], act, undone)

@@ -239,14 +239,29 @@ class Sequence:
 
         Returns that neighbour, the Side of it, and the index.
         """
-        if 0 < index < self.shown:
+        if index == self.shown:
+            block = self._blocks[-1]
+            codes = block.codes
+            if codes and len(codes) < BLOCK_MAX and codes[-1] not in self.hidden:
+                beside = codes[-1]
+                codes.append(code)
+                block.shown += 1
+                self.shown += 1
+                self.size += 1
+                if self._home is not None:
+                    self._home[code] = block
+                return beside, _AFTER, index
+        elif index:
             number, rest = self._locate(index)
             block = self._blocks[number]
-            if rest and block.shown == len(block.codes):  # most often: both are in one block
-                left, right = block.codes[rest - 1], block.codes[rest]
-                self.note_head(new, left)
+            codes = block.codes
+            if rest and block.shown == len(codes):  # most often: both are in one block
+                left, right = codes[rest - 1], codes[rest]
+                if self._heads is None:
+                    self._heads = {}
+                self._heads[new] = left
                 self._insert_into(number, rest, code)
-                if self.head(right) == left:
+                if self._heads.get(right) == left:
                     return right, _BEFORE, index
                 return left, _AFTER, index
         beside, side = self.choose_beside(index, new)

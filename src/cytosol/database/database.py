@@ -22,7 +22,7 @@ from cytosol.database.graphs import graph_in
 from cytosol.database.identity import Identity, note_home, open_identity
 from cytosol.database.joins import PeerReplica
 from cytosol.database.listeners import Listener, Listeners
-from cytosol.database.network_actions import COMMANDS, NetworkAction, network_command
+from cytosol.database.network_actions import NetworkAction, network_command
 from cytosol.database.pairings import PairingStore
 from cytosol.database.surroundings import REAL, Caller, Network, Surroundings
 from cytosol.database.transaction import TransactionContext
@@ -210,14 +210,14 @@ class Database:
         raised. Raises ActionError for a malformed action, FailureError for one that cannot
         be applied, SaveError when the disk refuses, PairingError from network actions.
         """
-        name = action.get("action") if type(action) is dict else None
-        is_data = (type(name) is str and name not in COMMANDS) or isinstance(action, DataAction)
-        command = None if is_data else network_command(action)
+        if self._document.write(action):
+            return [] if return_failures else None
+        command = network_command(action)
         try:
             if command is not None:
                 self._command(*command)
             else:
-                self._document.dispatch(action)  # type: ignore[arg-type]  # it checks what it gets
+                self._document.dispatch_any(action)  # type: ignore[arg-type]  # it checks what it gets
         except FailureError as error:
             if not return_failures:
                 raise

@@ -137,20 +137,19 @@ class Document:
         Durable on return as the save state promises. Raises ActionError, FailureError,
         SaveError (nothing has changed then), DatabaseClosedError.
         """
+        return 1 if self.write(action) else self.dispatch_any(action)
+
+    def write(self, action: Any) -> bool:
+        """Do the same if this is one of the most frequent actions; False: nothing was done.
+
+        False also for what is no data action, and after `close`: `dispatch_any` says so.
+        """
         with self.lock:
-            if self._closed:
-                self.check_open()
+            if self._closed or not self._quick(action, self._now_ms()):
+                return False
             replica = self.replica
-            length = len(replica.log.indexes)
             touched = replica.applier.mutator.touched
-            now_ms = self._now_ms()
-            try:
-                count = self._quick(action, now_ms) or self._compiler.dispatch_any(action, now_ms)
-            except BaseException:
-                touched.clear()  # all of it was undone
-                raise
-            if not count:
-                return 0
+            row = len(replica.log.indexes) - 1
             is_simple = not self.journal.is_kept and (
                 not (self.subscriptions.live or self.meta_subscriptions.live or self.observers)
                 or self._is_unheard(touched)
@@ -158,13 +157,30 @@ class Document:
             if is_simple:
                 touched.clear()
             else:
-                ticket, is_watched = self._queue_own(length)
+                ticket, is_watched = self._queue_own(row)
         if not is_simple:
-            self._settle(length, ticket, is_watched)
-            return count
+            self._settle(row, ticket, is_watched)
+            return True
         self._after_write()
-        if length >= self.history.check_at:
+        if row >= self.history.check_at:
             self._trim_if_due()
+        return True
+
+    def dispatch_any(self, action: DataAction | Mapping[str, Any]) -> int:
+        """Do what `dispatch` does, the general way."""
+        with self.lock:
+            self.check_open()
+            replica = self.replica
+            length = len(replica.log)
+            try:
+                count = self._compiler.dispatch_any(action, self._now_ms())
+            except BaseException:
+                replica.applier.mutator.touched.clear()  # all of it was undone
+                raise
+            if not count:
+                return 0
+            ticket, is_watched = self._queue_own(length)
+        self._settle(length, ticket, is_watched)
         return count
 
     def _is_unheard(self, touched: list[tuple[Place, Step | None]]) -> bool:

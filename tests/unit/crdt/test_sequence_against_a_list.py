@@ -18,7 +18,7 @@ def insert_by_index(
     chance: random.Random, sequence: Sequence, codes: list[int], hidden: set[int], code: int
 ) -> None:
     """Insert at some index of the shown ones, beside the neighbour that it says."""
-    index = chance.randrange(sequence.shown + 1)
+    index = chance.choice([sequence.shown, chance.randrange(sequence.shown + 1)])
     expected = sequence.choose_beside(index, code)
     assert expected == sequence.insert_beside(index, code, code)[:2]
     beside, side = expected
