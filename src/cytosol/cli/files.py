@@ -101,7 +101,12 @@ def advising(file: Path) -> Iterator[None]:
 
 
 def find_app_id(file: Path) -> str | None:
-    """Return the app id in a file, None if there is no file or no database in it yet."""
+    """Return the app id in a file, None if there is no file or no database in it yet.
+
+    Raises CommandError for a file of which the log is left: nothing must begin there.
+    """
+    if log_without_file(file) is not None:
+        raise no_file(file)
     if not file.exists() and not file.is_symlink():
         return None
     return stored_app_id(save_state_for(file))

@@ -8,7 +8,9 @@ import click
 
 import cytosol
 from cytosol.cli.exits import NO_FILE, OK, CommandError
+from cytosol.cli.files import no_file
 from cytosol.cli.secrets import SecretArguments, ask_new, given, read_passphrase, secret_for
+from cytosol.savestates.files import log_without_file
 from cytosol.savestates.oskeyring import KeyringKey
 
 __all__ = ["rekey_file", "seal_file", "unseal_file"]
@@ -60,6 +62,8 @@ def rekey_file(
 
 
 def _check_there(file: Path) -> None:
+    if log_without_file(file) is not None:
+        raise no_file(file)
     if not file.exists() and not file.is_symlink():
         raise CommandError(f"there is no file '{file}'", NO_FILE)
 

@@ -433,7 +433,10 @@ def log_alone(tmp_path: Path) -> Path:
     return tmp_path / "notes.cytosol"
 
 
-@pytest.mark.parametrize("command", [("check",), ("query", "$"), ("check", "--json")])
+@pytest.mark.parametrize(
+    "command",
+    [("check",), ("query", "$"), ("check", "--json"), ("run",), ("run", "--new"), ("unseal",)],
+)
 def test_a_log_without_its_file_is_told_of(log_alone: Path, command: tuple[str, ...]) -> None:
     """It may hold what is nowhere else: no advice to begin anew there."""
     result = cli(command[0], log_alone, *command[1:])
