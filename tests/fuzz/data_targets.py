@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from cytosol.crdt.bulk import merge_bulk
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.single import merge_single
 from cytosol.crdt.snapshot import export_base, load_base
@@ -19,7 +20,7 @@ from cytosol.document.document import Document
 from cytosol.errors import ActionError, CytosolError, DatabaseError, RemoteProtocolError
 from cytosol.limits import DOCUMENT_PLACES_MAX
 from cytosol.model.json import canonical_bytes
-from cytosol.model.op import Body, Kind, Op, op_from_json, op_to_json
+from cytosol.model.op import Body, Kind, Name, Op, op_from_json, op_to_json
 from cytosol.model.opcodec import (
     decode_columns,
     decode_ops,
@@ -138,20 +139,55 @@ def changing_one(
     return make
 
 
+def _writes() -> list[Op]:
+    """Return plain writes to several objects in turn, and another op between them."""
+    bodies = [Body(Kind.SET, key=key, payload={"n": 1}) for key in "ab"]
+    names = [None, Name(ME, 1), Name(ME, 2)]
+    for at in range(24):
+        bodies.append(Body(Kind.SET, names[at * 5 % 7 % 3], f"k{at % 9}", payload=at))
+        if at == 12:
+            bodies.append(Body(Kind.ADD, Name(ME, 1, 1), payload=2.5))
+    return [Op(1 + at, ME, at, 7, body) for at, body in enumerate(bodies)]
+
+
 @target("op columns")
 def op_columns() -> Target:
-    """Batches whose compression is right and whose columns are not; what is taken is merged."""
-    batch = encode_ops(_ops())
-    plain = unpack(batch[1:], 2**20) if batch[:1] == b"\x02" else batch[1:]
-    values = msgspec.msgpack.decode(plain)
-    corpus: list[Any] = [plain, values]
+    """Batches whose compression is right and whose columns are not; what is taken is merged.
+
+    As columns it is merged to the same, or not at all.
+    """
+    writes = _writes()
+    plain: list[bytes] = []
+    for ops in (_ops(), writes, writes[2:14]):
+        batch = encode_ops(ops)
+        plain.append(unpack(batch[1:], 2**20) if batch[:1] == b"\x02" else batch[1:])
+    values = list(map(msgspec.msgpack.decode, plain))
+    corpus: list[Any] = [*plain, *values]
+    objects = Op(1, ME, 0, 0, writes[0].body), Op(2, ME, 1, 0, writes[1].body)
 
     def attempt(data: bytes) -> None:
         try:
-            found = decode_columns(unpack_foreign_columns(b"\x01" + data))
+            columns = unpack_foreign_columns(b"\x01" + data)
         except ActionError:
             return
-        _check_merge(found)
+        for known in ((), objects):
+            fast, slow = Replica(OTHER, places_max=2_000), Replica(OTHER, places_max=2_000)
+            for replica in (fast, slow):
+                replica.merge(known)
+            merged = merge_bulk(fast, columns)
+            try:
+                found = decode_columns(columns)
+            except ActionError:
+                assert not merged
+                return
+            if not merged:
+                assert canonical_bytes(fast.document) == canonical_bytes(slow.document)
+                _check_merge(found)
+                continue
+            assert slow.merge(found) == found
+            fast.check_invariants()
+            assert canonical_bytes(fast.document) == canonical_bytes(slow.document)
+            assert (fast.latest, fast.state_hash()) == (slow.latest, slow.state_hash())
 
     def other_column(rng: random.Random, column: Any) -> Any:
         if isinstance(column, bytes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from cytosol.crdt.actions import (
     InitObject,
     InsertAfter,
     InsertBefore,
+    Move,
     Multiply,
     Set,
     Transaction,
@@ -39,7 +41,7 @@ from cytosol.crdt.replica import Replica
 from cytosol.crdt.single import merge_single
 from cytosol.errors import ActionError, FailureError
 from cytosol.model.json import canonical_bytes
-from cytosol.model.op import Op, op_to_json
+from cytosol.model.op import Body, Kind, Op, op_to_json
 from cytosol.model.opcodec import decode_columns, decode_ops, encode_ops, unpack_columns
 from cytosol.model.singlecodec import SINGLE, decode_single
 from tests.oracle.fold import fold
@@ -385,8 +387,10 @@ class ManyObjects:
     Each has a twin that takes the ops of the same batches one by one.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, plain: float = 1.0) -> None:
         self.random = random.Random(seed)
+        self.plain = plain
+        self.in_bulk = 0
         self.objects = self.random.choice([2, 12, 40])
         self.keys = self.random.choice([2, 30])
         self.writers = [Replica(bytes((65 + number,)) * 16) for number in range(3)]
@@ -407,7 +411,12 @@ class ManyObjects:
         for _ in range(chance.randrange(4, 30)):
             if chance.random() < 0.6:
                 path = chance.choice(["$", *(f"$.o{at}" for at in range(self.objects))])
-            compiler.dispatch(Set(f"{path}.k{chance.randrange(self.keys)}", any_value(chance)), 1)
+            key = f"{path}.k{chance.randrange(self.keys)}"
+            is_plain = chance.random() < self.plain
+            other = chance.choice([path, f"$.o{chance.randrange(self.objects)}"])
+            value = Set(key, any_value(chance))
+            with suppress(ActionError, FailureError):  # the object may be gone
+                compiler.dispatch(value if is_plain else any_other_action(chance, key, other), 1)
         self.twins[writer].merge(ops_of(replica)[start:])
         self.twins[writer].told()
 
@@ -422,7 +431,11 @@ class ManyObjects:
         assert [log.op(row) for row in rows] == decode_ops(batch)
         if replica.log.key(len(replica.log) - 1) > log.key(rows[0]):
             self.collided += 1
-        assert len(rows) == len(merge_bulk(replica, unpack_columns(batch)))
+        merged = merge_bulk(replica, unpack_columns(batch))
+        self.in_bulk += len(merged)
+        assert len(merged) == len(rows) or (self.plain < 1 and not merged)
+        if not merged:
+            replica.merge(decode_ops(batch))
         twin.merge(decode_ops(batch))
         self.check(target)
 
@@ -431,6 +444,7 @@ class ManyObjects:
         replica, twin = self.writers[target], self.twins[target]
         assert ops_of(replica) == ops_of(twin)
         assert replica.state_hash() == twin.state_hash()
+        assert replica.failures == twin.failures
         assert (replica.news(), replica.clock) == (twin.news(), twin.clock)
         replica.check_invariants()
         row = self.random.randrange(len(replica.log))
@@ -440,6 +454,28 @@ class ManyObjects:
         for each, rows in zip((replica, twin), taken, strict=True):
             each.reinsert(rows)
         assert canonical_bytes(replica.document) == canonical_bytes(twin.document)
+
+
+def any_other_action(chance: random.Random, key: str, other: str) -> DataAction:
+    """Return an action that is no plain write, at a key or about another place."""
+    return chance.choice(
+        [
+            Set(key, chance.choice([{}, [1], {"k1": {"k2": 1}}, [[]], "x" * 100_001])),
+            Delete(key),
+            Delete(other),
+            InitObject(other),
+            InitObject(key),
+            Add(key, 2),
+            Multiply(key, 0.5),
+            Set(f"{key}[0]", 1),
+            InsertAfter(f"{key}[0]", {"k1": 1}),
+            Set(f"{key}.k1", 1),
+            Copy(key, other),
+            Move(key, other),
+            Transaction([Set(key, 1), Add(key, 1)]),
+            Transaction([InitObject(key), Set(f"{key}.k1", 1), Set(f"{key}.k2", 2)]),
+        ]
+    )
 
 
 def any_value(chance: random.Random) -> Any:
@@ -463,6 +499,63 @@ def test_batches_that_write_to_many_objects_are_merged_as_their_ops_are() -> Non
             history.send(writer, history.random.choice(others))
         collided += history.collided
     assert collided > 50, "hardly any batch came after later ops"
+
+
+@pytest.mark.parametrize("plain", [0.7, 0.97])
+def test_batches_with_other_ops_among_the_writes_are_merged_as_their_ops_are(plain: float) -> None:
+    """Whatever these ops put, remove or move where the writes go; also if some of it fails."""
+    in_bulk = 0
+    for seed in range(15):
+        history = ManyObjects(seed, plain)
+        for _ in range(12):
+            writer, *others = history.random.sample(range(3), 3)
+            history.write(writer)
+            history.send(writer, history.random.choice(others))
+            if history.random.random() < 0.5:
+                history.send(others[0], others[1])
+        in_bulk += history.in_bulk
+    assert in_bulk > 500, "the fast way was hardly taken"
+
+
+def test_a_batch_that_breaks_off_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it does: neither ops nor names, nor what they have seen."""
+    source = Replica(b"s" * 16)
+    compiler = Compiler(source)
+    compiler.dispatch(Set("$.a", {}), 1)
+    source.merge([Op(2, b"t" * 16, 0, 1, Body(Kind.SET, key="t", payload=1))])
+    for number in range(60):
+        compiler.dispatch(Set(f"$.a.k{number % 40}", number), 1)
+        if number % 20 == 10:
+            compiler.dispatch(Set("$.b", {"n": number}), 1)
+    batch = encode_rows(source.log, range(1, len(source.log)))
+    apply_row = Replica._apply_row
+    for failing in range(1, 4):
+        replica = Replica(b"r" * 16)
+        replica.merge([source.log.op(0)])
+        before = (
+            canonical_bytes(replica.document),
+            replica.latest.copy(),
+            len(replica.names.authors),
+        )
+        calls = 0
+
+        def broken(replica: Replica, row: int, failing: int = failing) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == failing:
+                raise MemoryError
+            apply_row(replica, row)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Replica, "_apply_row", broken)
+            with pytest.raises(MemoryError):
+                merge_bulk(replica, unpack_columns(batch))
+        after = canonical_bytes(replica.document), replica.latest, len(replica.names.authors)
+        assert before == after
+        assert not replica.log.seen
+        replica.check_invariants()
+        assert len(merge_bulk(replica, unpack_columns(batch))) == len(source.log) - 1
+        assert canonical_bytes(source.document) == canonical_bytes(replica.document)
 
 
 def test_between_two_writes_of_one_batch_to_a_key_the_first_is_found() -> None:

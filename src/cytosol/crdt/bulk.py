@@ -3,8 +3,9 @@
 A batch of nothing but `Set`s of primitives at keys of objects that are here, made in order by
 authors whose earlier ops are here, needs no op looked at by itself, whatever objects they write to.
 It comes after all that is here, or before ops that are as plain: those are taken back and written
-again where they have written to the same slots, and else stay as they are. Everything else is left
-to the general way; a property test compares the two.
+again where they have written to the same slots, and else stay as they are. What else comes after
+all that is here goes the way of `cytosol.crdt.mixed`, and what is left the general way; property
+tests compare them.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterator, Sequence
-from itertools import accumulate, chain, compress, count, islice, repeat
-from operator import lt, sub
+from itertools import chain, compress, count, islice, repeat
 from typing import Any
 
+from cytosol.crdt.heads import Heads, are_below
 from cytosol.crdt.log import Log
-from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
+from cytosol.crdt.mixed import merge_mixed
+from cytosol.crdt.names import AUTHOR_BITS
+from cytosol.crdt.plain import are_plain_slots, find_object, write_values
 from cytosol.crdt.quick import CREATED, PRIMITIVES, TEXT_MAX
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Slot
 from cytosol.errors import ActionError
-from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX
 from cytosol.model.columns import AGAIN, KEY, KEY_AT_ROOT, NAME, SAME, Columns
 from cytosol.model.ids import PeerId
 from cytosol.model.op import Kind
@@ -32,7 +34,6 @@ __all__ = ["load_bulk", "merge_bulk"]
 
 OPS_MIN = 4  # fewer are merged as fast one by one
 FORMS = bytes((KEY_AT_ROOT, KEY))
-CONTAINERS = frozenset({dict, list})
 TOLD_AGAIN = bytes((AGAIN,))
 IN_FULL = re.compile(b"[^%c%c]" % (SAME, AGAIN), re.DOTALL)
 """Ways to tell a name other than by those told before."""
@@ -44,9 +45,13 @@ def merge_bulk(replica: Replica, columns: Columns, *, is_watched: bool = True) -
     An empty collection says that nothing has changed, and that it has to go the general way. What
     was touched is noted only if somebody watches.
     """
-    batch = _fitting(replica, columns)
-    if batch is None:
-        return Idents()
+    if len(columns.index) < OPS_MIN or replica.waiting or replica.tree.origins:
+        return Idents()  # an op may let others follow, or silence one that stood for it
+    batch = _Batch(replica, columns)
+    is_plain = _is_plain(columns) and batch.read_numbers() and batch.read_places()
+    if not is_plain or not batch.fits():
+        mixed = merge_mixed(replica, columns, is_watched)
+        return Idents() if mixed is None else Idents(mixed.indexes, mixed.authors)
     batch.apply()
     if is_watched:
         replica.applier.mutator.touched.extend(batch.slots())
@@ -77,21 +82,13 @@ class Idents(Collection[tuple[int, PeerId]]):
         return any(ident == each for each in self)
 
 
-def _fitting(replica: Replica, columns: Columns) -> _Batch | None:
-    """Return a batch that can be merged the fast way, else None."""
-    if len(columns.index) < OPS_MIN or not _is_plain(columns):
-        return None
-    if replica.waiting or replica.tree.origins:
-        return None  # an op of the batch may let others follow, or silence one that stood for it
-    batch = _Batch(replica, columns)
-    return batch if batch.read_numbers() and batch.read_places() and batch.fits() else None
-
-
 def _is_plain(columns: Columns) -> bool:
     """Tell whether there is nothing but primitives set at keys, in columns that fit."""
     count = len(columns.index)
     payload = columns.payload
     if not count or columns.origin or columns.kind != bytes((Kind.SET,)) * count:
+        return False
+    if columns.count or columns.side or columns.fill or columns.spot:
         return False
     if columns.form.strip(FORMS) or len(columns.how) != 4 or len(columns.what) != 4:
         return False
@@ -110,18 +107,11 @@ def _longest(payload: list[Any]) -> int:
     return max(len(item) for item in payload if type(item) is str)
 
 
-class _Batch:
-    """One batch on its way into a replica."""
+class _Batch(Heads):
+    """One batch of plain writes on its way into a replica."""
 
     def __init__(self, replica: Replica, columns: Columns) -> None:
-        self.replica = replica
-        self.columns = columns
-        self.indexes = list(accumulate(columns.index))
-        self.times = list(accumulate(columns.time))
-        self.previous: list[int] = []
-        self.authors: list[PeerId] = []
-        self.raised: dict[PeerId, int] = {}
-        self.seen: dict[int, tuple[tuple[PeerId, int], ...]] = {}
+        super().__init__(replica, columns)
         self.places: list[Place] = []
         """The objects that are written to, in the order in which they are named in full."""
         self.names: list[int] = []
@@ -131,71 +121,6 @@ class _Batch:
         self.objects: dict[int, Place | None] = {}
         self.start = len(replica.log)
         """The first row that comes after the first op of the batch."""
-
-    def read_numbers(self) -> bool:
-        """Check ids and chains; False if an op is known, early, or strange."""
-        columns, indexes = self.columns, self.indexes
-        authors = columns.authors
-        if any(len(author) != 16 for author in authors) or len(set(authors)) != len(authors):
-            return False
-        if not _are(columns.author, len(authors)):
-            return False
-        if min(self.times) < 0 or max(self.times) > LAMPORT_MAX or min(columns.previous) <= 0:
-            return False
-        if indexes[0] <= 0 or indexes[-1] > LAMPORT_MAX or not self._read_seen():
-            return False
-        steps = columns.index[1:]
-        if indexes[0] > self.replica.clock + LAMPORT_LEAP_MAX:
-            return False
-        if steps and max(steps) > LAMPORT_LEAP_MAX:
-            return False  # above our clock, or above an op of this batch that is above it
-        self.authors = list(map(authors.__getitem__, columns.author))
-        if steps and min(steps) <= 0:
-            idents = list(zip(indexes, self.authors, strict=True))
-            if not all(map(lt, idents, idents[1:])):
-                return False
-        self.previous = list(map(sub, indexes, columns.previous))
-        if not self._follow_on():
-            return False
-        trim = self.replica.trim
-        return trim is None or (indexes[0], self.authors[0]) > trim
-
-    def _follow_on(self) -> bool:
-        """Check that every op follows the last one of its author, and that what it saw is here."""
-        latest, authors = self.replica.latest, self.columns.authors
-        newest = [latest.get(author, 0) for author in authors]
-        number_of = {author: who for who, author in enumerate(authors)}
-        ops = zip(self.columns.author, self.indexes, self.previous, strict=True)
-        start = 0
-        for stop in [*sorted(self.seen), len(self.indexes)]:
-            for who, index, previous in islice(ops, stop - start):
-                if newest[who] != previous:
-                    return False
-                newest[who] = index
-            for author, known in self.seen.get(stop, ()):
-                if newest[number_of[author]] < known:
-                    return False
-            start = stop
-        pairs = zip(authors, newest, strict=True)
-        self.raised = {who: index for who, index in pairs if index > latest.get(who, 0)}
-        return True
-
-    def _read_seen(self) -> bool:
-        column, authors, at = self.columns.seen, self.columns.authors, 0
-        while at < len(column):
-            end = at + 2 + 2 * column[at + 1] if at + 1 < len(column) else 0
-            number = column[at]
-            if not at + 2 < end <= len(column) or not 0 <= number < len(self.indexes):
-                return False
-            index = self.indexes[number]
-            pairs = list(zip(column[at + 2 : end : 2], column[at + 3 : end : 2], strict=True))
-            if number in self.seen or any(
-                not 0 <= who < len(authors) or not 0 < back < index for who, back in pairs
-            ):
-                return False
-            self.seen[number] = tuple((authors[who], index - back) for who, back in pairs)
-            at = end
-        return True
 
     def read_places(self) -> bool:
         """Find the object of every op; False if one is not here or a name is strange."""
@@ -243,7 +168,7 @@ class _Batch:
         if not others:
             return
         told = list(islice(what, len(others)))
-        if len(told) < len(others) or not _are(told, len(self.places)):
+        if len(told) < len(others) or not are_below(told, len(self.places)):
             raise StopIteration
         if len(others) < len(how):
             times = [len(same) + 1 for same in others]
@@ -254,19 +179,8 @@ class _Batch:
     def _object(self, code: int) -> Place | None:
         """Return the present object with a name, None if there is none."""
         if code not in self.objects:  # a batch changes no object, and comes back to a few
-            self.objects[code] = self._find_object(code)
+            self.objects[code] = find_object(self.replica, code)
         return self.objects[code]
-
-    def _find_object(self, code: int) -> Place | None:
-        if code >> OFFSET_BITS == 0:
-            return None
-        found = self.replica.finder.find(code)
-        if found is None or found[2]:
-            return None
-        place = self.replica.tree.place_at(found[0], found[1])
-        if place is None or type(place.value) is not dict:
-            return None
-        return place if self.replica.tree.is_present(place) else None
 
     def fits(self) -> bool:
         """Tell whether every slot is as plain as the batch, and so is every later op."""
@@ -281,13 +195,7 @@ class _Batch:
             return False  # a later op is not plain
         if set(map(type, log.steps[self.start :])) - {str}:
             return False  # nor is that
-        values = map([place.value for place in self.places].__getitem__, self.which)
-        if not CONTAINERS.isdisjoint(map(type, map(dict.get, values, keys))):
-            return False
-        return not any(len(place.codes) > len(place.value) for place in self.places) or all(
-            key in self.places[at].value or key not in self.places[at].codes
-            for at, key in zip(self.which, keys, strict=True)
-        )
+        return are_plain_slots(self.places, self.which, keys)
 
     def _collides(self) -> bool:
         """Tell whether a later op has written to a slot of the batch."""
@@ -312,7 +220,7 @@ class _Batch:
             start = self.start
             tree.made -= _take_back(log, start)
         else:
-            undos = _write(places, columns.key, columns.payload, self.indexes, numbers)
+            undos = write_values(places, columns.key, columns.payload, self.indexes, numbers)
             tree.made += undos.count(CREATED)
         log.extend_applied(
             self.indexes,
@@ -332,7 +240,7 @@ class _Batch:
         if start < end:
             tail = slice(start, None)
             steps: Any = log.steps[tail]  # nothing but keys
-            log.undos[tail] = _write(
+            log.undos[tail] = write_values(
                 log.acts[tail], steps, log.payloads[tail], log.indexes[tail], log.numbers[tail]
             )
             tree.made += log.undos[tail].count(CREATED)
@@ -356,29 +264,3 @@ def _take_back(log: Log, start: int) -> int:
         else:
             place.value[key] = undone
     return created
-
-
-def _write(
-    places: Sequence[Place],
-    keys: Sequence[str],
-    payloads: Sequence[Any],
-    indexes: Sequence[int],
-    numbers: Sequence[int],
-) -> list[Any]:
-    """Write values one after the other and return what takes each of them back."""
-    undos: list[Any] = []
-    note = undos.append
-    for place, key, payload, index, number in zip(
-        places, keys, payloads, indexes, numbers, strict=True
-    ):
-        value = place.value
-        old = value.get(key, CREATED)
-        note(old)
-        value[key] = payload
-        if old is CREATED:
-            place.codes[key] = (index << AUTHOR_BITS | number) << OFFSET_BITS
-    return undos
-
-
-def _are(column: list[int], below: int) -> bool:
-    return not column or (min(column) >= 0 and max(column) < below)

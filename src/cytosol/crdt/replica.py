@@ -197,14 +197,14 @@ class Replica:
             start = min(start, self._first_repeated(rows))
         taken = self.rewind(start) if start < len(self.log) else []
         try:
-            self._append(self._merged(rows, taken) if taken else rows)
+            self.append_rows(self._merged(rows, taken) if taken else rows)
         except BaseException:  # whatever it is, what was there stays there
             self.applier.date = None
             self.rewind(start)
-            self._append(taken)
+            self.append_rows(taken)
             raise
 
-    def _append(self, rows: list[Row]) -> None:
+    def append_rows(self, rows: list[Row]) -> None:
         """Add rows at the end of the log and apply them."""
         if self.log.origins:
             self._coming = {row[0] << AUTHOR_BITS | row[1] for row in rows}

@@ -13,7 +13,10 @@ stand only in batches for peers: they say which histories the ops build on.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -68,13 +71,16 @@ from cytosol.model.singlecodec import SINGLE, decode_single
 
 __all__ = [
     "GROUND_BYTES",
+    "SETS_MIN",
     "Columns",
     "Encoder",
     "Grounds",
+    "Sets",
     "columns_of",
     "decode_columns",
     "decode_grounds",
     "decode_ops",
+    "decode_pieces",
     "encode_ops",
     "read_name",
     "unpack_columns",
@@ -83,6 +89,8 @@ __all__ = [
 
 _decoder = msgspec.msgpack.Decoder(Columns)
 _raw_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+
+SETS_MIN = 8  # fewer are read as fast one by one
 
 ENTRIES_MAX = TRANSACTION_OPS_MAX + BATCH_OPS_MAX
 """Of one column in a batch of a peer."""
@@ -192,6 +200,28 @@ def decode_grounds(columns: Columns) -> Grounds:
     return grounds
 
 
+class Sets(NamedTuple):
+    """Some `Set`s at keys that follow each other, as columns."""
+
+    names: list[Name | None]
+    keys: list[str]
+    payloads: list[Any]
+
+
+def decode_pieces(
+    columns: Columns, authors: Sequence[PeerId], indexes: Sequence[int]
+) -> list[tuple[int, Body | Sets]]:
+    """Return what the ops in some columns do, each piece with the number of its first op.
+
+    Many `Set`s at keys in a row are one piece. The caller has read, and checked, author and index
+    of each op; there are no origins. Raises ActionError if the columns do not fit together.
+    """
+    try:
+        return _Decoder(columns).pieces(authors, indexes)
+    except (IndexError, StopIteration, RuntimeError):
+        raise _damaged("its columns do not fit together") from None
+
+
 class _Decoder:
     """Walks all columns in step; any that is too short raises StopIteration or IndexError."""
 
@@ -240,10 +270,58 @@ class _Decoder:
             body = self._body(author, index, False)
             told = self._told(seen.pop(number), index) if number in seen else ()
             ops.append(Op(index, author, index - back, time, body, told, origin))
-        rest = [self.kind, self.form, self.count, self.key, self.side, self.fill, self.spot]
-        if seen or next_origin != -1 or any(next(column, None) is not None for column in rest):
+        if seen or next_origin != -1:
             raise _damaged("its columns do not fit together")
+        self._end()
         return iter(ops)
+
+    def _end(self) -> None:
+        rest = [self.kind, self.form, self.count, self.key, self.side, self.fill, self.spot]
+        if any(next(column, None) is not None for column in rest):
+            raise _damaged("its columns do not fit together")
+
+    def pieces(
+        self, authors: Sequence[PeerId], indexes: Sequence[int]
+    ) -> list[tuple[int, Body | Sets]]:
+        """Return what `decode_pieces` does."""
+        kinds, forms = self.columns.kind, self.columns.form
+        if len(kinds) != len(forms):
+            raise _damaged("its columns do not fit together")
+        is_key = bytes([k == Kind.SET and f <= KEY for k, f in zip(kinds, forms, strict=True)])
+        found: list[tuple[int, Body | Sets]] = []
+        op = entry = 0
+        while op < len(indexes):
+            stop = is_key.find(0, entry)
+            stop = len(is_key) if stop < 0 else stop
+            if stop - entry >= SETS_MIN:
+                ops = slice(op, op + stop - entry)
+                found.append((op, self._sets(forms[entry:stop], authors[ops], indexes[ops])))
+                op += stop - entry
+                entry = stop
+                continue
+            body = self._body(authors[op], indexes[op], False)
+            found.append((op, body))
+            op += 1
+            entry += 1 + (len(body.payload) if body.kind is Kind.TRANSACTION else 0)
+        self._end()
+        return found
+
+    def _sets(self, forms: bytes, authors: Sequence[PeerId], indexes: Sequence[int]) -> Sets:
+        """Return some `Set`s at keys."""
+        count = len(forms)
+        if len(authors) < count:
+            raise _damaged("its columns do not fit together")
+        names = [
+            None if form == KEY_AT_ROOT else self._name(NAME, author, index)
+            for form, author, index in zip(forms, authors, indexes, strict=True)
+        ]
+        keys = list(map(copy_json, islice(self.key, count)))
+        payloads = list(map(copy_json, islice(self.payload, count)))
+        if len(keys) < count or len(payloads) < count:
+            raise _damaged("its columns do not fit together")
+        deque(islice(self.kind, count), maxlen=0)
+        deque(islice(self.form, count), maxlen=0)
+        return Sets(names, keys, payloads)
 
     def _seen(self) -> dict[int, list[int]]:
         """Return what each op has seen, by op number: author numbers and distances."""

@@ -12,10 +12,20 @@ from cytosol.crdt.actions import Add, Copy, Delete, Set
 from cytosol.crdt.bulk import merge_bulk
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
+from cytosol.errors import ActionError
 from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX
 from cytosol.model.json import canonical_bytes
 from cytosol.model.op import Body, Kind, Name, Op
-from cytosol.model.opcodec import AGAIN, COPIED, OTHER, OWN, Columns, encode_ops, unpack_columns
+from cytosol.model.opcodec import (
+    AGAIN,
+    COPIED,
+    OTHER,
+    OWN,
+    Columns,
+    decode_columns,
+    encode_ops,
+    unpack_columns,
+)
 
 US, THEM, THIRD = b"u" * 16, b"t" * 16, b"z" * 16
 
@@ -140,8 +150,40 @@ CASES: dict[str, Callable[[], Columns]] = {
 }
 
 
-@pytest.mark.parametrize("case", list(CASES))
-def test_what_is_not_plain_goes_the_general_way(case: str) -> None:
+NOT_PLAIN = [
+    "a container",
+    "a long text",
+    "a name too many",
+    "a copied name of nothing",
+    "a name of index 0",
+    "an unknown place",
+    "a primitive as parent",
+    "a key that was deleted",
+    "a key that holds an object",
+]
+
+
+@pytest.mark.parametrize("case", NOT_PLAIN)
+def test_what_is_not_plain_is_merged_as_its_ops_are(case: str) -> None:
+    """Whether they fail or not."""
+    fast, general = replica_with_object(), replica_with_object()
+    assert merge_bulk(fast, CASES[case]())
+    assert len(general.merge(decode_columns(CASES[case]()))) == len(CASES[case]().index)
+    assert_same(fast, general)
+
+
+def assert_same(fast: Replica, general: Replica) -> None:
+    """Compare what two replicas hold."""
+    fast.check_invariants()
+    states = [
+        (canonical_bytes(each.document), each.state_hash(), each.failures, each.latest, each.news())
+        for each in (fast, general)
+    ]
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in NOT_PLAIN])
+def test_what_is_not_sound_goes_the_general_way(case: str) -> None:
     """Nothing has changed then."""
     replica = replica_with_object()
     before = canonical_bytes(replica.document), replica.state_hash(), dict(replica.latest)
@@ -158,11 +200,63 @@ def test_the_inside_of_a_copy_can_be_a_parent() -> None:
     assert {f"k{at}": 1 for at in range(6)} == replica.document["copy"]["inner"]
 
 
-def test_a_document_at_its_limit_goes_the_general_way() -> None:
-    """The general way counts exactly."""
+def test_a_document_at_its_limit_is_counted_op_by_op() -> None:
+    """So what the general way refuses is refused."""
+    fast, general = replica_with_object(), replica_with_object()
+    for replica in (fast, general):
+        replica.applier.places_max = replica.tree.made
+    assert merge_bulk(fast, batch())
+    general.merge(decode_columns(batch()))
+    assert fast.failures
+    assert_same(fast, general)
+
+
+def test_a_mixed_batch_at_the_limit_is_counted_op_by_op() -> None:
+    """Also where many plain writes stand together."""
+    fast, general = replica_with_object(), replica_with_object()
+    for replica in (fast, general):
+        replica.applier.places_max = replica.tree.made + 5
+    assert merge_bulk(fast, mixed_batch(9))
+    general.merge(decode_columns(mixed_batch(9)))
+    assert fast.failures
+    assert_same(fast, general)
+
+
+def test_a_mixed_batch_with_a_re_issued_op_goes_the_general_way() -> None:
+    """It may stand for an op that is here, or comes later."""
+    ops = decode_columns(mixed_batch(9))
+    again = ops[0]._replace(origin=Name(THIRD, 4))
+    assert not merge_bulk(replica_with_object(), batch(again, *ops[1:]))
+
+
+@pytest.mark.parametrize("plain", [0, 8])
+def test_mixed_batches_that_do_not_fit_go_the_general_way(plain: int) -> None:
+    """Which says what is wrong with them."""
     replica = replica_with_object()
-    replica.applier.places_max = replica.tree.made
-    assert not merge_bulk(replica, batch())
+    mixed = mixed_batch(plain)
+    for field in ("kind", "form", "key", "payload"):
+        short = msgspec.structs.replace(mixed, **{field: getattr(mixed, field)[:-1]})
+        assert not merge_bulk(replica, short), field
+        with pytest.raises(ActionError):
+            decode_columns(short)
+    longer = msgspec.structs.replace(mixed, key=[*mixed.key, "more"])
+    assert not merge_bulk(replica, longer)
+    more = msgspec.structs.replace(
+        mixed, kind=mixed.kind + b"\x01" * 9, form=mixed.form + b"\0" * 9
+    )
+    assert not merge_bulk(replica, more)
+    assert len(mixed.index) == len(merge_bulk(replica, mixed))
+
+
+def mixed_batch(plain: int) -> Columns:
+    """Return a batch that ends with so many plain writes, and has another op before them."""
+    bodies = [
+        *(Body(Kind.SET, None, f"a{at}", payload=at) for at in range(9)),
+        Body(Kind.SET, None, "c", payload={}),
+        Body(Kind.ADD, Name(US, 5), payload=1),
+        *(Body(Kind.SET, None, f"b{at}", payload=at) for at in range(plain or 1)),
+    ]
+    return batch(*(Op(10 + at, THEM, at and 9 + at, 0, body) for at, body in enumerate(bodies)))
 
 
 def test_slots_that_a_later_op_wrote_keep_what_it_wrote() -> None:
