@@ -334,7 +334,7 @@ def test_a_damaged_log_costs_only_the_pages_that_are_damaged(tmp_path: Path) -> 
         shutil.copy(f"{path}{suffix}", folder)
     db.close()
     log = folder / "notes.cytosol-wal"
-    whole = log.read_bytes()
+    whole = log.read_bytes().rstrip(b"\0")  # without the room for what is written next
     log.write_bytes(whole[:-100])
     found = salvage(folder / "notes.cytosol")
     assert (19, []) == (len(keys_of(found)), found.problems), "a torn end is no loss"
