@@ -164,6 +164,10 @@ class Encoder:
         `names` has each place once, in the order in which they come.
         """
         known, authors = self.known[NAME], list(self.numbers)
+        if len(names) == 1 and (only := names[places[0]]) is not None:
+            self._name(NAME, only, authors[self.author[ops[0]]], indexes[0])
+            self.how[NAME] += bytes((SAME,)) * (len(places) - 1)
+            return
         numbers: dict[P, int] = {}
         at = 0
         for place, name in names.items():
