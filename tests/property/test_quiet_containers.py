@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
 from cytosol.crdt.actions import Delete, InitObject, InsertBefore, Move, Set
+from cytosol.crdt.bulk import merge_bulk
+from cytosol.crdt.replica import Replica
+from cytosol.document import document as document_module
 from cytosol.document.document import Document
 from cytosol.document.subscriptions import Subscriptions
 from cytosol.errors import FailureError
+from cytosol.model.opcodec import Columns, decode_ops, unpack_columns
 from tests.unit.document.making import OTHER, open_document
 
 PLACES = ["$.a", "$.b", "$.a.in", "$.list[0]", "$.list[1]", "$.list[1].in"]
@@ -48,7 +54,7 @@ class Heard:
         )
 
 
-def do(heard: Heard, chance: random.Random) -> None:
+def do(heard: Heard, chance: random.Random, takes_back: bool = True) -> None:
     """Write once, mostly a key that somebody may listen to; or subscribe, cancel, take back."""
     place = chance.choice(PLACES)
     document = heard.document
@@ -68,7 +74,7 @@ def do(heard: Heard, chance: random.Random) -> None:
             heard.subscribe(chance.choice(QUERIES))
         elif pick < 0.95 and heard.subscriptions:
             chance.choice(heard.subscriptions).cancel()
-        else:
+        elif takes_back:
             take_back(document, chance.randrange(3))
     except FailureError:
         pass
@@ -95,6 +101,50 @@ def played(seed: int) -> tuple[list[Any], Any]:
             heard.document.merge([theirs.op(row) for row in range(len(theirs))])
             heard.document.deliver()
     return heard.told, heard.document.query("$", ())
+
+
+def played_in_batches(seed: int) -> list[Any]:
+    """Return what subscribers were told while batches of plain writes of a peer came."""
+    chance = random.Random(seed)
+    heard, other = Heard(), open_document(author=OTHER)
+    heard.subscribe("$.a.k0")
+    for number in range(40):
+        do(heard, chance, takes_back=False)  # a peer has it already
+        ours, theirs = heard.document.history, other.history
+        missing = ours.export_missing(theirs.latest(), 1 << 20)
+        if missing is not None:
+            other.merge(decode_ops(missing[0]))
+        for _ in range(chance.randrange(4, 12)):
+            place = chance.choice(["$", "$.a", "$.a.in", "$.b", "$.list[0]"])
+            with suppress(FailureError):
+                other.dispatch(Set(f"{place}.k{chance.randrange(3)}", number))
+        missing = theirs.export_missing(ours.latest(), 1 << 20)
+        if missing is not None:
+            heard.document.merge_batch(unpack_columns(missing[0]), missing[0])
+        heard.document.deliver()
+    return heard.told
+
+
+def test_subscribers_hear_the_same_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In which what is touched in quiet containers is left out at once."""
+    touched = {True: 0, False: 0}
+    for seed in range(40):
+        told = []
+        for is_loud in (True, False):
+
+            def merge(
+                replica: Replica, columns: Columns, is_watched: bool, quiet: Any, is_loud: bool
+            ) -> Any:
+                """Merge, and count what is noted as touched."""
+                quiet = () if is_loud else quiet
+                found = merge_bulk(replica, columns, is_watched=is_watched, quiet=quiet)
+                touched[is_loud] += len(replica.applier.mutator.touched)
+                return found
+
+            monkeypatch.setattr(document_module, "merge_bulk", partial(merge, is_loud=is_loud))
+            told.append(played_in_batches(seed))
+        assert told[0] == told[1], seed
+    assert touched[False] < touched[True]
 
 
 def test_subscribers_hear_the_same_whether_or_not_quiet_containers_are_noted(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Container, Hashable, Iterator, Sequence
 from itertools import chain, compress, count, islice, repeat
 from typing import Any
 
@@ -39,11 +39,17 @@ IN_FULL = re.compile(b"[^%c%c]" % (SAME, AGAIN), re.DOTALL)
 """Ways to tell a name other than by those told before."""
 
 
-def merge_bulk(replica: Replica, columns: Columns, *, is_watched: bool = True) -> Idents:
+def merge_bulk(
+    replica: Replica,
+    columns: Columns,
+    *,
+    is_watched: bool = True,
+    quiet: Container[Hashable] = (),
+) -> Idents:
     """Merge a whole batch the fast way and return the ids of its ops, all of them new.
 
     An empty collection says that nothing has changed, and that it has to go the general way. What
-    was touched is noted only if somebody watches.
+    was touched is noted only if somebody watches, and not in objects that are `quiet`.
     """
     if len(columns.index) < OPS_MIN or replica.waiting or replica.tree.origins:
         return Idents()  # an op may let others follow, or silence one that stood for it
@@ -54,7 +60,7 @@ def merge_bulk(replica: Replica, columns: Columns, *, is_watched: bool = True) -
         return Idents() if mixed is None else Idents(mixed.indexes, mixed.authors)
     batch.apply()
     if is_watched:
-        replica.applier.mutator.touched.extend(batch.slots())
+        replica.applier.mutator.touched.extend(batch.slots(quiet))
     return Idents(batch.indexes, batch.authors)
 
 
@@ -246,9 +252,13 @@ class _Batch(Heads):
             tree.made += log.undos[tail].count(CREATED)
         replica.note_merged(self.raised)
 
-    def slots(self) -> Iterator[Slot]:
-        """Yield the slots that were written."""
-        return zip(map(self.places.__getitem__, self.which), self.columns.key, strict=True)
+    def slots(self, quiet: Container[Hashable]) -> Iterator[Slot]:
+        """Yield the slots that were written, but for those in some objects."""
+        is_heard = [place not in quiet for place in self.places]
+        if True not in is_heard:
+            return iter(())
+        slots = zip(map(self.places.__getitem__, self.which), self.columns.key, strict=True)
+        return compress(slots, map(is_heard.__getitem__, self.which))
 
 
 def _take_back(log: Log, start: int) -> int:

@@ -8,9 +8,17 @@ file (trimming, adoption), when nobody may write. What a method returns is the c
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 from cytosol.crdt.actions import DataAction
@@ -38,6 +46,9 @@ from cytosol.path import Query, Variables, parse_path
 from cytosol.savestates import SaveState
 
 __all__ = ["Document", "Observer"]
+
+QUIET_NOTED_MAX = 16
+"""Containers of one change that are looked at whether they are quiet: it costs some time."""
 
 Sources = Mapping[str, Callable[[], JsonValue]]
 
@@ -285,22 +296,26 @@ class Document:
             and (self.observers or self.subscriptions.live)
             and not self._is_unheard(touched)
         ):
-            locations = self._locations(touched)
+            above: dict[Place, Location | None] = {}
+            locations = self._locations(touched, above)
             for observer in self.observers:
                 observer.touch(locations)
             self.subscriptions.touch(locations)
-            if len(touched) == 1 and locations:
-                place, step = touched[0]
-                inside = locations[0] if step is None else locations[0][:-1]
-                self.subscriptions.note_quiet(place, inside)
+            for place, inside in islice(above.items(), QUIET_NOTED_MAX):
+                if inside is not None:
+                    self.subscriptions.note_quiet(place, inside)
         touched.clear()
         if self.meta_subscriptions.live:
             self.meta_subscriptions.touch([("actions",), ("failures",)])
 
-    def _locations(self, touched: list[tuple[Place, Step | None]]) -> list[tuple[Step, ...]]:
-        """Return where the touched slots are, as far as they are part of the document."""
+    def _locations(
+        self, touched: list[tuple[Place, Step | None]], above: dict[Place, Location | None]
+    ) -> list[Location]:
+        """Return where the touched slots are, as far as they are part of the document.
+
+        `above` gets where the containers are that they are in, None for those that are nowhere.
+        """
         locations = []
-        above: dict[Place, tuple[Step, ...] | None] = {}
         for place, step in dict.fromkeys(touched):
             try:
                 location = above[place]
@@ -349,7 +364,10 @@ class Document:
         """
         with self.lock:
             self.check_open()
-            ids = merge_bulk(self.replica, columns, is_watched=self._is_watched)
+            # A batch of plain writes changes no container, so what is noted stays true.
+            is_noted = not self.observers and self._shape == self.replica.tree.shape
+            quiet: Collection[Hashable] = self.subscriptions.quiet if is_noted else ()
+            ids = merge_bulk(self.replica, columns, is_watched=self._is_watched, quiet=quiet)
             ticket = None
             if ids:
                 if self.journal.is_kept:
