@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cytosol import DatabaseClosedError, SaveError, Set
+from cytosol import DatabaseClosedError, PairResponse, SaveError, Set
 from cytosol.testing import Conditions, PowerCut, World
 from cytosol.testing.pytest_plugin import (
     cytosol_seed,  # noqa: F401  # a fixture that pytest finds by its name
@@ -99,6 +99,21 @@ def test_a_callback_that_raises_fails_the_test() -> None:
             device.callback_errors.clear()
         a.dispatch(Set("$.x", 1))
         world.settle()
+
+
+def test_pairing_with_a_device_that_came_back_elsewhere_is_asked_again() -> None:
+    """It still shows where it was, until its next heartbeat arrives."""
+    with World() as world:
+        a, b = world.device(), world.device()
+        world.run_until(lambda: a.sees(b))
+        refused: list[PairResponse] = []
+        a.on("pair_response", refused.append)
+        world.partition(a, b)
+        b.restart()
+        world.run(10)
+        world.network.heal()
+        world.pair(a, b)
+        assert [False] == [response.accepted for response in refused]
 
 
 def test_what_does_not_happen_is_named_with_its_reason() -> None:

@@ -308,7 +308,12 @@ class Device:
 
     def sees(self, other: Device) -> bool:
         """Tell whether the other device is visible from here."""
-        return any(row["id"] == other.peer_id for row in self.peers())
+        return self.address_of(other) is not None
+
+    def address_of(self, other: Device) -> tuple[str, int] | None:
+        """Return the IP address and the port at which the other device is visible from here."""
+        rows = (row for row in self.peers() if row["id"] == other.peer_id)
+        return next(((row["ipAddress"], row["port"]) for row in rows), None)
 
     def is_connected(self, other: Device) -> bool:
         """Tell whether the other device is paired and connected, as seen from here."""

@@ -29,7 +29,7 @@ from typing import Any
 
 from cytosol.database.database import Database
 from cytosol.database.network_actions import AcceptPair, RequestPair
-from cytosol.protocol.events import PairRequest
+from cytosol.protocol.events import PairRequest, PairResponse
 from cytosol.testing.clock import VirtualClock
 from cytosol.testing.device import Device
 from cytosol.testing.disk import PowerCut, VirtualDisk
@@ -156,19 +156,33 @@ class World:
         self.all.remove(device)
 
     def pair(self, one: Device, other: Device) -> None:
-        """Pair two devices that see each other, as their users would with a code."""
+        """Pair two devices that see each other, as their users would with a code.
+
+        Whoever could not reach the other one, which has restarted elsewhere meanwhile, asks again
+        as soon as it is heard.
+        """
         if one is other or not {one, other} <= set(self.all):
             raise ValueError("two different devices of this world can be paired")
         code = str(next(self._codes))
         self.run_until(lambda: one.sees(other), what=f"{one.name} sees {other.name}")
         asked: list[PairRequest] = []
-        listener = other.on("pair_request", asked.append)
+        refused: list[PairResponse] = []
+        listeners = other.on("pair_request", asked.append), one.on("pair_response", refused.append)
+        called = one.address_of(other)
         one.dispatch(RequestPair(other.peer_id, code))
-        self.run_until(
-            lambda: any(request.peer_id == one.peer_id for request in asked),
-            what=f"{one.name} asks {other.name} to pair",
-        )
-        listener.cancel()
+
+        def is_asked() -> bool:
+            nonlocal called
+            heard = one.address_of(other)
+            if refused and heard not in (called, None):
+                called = heard
+                refused.clear()
+                one.dispatch(RequestPair(other.peer_id, code))
+            return any(request.peer_id == one.peer_id for request in asked)
+
+        self.run_until(is_asked, what=f"{one.name} asks {other.name} to pair")
+        for listener in listeners:
+            listener.cancel()
         other.dispatch(AcceptPair(one.peer_id, code))
         self.run_until(
             lambda: one.is_paired(other) and other.is_paired(one),
