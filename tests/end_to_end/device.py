@@ -146,7 +146,7 @@ class Device:
                 "trim": repr(summary.trim),
                 "acknowledged": {
                     peer.hex()[:6]: {key.hex()[:6]: index for key, index in latest.items()}
-                    for peer, latest in document.history._acks.items()
+                    for peer, latest in document.history._acks._counted.items()
                 },
             }
 

@@ -44,8 +44,8 @@ BUGS = (
     Bug(
         "the state hash leaves out the author",
         "model/version.py",
-        'blake2b(state_hash + index.to_bytes(8, "big") + author)',
-        'blake2b(state_hash + index.to_bytes(8, "big"))',
+        'state.update(index.to_bytes(8, "big") + author)',
+        'state.update(index.to_bytes(8, "big"))',
         CONVERGENCE,
     ),
     Bug(
@@ -175,8 +175,8 @@ BUGS = (
     Bug(
         "a flipped bit is read as if nothing were wrong",
         "savestates/sqlite.py",
-        "if type(value) is not bytes or _checksum(key, value) != checksum:",
-        "if type(value) is not bytes:",
+        "if not is_typed or _checksum(key, value) != checksum:",
+        "if not is_typed:",
         "tests/unit/savestates/test_sqlite_savestate.py",
     ),
     # --- who may come in ----------------------------------------------------------------
