@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import copy
 
-from cytosol.crdt.actions import Add, Copy, DataAction, Delete, InsertAfter, InsertBefore, Set
+from cytosol.crdt.actions import (
+    Add,
+    Copy,
+    DataAction,
+    Delete,
+    InsertAfter,
+    InsertBefore,
+    Set,
+    Transaction,
+)
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
@@ -115,6 +124,37 @@ def test_what_was_written_later_stands_whatever_else_happened_there() -> None:
     there.check_invariants()
     expected = {"a": "newer", "l": [0], "copy": [0], "o": "only", "fork": 1}
     assert expected == {key: item for key, item in there.document.items() if key != "n"}
+
+
+def test_what_was_added_to_or_moved_later_stands() -> None:
+    """Whether it was written earlier under the name or at the key."""
+    for later, expected in (
+        (Body(Kind.ADD, Name(US, 1), payload=1), {"n": 1, "o": 0}),
+        (Body(Kind.MOVE, key="n", source=Name(US, 2)), {"n": 0}),
+    ):
+        history = written(Set("$.n", 0), Set("$.o", 0))
+        history.merge([Op(5, THEM, 0, 0, later)])
+        older = Body(Kind.SET, key="n", payload="older")
+        history.merge([Op(9, ELSE, 0, 0, older, (), Name(LOST, 3))])
+        assert (expected, {}) == (history.document, history.failures)
+
+
+def test_what_a_transaction_of_our_own_touches_is_protected_from_an_older_deletion() -> None:
+    """As what a single action touches."""
+    begin = Set("$.a", 0), Set("$.b", 1), Set("$.c", 2)
+    ours = written(*begin)
+    ours.merge(
+        [
+            Op(4, ELSE, 0, 0, Body(Kind.DELETE, Name(US, 2))),
+            Op(5, ELSE, 4, 0, Body(Kind.DELETE, Name(US, 3))),
+        ]
+    )
+    ours.trim_to(5)
+    there = on_top_of(written(*begin), NEW)
+    there.clock = 9
+    Compiler(there).dispatch(Transaction([Set("$.b", "later"), Set("$.d", 3)]), 1)
+    reissue(ours, there)
+    assert ({"a": 0, "b": "later", "d": 3}, {}) == (there.document, there.failures)
 
 
 def test_ops_without_effect_protect_nothing_from_an_older_deletion() -> None:

@@ -167,6 +167,17 @@ def test_news_of_less_than_the_peer_held_begin_a_session() -> None:
     assert [Notify] == sent_and_answered(bench, news={ours: 1})
 
 
+def test_what_was_written_before_the_answer_goes_out_with_it() -> None:
+    """Also if nobody has told the machine of it yet."""
+    bench = Bench().synced()
+    ours = format_id(peer(2))
+    bench.replica.write("first")
+    (call,) = bench.local_changes()
+    bench.replica.write("second")
+    answer = {"hash": bytes(64).hex(), "latest": {ours: 1}}
+    assert [Call] == kinds(bench.result(call.call_id, answer))
+
+
 def test_other_hashes_count_only_if_the_same_ops_are_there() -> None:
     """A write on its way to us is no difference; after it has come, one is."""
     bench = Bench().synced()
