@@ -15,14 +15,12 @@ from itertools import accumulate
 from operator import le
 
 from cytosol.crdt.contents import Contents, digest_after
-from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
 from cytosol.crdt.replica import Replica
-from cytosol.crdt.retention import Vector, vectors
 from cytosol.model.ids import PeerId
 from cytosol.model.op import Op
 from cytosol.model.opcodec import Columns, Grounds, decode_columns
 
-__all__ = ["Standing", "grounds_of", "hidden_forks", "is_silenced_by", "standing", "stands_for"]
+__all__ = ["Standing", "grounds_of", "hidden_forks", "standing"]
 
 
 class Standing(enum.Enum):
@@ -30,7 +28,7 @@ class Standing(enum.Enum):
 
     FITS = "what it builds on is here"
     EARLY = "some of what it builds on is not here"
-    FORK = "under some id that it builds on, has, or issues again, there is another op here"
+    FORK = "under some id that it builds on, or that it has, there is another op here"
 
 
 def grounds_of(
@@ -76,8 +74,6 @@ def standing(replica: Replica, contents: Contents, columns: Columns, grounds: Gr
         last = _digests_of_known(replica, decode_columns(columns), grounds)
         if any(_differs_at(replica, contents, author, *last[author]) for author in last):
             return Standing.FORK
-    if _silences(replica, columns) or (columns.origin and _is_silenced(replica, columns)):
-        return Standing.FORK
     return Standing.EARLY if is_early else Standing.FITS
 
 
@@ -99,52 +95,6 @@ def hidden_forks(old: Replica, ours: Contents, new: Replica, theirs: Contents) -
         if index <= old.latest.get(author, 0)
         and _differs_at(old, ours, author, index, theirs.base[author])
     }
-
-
-def stands_for(replica: Replica, author: PeerId, index: int) -> bool:
-    """Tell whether a history holds what an op has become that was re-issued, or a part of it."""
-    number = replica.names.known_number(author)
-    if number is None or not replica.tree.origins:
-        return False
-    return replica.tree.stands_for((index << AUTHOR_BITS | number) << OFFSET_BITS)
-
-
-def is_silenced_by(op: Op, vector: Vector, replica: Replica) -> bool:
-    """Tell whether a re-issued op stands for another one than a history has under that id.
-
-    What is re-issued could not be merged as it was. So if its author had not seen the op with
-    that id, and here it is, on what both know, then they are two.
-    """
-    origin = op.origin
-    if origin is None or origin.of or vector.get(origin.author, 0) >= origin.index:
-        return False
-    number = replica.names.known_number(origin.author)
-    return number is not None and replica.log.find(origin.index << AUTHOR_BITS | number) >= 0
-
-
-def _silences(replica: Replica, columns: Columns) -> bool:
-    """Tell whether an op of a batch is new that was re-issued here, before it could be known."""
-    if not replica.tree.origins:
-        return False
-    latest = [replica.latest.get(author, 0) for author in columns.authors]
-    return any(
-        index > latest[number] and stands_for(replica, columns.authors[number], index)
-        for index, number in zip(accumulate(columns.index), columns.author, strict=False)
-    )
-
-
-def _is_silenced(replica: Replica, columns: Columns) -> bool:
-    """Tell whether an op of a batch would be taken for another one that is here."""
-    known = {author: vector for _, author, vector in vectors(replica)}
-    for op in decode_columns(columns):
-        vector = known.get(op.author)
-        if vector is None:
-            vector = known[op.author] = dict(replica.base_vectors.get(op.author, {}))
-        vector.update(op.seen)
-        vector[op.author] = op.index
-        if op.index > replica.latest.get(op.author, 0) and is_silenced_by(op, vector, replica):
-            return True
-    return False
 
 
 def _overlaps(replica: Replica, columns: Columns) -> bool:

@@ -11,10 +11,8 @@ that follows from what they say: whoever holds them calls them alike.
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import NamedTuple
 
-from cytosol.crdt.contents import Contents, digest_of
-from cytosol.crdt.grounds import is_silenced_by, stands_for
+from cytosol.crdt.contents import digest_of
 from cytosol.crdt.inner import InnerEffects
 from cytosol.crdt.names import OFFSET_BITS
 from cytosol.crdt.replica import Replica
@@ -34,36 +32,21 @@ Piece = tuple[Body, Name | None]
 """What makes a part of a base, and its origin."""
 
 
-class _Rest(NamedTuple):
-    """What of an old history cannot stand in the new one as it is."""
-
-    ops: list[Op]
-    """In their order."""
-    tainted: set[OpId]
-    """Those that can nowhere stand beside the new history: they are ops, or build on ops, that have
-    other ones in their places there."""
-    silenced: set[PeerId]
-    """The authors of origins of which the same is true."""
-
-
 def reissue(
     old: Replica,
     new: Replica,
     unknown_since: int | None = None,
     hidden: Set[PeerId] = frozenset(),
-    ours: Contents | None = None,
-    theirs: Contents | None = None,
 ) -> int:
     """Bring into `new` what only `old` has; return how much of it became ops of `new`'s author.
 
     `unknown_since`, if given, says that our history and the new one diverged under `old`'s author,
     and after which index nobody else can know what `old` wrote. `hidden` are the authors of which
-    the two hold something else at or below the new trim point. `ours` and `theirs` are the digests
-    of both histories, which are not needed where nothing was trimmed.
+    the two hold something else at or below the new trim point.
     """
     # Dates must lie before the ids of the ops that carry them, and leaps are limited.
     new.clock = max(new.clock, min(old.clock, new.clock + LAMPORT_LEAP_MAX // 2))
-    rest = _keep_what_fits(old, new, unknown_since, hidden)
+    rest, tainted = _keep_what_fits(old, new, unknown_since, hidden)
     issuer = _Issuer(old, new)
     count = 0
     if old.trim is not None and lacks(new.latest, old.trimmed):
@@ -74,43 +57,39 @@ def reissue(
             count += 1
         if rows:
             old.reinsert(rows)
-    return count + _reissue_ops(rest, issuer, ours or Contents(), theirs or Contents())
+    return count + _reissue_ops(rest, tainted, issuer)
 
 
 def _keep_what_fits(
     old: Replica, new: Replica, unknown_since: int | None, hidden: Set[PeerId]
-) -> _Rest:
-    """Merge into the new history what can stand there as it is; return the rest."""
+) -> tuple[list[Op], set[OpId]]:
+    """Merge into the new history what can stand there as it is; return the rest, in order.
+
+    Also returns the ids of those that can nowhere stand beside the new history: they build on an
+    op, or are one, that has another one in its place there.
+    """
     known = dict(new.latest)
     latest = dict(new.latest)
     forks = dict.fromkeys(hidden, 0)
     """Of each author the first op that differs; what has seen it is tainted."""
-    differing: set[PeerId] = set()
     kept: list[Op] = []
-    rest = _Rest([], set(), set())
+    rest: list[Op] = []
+    tainted: set[OpId] = set()
     for row, author, vector in vectors(old):
         op = old.log.op(row)
         if op.index <= known.get(author, 0):
-            # Twins may say the same on top of what is not the same.
-            if author not in differing and not _is_fork(op, old, new, unknown_since):
+            if not _is_fork(op, old, new, unknown_since):
                 continue
-            differing.add(author)
             forks.setdefault(author, op.index)
         if any(vector.get(who, 0) >= index for who, index in forks.items()):
-            rest.tainted.add(op.id)
+            tainted.add(op.id)
         elif _fits(op, vector, latest, new):
-            is_silenced = is_silenced_by(op, vector, new)
-            if is_silenced and op.origin is not None:
-                rest.silenced.add(op.origin.author)
-            if not is_silenced and not stands_for(new, author, op.index):
-                latest[author] = op.index
-                kept.append(op)
-                continue
-            forks.setdefault(author, op.index)
-            rest.tainted.add(op.id)
-        rest.ops.append(op)
+            latest[author] = op.index
+            kept.append(op)
+            continue
+        rest.append(op)
     new.merge(kept)
-    return rest
+    return rest, tainted
 
 
 def _fits(op: Op, vector: Vector, latest: Vector, new: Replica) -> bool:
@@ -129,74 +108,48 @@ def _is_fork(op: Op, old: Replica, new: Replica, unknown_since: int | None) -> b
     return theirs is None or digest_of(theirs) != digest_of(op)
 
 
-def _reissue_ops(rest: _Rest, issuer: _Issuer, ours: Contents, theirs: Contents) -> int:
+def _reissue_ops(rest: list[Op], tainted: set[OpId], issuer: _Issuer) -> int:
     old, new = issuer.old, issuer.replica
     calls = _Calls(old)
-    pseudonyms = _Pseudonyms(old, ours)
-    known_by = _Pseudonyms(old, ours)
-    originals = _originals(rest.ops, old, new, _Pseudonyms(new, theirs))
+    pseudonyms = _Pseudonyms()
+    originals = _originals(rest, old, new)
     count = 0
-    for op in rest.ops:
+    for op in rest:
         origin = op.origin
-        is_tainted = op.id in rest.tainted
-        if is_tainted and (origin is None or _is_called_anew(origin, rest)):
-            origin = Name(pseudonyms.of(op)[-1], op.index)
-        elif origin is None:
-            origin = Name(op.author, op.index)
-            other = next(
-                (name for name in known_by.of(op) if stands_for(new, name, op.index)), None
-            )
-            if other is not None:
-                calls.add(op.author, op.index, Name(other, op.index))
-                continue
+        if origin is None:
+            author = pseudonyms.of(op)[-1] if op.id in tainted else op.author
+            origin = Name(author, op.index)
         original = originals.get((origin.author, origin.index))
         if original is not None:
             calls.add(op.author, op.index, origin._replace(author=original))
             continue
         if origin.author != op.author:
             calls.add(op.author, op.index, origin)
-        if not is_tainted and _was_copied(origin, new):
-            continue
         issuer.issue(map_names(op.body, calls.name), op.timestamp, origin)
         count += 1
     return count
-
-
-def _is_called_anew(origin: Name, rest: _Rest) -> bool:
-    """Tell whether an origin means another op in the new history."""
-    return not origin.of and origin.author in rest.silenced
-
-
-def _was_copied(origin: Name, new: Replica) -> bool:
-    """Tell whether a history knows a copy, and what was copied: then also that it is gone since."""
-    links = [(origin.author, origin.index), *(link[:2] for link in origin.of)]
-    return bool(origin.of) and all(new.latest.get(who, 0) >= index for who, index in links)
 
 
 class _Pseudonyms:
     """Authors for the origins of ops whose own ids mean something else in another history.
 
     They must be the same whoever issues an op again, whatever he knows of other branches, and tell
-    apart all branches. So an op has the digest up to it for a name, or that of a *marker* before it
-    in the branch, since a document cannot know many authors; whether an op is one, its digest says.
+    apart all branches. So an op has its digest for a name, or that of a *marker* before it in
+    the branch, since a document cannot know many authors; whether an op is one, its digest says.
     """
 
-    def __init__(self, replica: Replica, contents: Contents) -> None:
-        self._replica = replica
-        self._contents = contents
+    def __init__(self) -> None:
         self._markers: dict[PeerId, PeerId] = {}
 
     def of(self, op: Op) -> tuple[PeerId, PeerId]:
-        """Return the digest up to the op, and its pseudonym."""
-        digest = self._contents.digest(self._replica, op.author, op.index)[:16]
+        """Return the op's own digest, and its pseudonym."""
+        digest = digest_of(op)[:16]
         if digest[0] < MARKERS_IN_256:
             self._markers[op.author] = digest
         return digest, self._markers.get(op.author, digest)
 
 
-def _originals(
-    rest: Sequence[Op], old: Replica, new: Replica, names: _Pseudonyms
-) -> dict[tuple[PeerId, int], PeerId]:
+def _originals(rest: Sequence[Op], old: Replica, new: Replica) -> dict[tuple[PeerId, int], PeerId]:
     """Return the authors of those ops of the new history that have pseudonyms in the old one.
 
     That is so if we gave way to one branch, and now its winner gives way to the other.
@@ -204,6 +157,7 @@ def _originals(
     pseudonyms = {op.origin.author for op in rest if op.origin is not None and not op.origin.of}
     if pseudonyms <= old.latest.keys() | new.latest.keys():
         return {}
+    names = _Pseudonyms()
     originals = {}
     for row in range(len(new.log)):
         op = new.log.op(row)

@@ -119,10 +119,6 @@ class Tree:
         if self.origins.pop(origin, None) is not None and origin >= 0 and origin & OFFSET_MASK:
             self.part_counts[origin & ~OFFSET_MASK] -= 1
 
-    def stands_for(self, whole: int) -> bool:
-        """Tell whether an op was re-issued here, whole or in parts, by its name."""
-        return whole in self.origins or bool(self.part_counts.get(whole))
-
     def is_part_of_known(self, origin: int) -> bool:
         """Tell whether this is a part of an op that was re-issued whole, before any part of it."""
         whole = origin & ~OFFSET_MASK

@@ -495,7 +495,7 @@ class History:
         is_split = replica.latest.get(old.author, 0) > old.latest.get(old.author, 0)
         since = self._own_since if is_split else None
         hidden = hidden_forks(old, self.contents, replica, notes.contents)
-        count = reissue(old, replica, since, hidden, self.contents, notes.contents)
+        count = reissue(old, replica, since, hidden)
         if not count and not is_split:
             replica.renew_author(old.author)
             author = old.author

@@ -5,10 +5,7 @@ from __future__ import annotations
 import copy
 
 from cytosol.crdt.actions import (
-    Add,
-    Copy,
     DataAction,
-    Delete,
     InsertAfter,
     InsertBefore,
     Set,
@@ -259,64 +256,3 @@ def test_nothing_is_put_on_a_base_that_holds_something_else() -> None:
         there.check_invariants()
         assert {"a": "theirs", "b": "theirs", "c": "ours"} == there.document
         assert [author] == [op.author for op in ops(there)]
-
-
-def test_twins_that_say_the_same_on_top_of_different_ops_say_two_things() -> None:
-    """At one moment, with one id: the ops before it tell them apart."""
-    begin, one = Set("$.n", 0), Add("$.n", 1)
-    ours = written(begin, Set("$.a", "ours"), one)
-    twin = written(begin, Set("$.a", "theirs"), one)
-    first, second = on_top_of(twin, NEW), on_top_of(twin, NEXT)
-    assert 2 == reissue(ours, first) == reissue(ours, second)
-    second.merge(ops(first))
-    for history in (first, second):
-        history.check_invariants()
-        assert 2 == history.document["n"]
-
-
-def test_a_part_of_a_copy_that_is_known_to_be_deleted_stays_away() -> None:
-    """A base does not name it any more; but who knows the copy and its source knew of it."""
-    for source, is_known in ((US, True), (LOST, False)):
-        there = written(Set("$.l", ["x"]), Copy("$.m", "$.l"), Delete("$.m[0]"))
-        there.trim_to(3)
-        part = Name(US, 2, 0, ((source, 1, 1),))
-        ours = Replica(ELSE)
-        ours.merge([Op(9, ELSE, 0, 0, Body(Kind.SET, key="part", payload="x"), (), part)])
-        history = copy.deepcopy(there)
-        history.renew_author(NEW)
-        assert (0 if is_known else 1) == reissue(ours, history)
-        history.check_invariants()
-        expected = {"l": ["x"], "m": []}
-        assert (expected if is_known else {**expected, "part": "x"}) == history.document
-        assert {} == history.failures
-
-
-def test_what_is_known_by_a_pseudonym_is_not_issued_again_under_its_id() -> None:
-    """The fork was trimmed meanwhile, so nothing else tells that the two are one."""
-    begin = Set("$.l", [])
-    branch = written(begin, *(InsertBefore("$.l[0]", str(at)) for at in range(100)))
-    there = on_top_of(written(begin, Set("$.x", "theirs")), NEW)
-    assert 100 == reissue(branch, there)
-    there.trim_to(len(there.log))
-    reissue(branch, there)
-    there.check_invariants()
-    assert [str(at) for at in reversed(range(100))] == there.document["l"]
-
-
-def reissued(value: str, previous: int = 0) -> Op:
-    """Return an op that stands for the second one of ours, made by who has not seen that."""
-    body = Body(Kind.SET, key=value, payload=value)
-    return Op(9 + previous, ELSE, previous, 0, body, ((US, 1),), Name(US, 2))
-
-
-def test_an_op_and_another_that_was_re_issued_under_its_id_are_both_kept() -> None:
-    """A device gave its history up before anybody knew that a twin goes on under its id."""
-    begin = Set("$.l", [])
-    twin = written(begin, Set("$.x", "twin"), Set("$.y", "twin"))
-    other = on_top_of(written(begin), THEM)
-    other.merge([reissued("other"), reissued("other", 9)._replace(origin=Name(US, 3))])
-    for old, new in ((twin, on_top_of(other, NEW)), (other, on_top_of(twin, NEXT))):
-        reissue(old, new)
-        new.check_invariants()
-        assert {"l": [], "x": "twin", "y": "twin", "other": "other"} == new.document
-        assert {} == new.failures

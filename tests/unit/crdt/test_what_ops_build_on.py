@@ -14,7 +14,7 @@ from cytosol.crdt.grounds import Standing, grounds_of, hidden_forks, standing
 from cytosol.crdt.replica import Replica
 from cytosol.errors import ActionError
 from cytosol.model.ids import PeerId
-from cytosol.model.op import Body, Kind, Name, Op
+from cytosol.model.op import Body, Kind, Op
 from cytosol.model.opcodec import decode_grounds, encode_ops, unpack_foreign_columns
 
 US, THEM, ELSE = b"u" * 16, b"t" * 16, b"e" * 16
@@ -233,60 +233,3 @@ def test_a_base_that_holds_something_else_is_noticed() -> None:
         (wrote(US, 1), set()),
     ):
         assert expected == hidden_forks(ours, Contents(), base, theirs)
-
-
-# --- what was re-issued ---------------------------------------------------------------------
-
-
-def again(author: PeerId, previous: int, origin: Name, *seen: tuple[PeerId, int]) -> Op:
-    """Return an op that stands for another one."""
-    body = Body(Kind.SET, key="again", payload=1)
-    return Op(9, author, previous, 0, body, seen, origin)
-
-
-@pytest.mark.parametrize(
-    ("origin", "seen", "expected"),
-    [
-        (Name(US, 2), (), Standing.FORK),
-        (Name(US, 2, 1), ((US, 1),), Standing.FORK),
-        (Name(US, 2), ((US, 2),), Standing.FITS),
-        (Name(US, 7), (), Standing.FITS),
-        (Name(ELSE, 2), (), Standing.FITS),
-        (Name(US, 2, 0, ((US, 1, 0),)), (), Standing.FITS),
-    ],
-)
-def test_what_stands_for_an_op_that_its_author_had_not_seen_stands_for_another(
-    origin: Name, seen: tuple[tuple[PeerId, int], ...], expected: Standing
-) -> None:
-    """Under the id of its origin is something else here."""
-    ours = copy_of(wrote(US, 1, 2), THEM)
-    assert expected is stands(ours, encode_ops([again(ELSE, 0, origin, *seen)]))
-
-
-def test_who_has_seen_an_op_before_may_stand_for_it_later() -> None:
-    """What an author knew by an earlier op counts, also by one that is known."""
-    ours = copy_of(wrote(US, 1, 2), THEM)
-    first = Op(5, ELSE, 0, 0, Body(Kind.SET, key="x", payload=1), ((US, 2),))
-    later = again(ELSE, 5, Name(US, 2))
-    assert Standing.FITS is stands(ours, encode_ops([first, later]))
-    ours.merge([first])
-    assert Standing.FITS is stands(ours, encode_ops([later]))
-    ours.merge([later])
-    assert Standing.FITS is stands(ours, encode_ops([later]))
-
-
-def test_an_op_is_another_one_than_what_was_re_issued_before_it_came() -> None:
-    """Whole or in parts; what was re-issued cannot be merged any more as it was."""
-    source = wrote(US, 1, 2)
-    for origin, expected in (
-        (Name(US, 2), Standing.FORK),
-        (Name(US, 2, 1), Standing.FORK),
-        (Name(US, 3), Standing.FITS),
-        (Name(ELSE, 2), Standing.FITS),
-    ):
-        ours = copy_of(source, THEM, 1)
-        ours.merge([again(THEM, 0, origin, (US, 1))])
-        assert expected is stands(ours, batch_of(source, 1))
-    ours = copy_of(source, THEM)
-    ours.merge([again(THEM, 0, Name(US, 2), (US, 2))])
-    assert Standing.FITS is stands(ours, batch_of(source, 1)), "it is here"
