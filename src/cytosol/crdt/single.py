@@ -7,6 +7,7 @@ test compares both ways; whatever is refused here has not been touched and goes 
 from __future__ import annotations
 
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
+from cytosol.crdt.plain import find_object
 from cytosol.crdt.quick import CREATED
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import MISSING, Place
@@ -77,10 +78,4 @@ def _object(replica: Replica, code: int) -> Place | None:
     ):
         newest: Place = log.acts[-1]
         return newest
-    found = replica.finder.find(code)
-    if found is None or found[2]:
-        return None
-    place = replica.tree.place_at(found[0], found[1])
-    if place is None or type(place.value) is not dict:
-        return None
-    return place if replica.tree.is_present(place) else None
+    return find_object(replica, code)
