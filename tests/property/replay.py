@@ -1,8 +1,10 @@
-"""Replay one random history and compare every peer with the oracle.
+"""Replay random histories and compare every peer with the oracle.
 
 ```text
 python -m tests.property.replay SEED STEPS PEERS
 ```
+
+`1000-1999` instead of a seed plays all of these; each that fails prints the line that replays it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from tests.oracle.fold import fold
 from tests.oracle.render import explain
 from tests.property.histories import History, Peer
 
-__all__ = ["check_history", "differences"]
+__all__ = ["check_history", "differences", "seeds_of"]
 
 
 def as_text(value: Any) -> str:
@@ -94,6 +96,25 @@ def check_history(seed: int, steps: int, peers: int) -> int:
     )
 
 
+def seeds_of(text: str) -> range:
+    """Return what `7` or `1000-1999` on the command line means."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def main(seeds: range, steps: int, peers: int) -> int:
+    """Check histories; returns how many failed, at most 100."""
+    ops = failed = 0
+    for seed in seeds:
+        try:
+            ops += check_history(seed, steps, peers)
+        except AssertionError as error:
+            failed += 1
+            print(f"FAILED {error}", flush=True)
+    agree = f"{failed} of them failed" if failed else "all peers agree with the oracle"
+    print(f"{len(seeds)} histories, {ops} ops: {agree}")
+    return min(failed, 100)
+
+
 if __name__ == "__main__":
-    count = check_history(*map(int, sys.argv[1:4]))
-    print(f"{count} ops: all peers agree with the oracle")
+    sys.exit(main(seeds_of(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

@@ -12,6 +12,8 @@ are. What fails is replayed, with as few steps as are needed, by
 ```text
 python -m tests.property.trimmed_histories SEED PEERS STEPS [NUMBER ...]
 ```
+
+`1000-1999` instead of a seed plays all of these, and says of each that fails how to replay it.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from cytosol.protocol.seams import Relation
 from tests.oracle.fold import fold
 from tests.oracle.render import explain
 from tests.property.histories import History
-from tests.property.replay import as_text
+from tests.property.replay import as_text, seeds_of
 
 __all__ = ["Trimmed", "check_trimmed_history"]
 
@@ -378,7 +380,23 @@ def check_trimmed_history(seed: int, peers: int, steps: Sequence[int]) -> Trimme
     raise AssertionError("\n\n".join(parts))
 
 
+def main(seeds: range, peers: int, steps: Sequence[int]) -> int:
+    """Check histories; returns how many failed, at most 100."""
+    trims = adoptions = failed = 0
+    for seed in seeds:
+        try:
+            done = check_trimmed_history(seed, peers, steps)
+        except AssertionError as error:
+            failed += 1
+            print(f"FAILED {error}", flush=True)
+        else:
+            trims += done.trims
+            adoptions += done.adoptions
+    agree = f"{failed} of them failed" if failed else "all peers agree with the oracle"
+    print(f"{len(seeds)} histories, {trims} trims, {adoptions} adoptions: {agree}")
+    return min(failed, 100)
+
+
 if __name__ == "__main__":
-    seed, peers, count, *numbers = map(int, sys.argv[1:])
-    done = check_trimmed_history(seed, peers, numbers or range(count))
-    print(f"{done.trims} trims, {done.adoptions} adoptions: all peers agree with the oracle")
+    count, *numbers = map(int, sys.argv[3:])
+    sys.exit(main(seeds_of(sys.argv[1]), int(sys.argv[2]), numbers or range(count)))
