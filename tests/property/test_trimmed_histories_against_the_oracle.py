@@ -31,6 +31,15 @@ def test_short_histories_agree_however_they_are_trimmed(block: int) -> None:
     check_block(block * 1_000, 40, 60)
 
 
+def test_an_op_that_waits_does_not_make_a_device_adopt() -> None:
+    """Whether it knew the base can only be told once the ops before it have come.
+
+    Peer 3 has trimmed what all have, and hears of peer 0's ops in a bad order.
+    """
+    steps = [8, 11, 14, 15, 17, 18, 20, 35, 36, 39, 40, 41, 42, 49]
+    assert check_trimmed_history(500_011, 4, steps).trims
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("block", range(LONG_BLOCKS))
 def test_more_short_histories_agree_however_they_are_trimmed(block: int) -> None:

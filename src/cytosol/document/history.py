@@ -540,6 +540,8 @@ class History:
                 continue
             if op.id <= replica.trim:
                 return True
+            if op.previous > have:
+                continue  # it waits for ops that may have seen more than it tells: they are asked
             if replica.latest.get(author, 0) > replica.trimmed.get(author, 0):
                 continue  # what stands above the base has seen it, so what follows has, too
             vector = vectors.setdefault(author, dict(replica.base_vectors.get(author, {})))
