@@ -125,9 +125,17 @@ def _reissue_ops(rest: list[Op], tainted: set[OpId], issuer: _Issuer) -> int:
             continue
         if origin.author != op.author:
             calls.add(op.author, op.index, origin)
+        if op.id not in tainted and _was_copied(origin, new):
+            continue
         issuer.issue(map_names(op.body, calls.name), op.timestamp, origin)
         count += 1
     return count
+
+
+def _was_copied(origin: Name, new: Replica) -> bool:
+    """Tell whether a history knows a copy, and what was copied: then also that it is gone since."""
+    links = [(origin.author, origin.index), *(link[:2] for link in origin.of)]
+    return bool(origin.of) and all(new.latest.get(who, 0) >= index for who, index in links)
 
 
 class _Pseudonyms:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 
 from cytosol.crdt.actions import (
+    Copy,
     DataAction,
+    Delete,
     InsertAfter,
     InsertBefore,
     Set,
@@ -256,3 +258,20 @@ def test_nothing_is_put_on_a_base_that_holds_something_else() -> None:
         there.check_invariants()
         assert {"a": "theirs", "b": "theirs", "c": "ours"} == there.document
         assert [author] == [op.author for op in ops(there)]
+
+
+def test_a_part_of_a_copy_that_is_known_to_be_deleted_stays_away() -> None:
+    """A base does not name it any more; but who knows the copy and its source knew of it."""
+    for source, is_known in ((US, True), (LOST, False)):
+        there = written(Set("$.l", ["x"]), Copy("$.m", "$.l"), Delete("$.m[0]"))
+        there.trim_to(3)
+        part = Name(US, 2, 0, ((source, 1, 1),))
+        ours = Replica(ELSE)
+        ours.merge([Op(9, ELSE, 0, 0, Body(Kind.SET, key="part", payload="x"), (), part)])
+        history = copy.deepcopy(there)
+        history.renew_author(NEW)
+        assert (0 if is_known else 1) == reissue(ours, history)
+        history.check_invariants()
+        expected = {"l": ["x"], "m": []}
+        assert (expected if is_known else {**expected, "part": "x"}) == history.document
+        assert {} == history.failures
