@@ -202,10 +202,13 @@ class Oracle(Tree):
         return None
 
     def _is_part_of_known(self, author: str, index: int, offset: int) -> bool:
-        """Tell whether an op was re-issued whole before, and no part of it."""
+        """Tell whether another author re-issued an op before, and nobody a part of it."""
         counted = {name[0] for name in self._counted if len(name) == 1}
         parts = {link for link in counted if link[:2] == (author, index) and link[2] > 0}
-        return offset > 0 and (author, index, 0) in counted and not parts
+        whole = ((author, index, 0),)
+        if offset == 0 or whole[0] not in counted or parts:
+            return False
+        return self._origins[whole][0] != self._own[0]
 
     def _transact(self, actions: list[Action]) -> None:
         numbers = sum(map(numbers_taken, actions))

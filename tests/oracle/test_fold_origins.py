@@ -123,6 +123,15 @@ def test_an_origin_with_an_offset_has_no_effect_if_its_op_was_re_issued_before()
     assert history.document() == {"a": 1}
 
 
+def test_an_origin_with_an_offset_has_its_turn_after_the_first_part_by_the_same_author():
+    """Whoever issues a base again comes to one part after the other."""
+    history = History()
+    history.do("InitObject", "a", origin=LOST)
+    history.do("Set", "b", payload=2, origin=nth(LOST, 1))
+    history.do("Set", "c", payload=3, origin=nth(LOST, 2))
+    assert history.document() == {"a": {}, "b": 2, "c": 3}
+
+
 def test_an_origin_with_an_offset_has_its_turn_if_its_op_failed():
     """What failed made nothing."""
     history = History()
@@ -206,7 +215,7 @@ def test_an_origin_with_an_offset_has_no_effect_though_it_finds_only_a_position(
     items = history.do("Set", "items", payload=[1])
     move = act("Move", items, 1, source=nth(items, 1))
     history.transaction(act("InitObject", "box"), move, origin=LOST)
-    history.do("Set", "b", payload=2, origin=nth(LOST, 1))
+    history.do("Set", "b", payload=2, origin=nth(LOST, 1), by=BOB)
     assert history.document() == {"box": {}, "items": [1]}
 
 

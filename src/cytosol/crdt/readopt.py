@@ -183,6 +183,8 @@ class _Issuer:
         self.old_calls = _Calls(old)
         self.replica = replica
         self.calls = _Calls(replica)
+        self.occupants: dict[Name, Name] = {}
+        """The elements at the positions of the old base that have another name."""
         replica.dates.catch_up(len(replica.log))
 
     def issue(self, body: Body, timestamp: int, origin: Name | None) -> None:
@@ -245,6 +247,8 @@ class _Issuer:
         found = replica.finder.find(replica.names.code(name))
         if found is not None:
             return found
+        if name in self.occupants:
+            return self.find(self.occupants[name])
         there = self.old.finder.find(self.old.names.code(name))
         if there is None or not isinstance(there[1], str):
             return None
@@ -396,6 +400,9 @@ class _Base:
                 side = Side.END if beside is None else Side.AFTER
                 target = Body(Kind.SET, parent, spot=Spot(0, beside, side))
                 last[id(place)] = name
+                if code != step:
+                    position = self.old_calls.name(self.old.names.name(step))
+                    self.issuer.occupants[position] = name
             is_known = self.issuer.knows(name.author, name.index, name)
             if not is_known:
                 pieces.append((_with_value(target, item), name))

@@ -312,7 +312,10 @@ class Replica:
         if first is None and (
             (
                 origin >= 0
-                and (self.tree.is_part_of_known(origin) or self._knows(self.names.name(origin)))
+                and (
+                    self.tree.is_part_of_known(origin, op_code)
+                    or self._knows(self.names.name(origin))
+                )
             )
             or self.finder.find(origin) is not None
         ):

@@ -39,6 +39,7 @@ class Retarget:
     ) -> None:
         self._names = replica.names
         self._tree = replica.tree
+        self._finder = replica.finder
         self._find = find
         self._old = old
         self._new = new
@@ -138,8 +139,9 @@ class Retarget:
         assert sequence is not None, "an array has its positions"
         if beside is not None:
             code = self._names.code(beside)
-            if sequence.has(code):
-                return array, code
+            for position in (code, self._finder.original(code)):
+                if position is not None and sequence.has(position):
+                    return array, position
             found = self._find(beside)
             if found is not None and found[0] is array and not found[2]:
                 return array, found[1]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from cytosol.crdt.names import OFFSET_MASK, Names
+from cytosol.crdt.names import AUTHOR_MASK, OFFSET_BITS, OFFSET_MASK, Names
 from cytosol.crdt.sequence import Sequence
 from cytosol.model.ids import PeerId
 
@@ -119,10 +119,17 @@ class Tree:
         if self.origins.pop(origin, None) is not None and origin >= 0 and origin & OFFSET_MASK:
             self.part_counts[origin & ~OFFSET_MASK] -= 1
 
-    def is_part_of_known(self, origin: int) -> bool:
-        """Tell whether this is a part of an op that was re-issued whole, before any part of it."""
+    def is_part_of_known(self, origin: int, op_code: int) -> bool:
+        """Tell whether it is part of an op that another author re-issued, and nobody a part of it.
+
+        That author knew the part, and left it out because it is gone. Who issues a base again comes
+        to the first part of an op before the others.
+        """
         whole = origin & ~OFFSET_MASK
-        return whole in self.origins and not self.part_counts.get(whole)
+        first = self.origins.get(whole)
+        if first is None or self.part_counts.get(whole):
+            return False
+        return (first >> OFFSET_BITS ^ op_code) & AUTHOR_MASK != 0
 
     # --- contents -----------------------------------------------------------------------
 

@@ -1,0 +1,104 @@
+"""Whoever takes a stranger's history brings along all that it holds, however it came about.
+
+Replay one: `python -m tests.property.test_what_survives_an_adoption SEED`, or many: `0-9999`.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import pytest
+
+from cytosol.crdt.compile import Compiler
+from cytosol.crdt.readopt import reissue
+from cytosol.crdt.replica import Replica
+from cytosol.crdt.retention import clean_cut
+from cytosol.crdt.snapshot import Notes, export_base, load_base
+from cytosol.errors import ActionError, FailureError
+from cytosol.limits import DOCUMENT_PLACES_MAX
+from cytosol.model.op import Op
+from cytosol.testing.actions import RandomActions
+from tests.property.replay import as_text, seeds_of
+
+
+def written(chance: random.Random, root: str) -> Replica:
+    """Return the history of a device that wrote at and below one key, and met nobody."""
+    replica = Replica(chance.randbytes(16))
+    compiler = Compiler(replica)
+    actions = RandomActions(chance, f"$.{root}")
+    for now_ms in range(chance.randrange(1, 30)):
+        try:
+            compiler.dispatch(actions.action(replica.document.get(root)), now_ms)
+        except (FailureError, ActionError):
+            continue
+    return replica
+
+
+def ops(replica: Replica) -> list[Op]:
+    return [replica.log.op(row) for row in range(len(replica.log))]
+
+
+def trimmed(replica: Replica, count: int) -> tuple[bytes | None, list[Op]]:
+    """Trim a history; return its base, if anything could go, and the ops on top."""
+    notes = Notes()
+    count = clean_cut(replica, min(count, len(replica.log)))
+    if not count:
+        return None, ops(replica)
+    rows = replica.rewind(count)
+    notes.contents.advance(replica, count)
+    replica.trim_to(count)
+    base = export_base(replica, notes)
+    if rows:
+        replica.reinsert(rows)
+    return base, ops(replica)
+
+
+def opened(base: bytes | None, held: list[Op], author: bytes) -> Replica:
+    """Return a device that begins with this history."""
+    replica = Replica(author)
+    if base is not None:
+        replica, _ = load_base(base, author, DOCUMENT_PLACES_MAX)
+    replica.merge(held)
+    replica.renew_author(author)
+    return replica
+
+
+def check_survival(seed: int) -> None:
+    """Let two devices with one history, trimmed alike, take the history of a third, and meet."""
+    chance = random.Random(seed)
+    ours, theirs = written(chance, "ours"), written(chance, "theirs")
+    expected = as_text({**ours.document, **theirs.document})
+    known = theirs.latest
+    held = ops(ours)
+    history = trimmed(theirs, chance.randrange(40))
+    cut = chance.randrange(40)
+    adopted = []
+    for author in (b"\x01" * 16, b"\x02" * 16):
+        old = opened(None, held, ours.author)
+        old = opened(*trimmed(old, cut), ours.author)
+        new = opened(*history, author)
+        reissue(old, new)
+        new.check_invariants()
+        assert expected == as_text(new.document), f"seed {seed}: what one brought along"
+        adopted.append(new)
+    first, second = adopted
+    first.merge([op for op in ops(second) if op.index > known.get(op.author, 0)])
+    first.check_invariants()
+    assert expected == as_text(first.document), f"seed {seed}: what both brought along"
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_what_a_device_holds_survives_an_adoption(block: int) -> None:
+    """Values, elements, what was moved and copied: all, once, and in its order."""
+    for seed in range(block * 100, block * 100 + 100):
+        check_survival(seed)
+
+
+if __name__ == "__main__":
+    for seed in seeds_of(sys.argv[1]):
+        try:
+            check_survival(seed)
+        except AssertionError as error:
+            print(error)
+            print(f"replay: python -m tests.property.test_what_survives_an_adoption {seed}")
