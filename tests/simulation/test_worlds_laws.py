@@ -12,13 +12,14 @@ from collections.abc import Iterator
 import pytest
 
 import cytosol
-from cytosol import Add, InitArray, InsertAfter, Set
+from cytosol import Add, Delete, InitArray, InsertAfter, Set
 from cytosol.crdt.replica import Replica
 from cytosol.testing import World
 from cytosol.testing.chaos import run_world
 from cytosol.testing.device import Device
 from cytosol.testing.host import VirtualService
 from cytosol.testing.laws import MIXED_MAX, Moments, check_merging
+from tests.simulation.forced_trimming import trim
 
 
 @pytest.fixture
@@ -82,6 +83,25 @@ def test_long_histories_are_mixed_in_parts(world: World) -> None:
     for number in range(MIXED_MAX + 500):
         device.dispatch(Set("$.x", number))
     assert 0 == check_merging(device, random.Random(1))
+
+
+def test_a_device_may_have_given_its_whole_history_up_before_it_restarts() -> None:
+    """What it had acknowledged was overwritten by itself and is trimmed; the winner knows no id."""
+    with World(7) as world:
+        laptop, winner = world.device("laptop"), world.device("winner")
+        laptop.dispatch(Set("$.small", 1))
+        laptop.dispatch(Delete("$.small"))
+        trim(laptop, 100)
+        for number in range(50):
+            winner.dispatch(Set("$.count", number))
+        trim(winner, 100)
+        world.pair(laptop, winner)
+        world.settle()
+        replica = laptop.db._document.replica
+        assert replica.author not in replica.latest, "it has adopted, and issued nothing again"
+        laptop.crash()
+        laptop.start()
+        assert {"count": 49} == laptop.document
 
 
 def test_moments_of_devices_that_are_down_are_none(world: World) -> None:

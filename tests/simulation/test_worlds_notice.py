@@ -11,8 +11,10 @@ from cytosol.crdt.replica import Replica
 from cytosol.database.joins import PeerReplica
 from cytosol.document.document import Document
 from cytosol.document.history import History
+from cytosol.errors import RemoteProtocolError
 from cytosol.net.runner import MachineRunner
 from cytosol.protocol.events import PeerConnected
+from cytosol.protocol.peer import PeerMachine
 from cytosol.testing import World, chaos
 from cytosol.testing.chaos import run_world
 from cytosol.testing.disk import VirtualSaveState
@@ -67,6 +69,27 @@ def tell_of_connections_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MachineRunner, "_announce", announce_twice)
 
 
+def fail_while_stopping(patch: pytest.MonkeyPatch) -> None:
+    stop = PeerMachine.stop
+
+    def stop_and_fail(machine: PeerMachine, now: float) -> None:
+        stop(machine, now)
+        raise ValueError("nobody is there any more to see this")
+
+    patch.setattr(PeerMachine, "stop", stop_and_fail)
+
+
+def refuse_a_batch_now_and_then(patch: pytest.MonkeyPatch) -> None:
+    merge, calls = PeerReplica.import_batch, iter(range(1 << 60))
+
+    def merge_most(replica: PeerReplica, data: bytes, sender: bytes) -> bool:
+        if next(calls) % 50 == 49:
+            raise RemoteProtocolError("this batch is not to our liking")
+        return merge(replica, data, sender)
+
+    patch.setattr(PeerReplica, "import_batch", merge_most)
+
+
 def leave_streams_open(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(chaos, "STREAMS_MAX", 0)
 
@@ -76,6 +99,8 @@ def leave_streams_open(patch: pytest.MonkeyPatch) -> None:
     [
         (tell_of_connections_twice, "switches", 0.5, "was connected twice"),
         (leave_streams_open, "switches", 0.5, "device-1 has 2 streams"),
+        (fail_while_stopping, "network", 0.5, "nobody is there any more to see this"),
+        (refuse_a_batch_now_and_then, "network", 0.5, "a connection was ended: this batch is not"),
         (acknowledge_before_flushing, "disk", 0.5, "was told that its"),
         (forget_a_delivery, "network", 0.5, "the last callback for"),
         pytest.param(

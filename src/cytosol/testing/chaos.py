@@ -363,6 +363,8 @@ class Chaos:
         twin = device.clone()
         twin.name = device.name  # what it writes is numbered on
         twin.writes = device.writes
+        device.stop()
+        self.world.check()  # what is removed is not looked at any more
         self.world.remove(device)
 
     # --- What must hold ------------------------------------------------------------------
@@ -411,6 +413,7 @@ class Chaos:
             device.restart()
         after = [(device.document, device.failures, device.state_hash()) for device in members]
         assert before == after, "a restart changes what a device shows"
+        self.world.check()  # what they have left when they ended, too
         return settled_s, joins
 
     def _end_faults(self) -> None:

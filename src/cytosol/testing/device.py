@@ -72,7 +72,7 @@ class Device:
         self.clock_error_s = 0.0
         self.app: Any = None
         self.callback_errors: list[Exception] = []
-        """What callbacks of the app have raised; `World.settle` fails if it is not empty."""
+        """What callbacks of the app have raised; `World.settle` and `World.check` want it empty."""
         self._app_factory = app
         self._options = {
             "min_history": 0,
@@ -86,6 +86,7 @@ class Device:
         self._db: Database | None = None
         self._service: VirtualService | None = None
         self._caller: VirtualCaller | None = None
+        self._past_problems: list[str] = []
 
     def __repr__(self) -> str:
         return f"<Device {self.name}, {'up' if self.is_up else 'down'}>"
@@ -161,9 +162,11 @@ class Device:
         """End the program in order; does nothing if it is down."""
         db = self._db
         if db is not None:
+            self.world.ending(self)
             with self._dying():
                 db.close()
-            self._db = None
+            self._keep_problems()
+            self._db = self._service = self._caller = None
 
     def crash(self, *, power: bool = True) -> None:
         """End the program at once: writes that were not flushed are lost, or torn.
@@ -176,7 +179,9 @@ class Device:
             self._service.vanish(silently=power)
         if self._caller is not None:
             self._caller.vanish()
+        self._keep_problems()
         if self._db is not None:
+            self.world.ending(self)
             if isinstance(self.disk, RealFiles):
                 self.disk.let_go()
             elif power:
@@ -329,8 +334,14 @@ class Device:
         return 0 if self._service is None else self._service.open_streams()
 
     def problems(self) -> list[str]:
-        """Return what went wrong that ought not to happen: mistakes in Cytosol."""
-        return [] if self._service is None else self._service.problems()
+        """Return what ever went wrong that ought not to happen: mistakes in Cytosol."""
+        now = [] if self._service is None else self._service.problems()
+        return [*self._past_problems, *now]
+
+    def _keep_problems(self) -> None:
+        """Keep what the network of this run of the program leaves, as nobody may have looked."""
+        if self._service is not None:
+            self._past_problems += self._service.problems()
 
     def _abandon(self) -> None:
         """End at the end of the world, whatever state the device is in."""

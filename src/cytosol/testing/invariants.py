@@ -62,11 +62,13 @@ class Watcher:
         self.has_copies = False
         """Two devices may write under one author id: until they have met, ids tell too little."""
         self._durable: dict[tuple[str, PeerId], int] = {}
+        self._adoptions: dict[str, int] = {}
         self._previous: dict[tuple[PeerId, int], int] = {}
 
     def started(self, device: Device) -> None:
         """Check that what was acknowledged before a start is there after it."""
         replica = device.db._document.replica
+        self._adoptions[device.name] = 0
         least = self._durable.get((device.name, replica.author), 0)
         held = replica.latest.get(replica.author, 0)
         assert self.has_copies or held >= least, (
@@ -82,13 +84,28 @@ class Watcher:
             f"{device.name} wrote an op with the number {own} and knew of a greater one"
         )
         self._durable[device.name, replica.author] = own
+        self._adoptions[device.name] = device.db._document.history.adoptions
+
+    def ending(self, device: Device) -> None:
+        """Take note that a device is about to end, with what it has adopted since its last write.
+
+        A history that it gave way to need not know it: what it had acknowledged has other ids
+        there, or was all overwritten.
+        """
+        document = device.db._document
+        if document.history.adoptions > self._adoptions.get(device.name, 0):
+            replica = document.replica
+            key = device.name, replica.author
+            held = replica.latest.get(replica.author, 0)
+            self._durable[key] = min(held, self._durable.get(key, 0))
 
     def check(self, devices: Sequence[Device]) -> None:
-        """Check all devices that are up."""
+        """Check all devices that are up, and what those that are down have left."""
         up = [device for device in devices if device.is_up]
         by_hash: dict[str, Device] = {}
-        for device in up:
+        for device in devices:
             assert not device.problems(), f"{device.name}: {device.problems()}"
+        for device in up:
             twin = by_hash.setdefault(device.state_hash(), device)
             if twin is not device and not self.has_copies:
                 check_equal([twin, device], "although their state hashes are equal")

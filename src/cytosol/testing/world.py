@@ -277,11 +277,7 @@ class World:
             f"(seed {self.seed})"
         )
         self.run(0.5)  # callbacks come after what they tell of
-        for device in self.all:
-            for error in device.callback_errors:
-                raise AssertionError(
-                    f"a callback of the app on {device.name} raised {error!r} (seed {self.seed})"
-                ) from error
+        self._check_callbacks()
         return self.clock.now - start
 
     def _what_disturbs(self) -> str:
@@ -311,10 +307,23 @@ class World:
     def check(self) -> None:
         """Check what must hold at every moment; raises AssertionError or DatabaseCorruptError."""
         self._watcher.check(self.all)
+        self._check_callbacks()
+        assert not self.rounds.complaints, self.rounds.complaints
+
+    def _check_callbacks(self) -> None:
+        for device in self.all:
+            for error in device.callback_errors:
+                raise AssertionError(
+                    f"a callback of the app on {device.name} raised {error!r} (seed {self.seed})"
+                ) from error
 
     def started(self, device: Device) -> None:
         """Take note that a device has started."""
         self._watcher.started(device)
+
+    def ending(self, device: Device) -> None:
+        """Take note that a device that was up is about to be down."""
+        self._watcher.ending(device)
 
     def restored(self, device: Device, writes: int) -> None:
         """Take note that a device goes on with an older copy of its disk."""
