@@ -92,7 +92,6 @@ class Database:
             now_ms=surroundings.now_ms,
             random_bytes=surroundings.random_bytes,
             report=lambda error: self._listeners.emit(CallbackError(error)),
-            after_write=self._tell_network,
             min_history=min_history,
             max_history=max_history,
         )
@@ -143,6 +142,7 @@ class Database:
             loopback=options.loopback,
             sync_factory=self._make_sync,
         )
+        self._document.after_write = self._tell_network
         self._network.start()
 
     def _peer_replica(self, peer_id: PeerId) -> PeerReplica:

@@ -35,6 +35,7 @@ from cytosol.document.history import History
 from cytosol.document.interest import Location
 from cytosol.document.journal import Journal, OpKey, Ticket
 from cytosol.document.metadata import Metadata
+from cytosol.document.picking import NOTHING, check_steps, locations, pick
 from cytosol.document.subscriptions import Subscription, Subscriptions
 from cytosol.errors import ActionError, DatabaseClosedError, DatabaseError
 from cytosol.model.ids import OpId, PeerId
@@ -78,7 +79,7 @@ class Document:
         now_ms: Callable[[], int],
         random_bytes: Callable[[int], bytes],
         report: Callable[[Exception], None],
-        after_write: Callable[[], None] = lambda: None,
+        after_write: Callable[[], None] | None = None,
         min_history: int = 0,
         max_history: int = 32_768,
     ) -> None:
@@ -86,18 +87,44 @@ class Document:
         self.journal = Journal(state, self.lock, self._take_back)
         self._now_ms = now_ms
         self._random_bytes = random_bytes
-        self._after_write = after_write
-        self.replica = Replica(bytes(16))
+        self.after_write = after_write
+        self._replica = Replica(bytes(16))
         self.history = History(self, min_history, max_history)
-        self._compiler = Compiler(self.replica)
+        self._compiler = Compiler(self._replica)
+        self._alone: Callable[[Any, int], bool] | None = None
+        """`Quick.write`, while nobody looks at the log and nobody has to hear of changes."""
+        self._is_looked_at = True  # since the last own write
         self._quick = self._compiler.quick.dispatch
         self.subscriptions = Subscriptions(self._read, report, self.lock)
         self.metadata = Metadata({})
         self.meta_subscriptions = Subscriptions(self._read_meta, report, self.lock)
-        self.observers: tuple[Observer, ...] = ()
-        """Who follows the document by place; replaced as a whole, with the lock held."""
+        self._observers: tuple[Observer, ...] = ()
         self._shape = 0  # of the tree for which `subscriptions.quiet` was noted
         self._closed = False
+
+    @property
+    def replica(self) -> Replica:
+        """The replica, in whose log is all that was written; ask anew after letting the lock go."""
+        self._is_looked_at = True
+        if self._alone is not None:
+            self.settle()
+        return self._replica
+
+    def settle(self) -> None:
+        """Log what own writes have left to be logged, and have them log for themselves."""
+        with self.lock:
+            self._alone = None
+            self._compiler.quick.settle()
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Who follows the document by place; replaced as a whole, with the lock held."""
+        return self._observers
+
+    @observers.setter
+    def observers(self, observers: tuple[Observer, ...]) -> None:
+        self.settle()
+        self._observers = observers
 
     # --- opening and closing ------------------------------------------------------------
 
@@ -121,7 +148,8 @@ class Document:
 
     def use(self, replica: Replica) -> None:
         """Go on with another replica; call with the lock held."""
-        self.replica = replica
+        self.settle()
+        self._replica = replica
         self._compiler = Compiler(replica)
         self._quick = self._compiler.quick.dispatch
         self.subscriptions.quiet.clear()
@@ -132,6 +160,7 @@ class Document:
             if self._closed:
                 return
             self._closed = True
+            self.settle()
             self.journal.drain()
             self.journal.close()
 
@@ -155,27 +184,61 @@ class Document:
 
         False also for what is no data action, and after `close`: `dispatch_any` says so.
         """
+        lock = self.lock
+        try:
+            # Inside, so that Ctrl-C right behind it gives it back; `with` takes twice as long.
+            lock.acquire()
+            alone = self._alone
+            is_done = alone is not None and alone(action, self._now_ms())
+        except BaseException:
+            with suppress(RuntimeError):  # it is not ours if Ctrl-C came while it was waited for
+                lock.release()
+            raise
+        lock.release()
+        if not is_done:
+            return self._write_logged(action)
+        if self.after_write is not None:
+            self.after_write()
+        return True
+
+    def _write_logged(self, action: Any) -> bool:
+        """Do the same, and log it at once."""
         with self.lock:
+            if self._alone is not None:
+                self.settle()
             if self._closed or not self._quick(action, self._now_ms()):
                 return False
-            replica = self.replica
+            replica = self._replica
             touched = replica.applier.mutator.touched
             row = len(replica.log.indexes) - 1
             is_simple = not self.journal.is_kept and (
-                not (self.subscriptions.live or self.meta_subscriptions.live or self.observers)
+                not (self.subscriptions.live or self.meta_subscriptions.live or self._observers)
                 or self._is_unheard(touched)
             )
-            if is_simple:
-                touched.clear()
-            else:
+            if not is_simple:
                 ticket, is_watched = self._queue_own(row)
+            else:
+                touched.clear()
+                if not self._is_looked_at and row < self.history.check_at:
+                    self._go_alone(self.history.check_at - row - 1)
+                self._is_looked_at = False
         if not is_simple:
             self._settle(row, ticket, is_watched)
             return True
-        self._after_write()
+        if self.after_write is not None:
+            self.after_write()
         if row >= self.history.check_at:
             self._trim_if_due()
         return True
+
+    def _go_alone(self, room: int) -> None:
+        """Let up to so many own writes be logged together, until anybody looks at the log.
+
+        Call with the lock held, where nobody listens or the last write was unheard.
+        """
+        subscriptions, quick = self.subscriptions, self._compiler.quick
+        if quick.begin(room, subscriptions.quiet if subscriptions.live else None):
+            self._alone = quick.write
 
     def dispatch_any(self, action: DataAction | Mapping[str, Any]) -> int:
         """Do what `dispatch` does, the general way."""
@@ -197,10 +260,10 @@ class Document:
     def _is_unheard(self, touched: list[tuple[Place, Step | None]]) -> bool:
         """Tell whether what was touched surely concerns nobody, and nobody waits for a call."""
         subscriptions = self.subscriptions
-        if self.observers or self.meta_subscriptions.live or subscriptions.is_due:
+        if self._observers or self.meta_subscriptions.live or subscriptions.is_due:
             return False
-        if self._shape != self.replica.tree.shape:
-            self._shape = self.replica.tree.shape
+        if self._shape != self._replica.tree.shape:
+            self._shape = self._replica.tree.shape
             subscriptions.quiet.clear()
         return len(touched) == 1 and touched[0][0] in subscriptions.quiet
 
@@ -244,7 +307,8 @@ class Document:
             except DatabaseError:
                 self.deliver()  # others may have been told of what was taken back
                 raise
-        self._after_write()
+        if self.after_write is not None:
+            self.after_write()
         if length >= self.history.check_at:
             self._trim_if_due()
         if is_watched:
@@ -255,7 +319,7 @@ class Document:
 
         Call with the lock held, and `_settle` afterwards without it.
         """
-        replica = self.replica
+        replica = self._replica
         ticket = None
         if self.journal.is_kept:
             try:
@@ -273,7 +337,7 @@ class Document:
     @property
     def _is_watched(self) -> bool:
         """Whether anybody wants to hear of changes."""
-        return bool(self.observers or self.subscriptions.live or self.meta_subscriptions.live)
+        return bool(self._observers or self.subscriptions.live or self.meta_subscriptions.live)
 
     def _trim_if_due(self) -> None:
         if self.history.is_due():
@@ -290,17 +354,17 @@ class Document:
 
     def changed(self) -> None:
         """Queue deliveries for what the replica has touched; call with the lock held."""
-        touched = self.replica.applier.mutator.touched
+        touched = self._replica.applier.mutator.touched
         if (
             touched
-            and (self.observers or self.subscriptions.live)
+            and (self._observers or self.subscriptions.live)
             and not self._is_unheard(touched)
         ):
             above: dict[Place, Location | None] = {}
-            locations = self._locations(touched, above)
-            for observer in self.observers:
-                observer.touch(locations)
-            self.subscriptions.touch(locations)
+            found = locations(self._replica.tree, touched, above)
+            for observer in self._observers:
+                observer.touch(found)
+            self.subscriptions.touch(found)
             for place, inside in islice(above.items(), QUIET_NOTED_MAX):
                 if inside is not None:
                     self.subscriptions.note_quiet(place, inside)
@@ -308,47 +372,17 @@ class Document:
         if self.meta_subscriptions.live:
             self.meta_subscriptions.touch([("actions",), ("failures",)])
 
-    def _locations(
-        self, touched: list[tuple[Place, Step | None]], above: dict[Place, Location | None]
-    ) -> list[Location]:
-        """Return where the touched slots are, as far as they are part of the document.
-
-        `above` gets where the containers are that they are in, None for those that are nowhere.
-        """
-        locations = []
-        for place, step in dict.fromkeys(touched):
-            try:
-                location = above[place]
-            except KeyError:
-                location = above[place] = self._location(place)
-            if location is None:
-                continue  # whatever removed it was touched, too
-            if type(step) is str:
-                locations.append((*location, step))
-            elif step is not None:
-                locations.append(tuple(self.replica.tree.path(place, step)))
-            else:
-                locations.append(location)
-        return locations
-
-    def _location(self, place: Place) -> tuple[Step, ...] | None:
-        """Return where a container is, None if it is not part of the document."""
-        tree = self.replica.tree
-        if not tree.is_present(place):
-            return None
-        return () if place.up is None else tuple(tree.path(place.up, place.step))
-
     def touch_everything(self) -> None:
         """Queue deliveries to all whose list has changed; call with the lock held."""
         self.replica.applier.mutator.touched.clear()
-        for observer in self.observers:
+        for observer in self._observers:
             observer.touch([()])
         self.subscriptions.touch_all()
         self.meta_subscriptions.touch_all()
 
     def deliver(self) -> None:
         """Call the callbacks that are due; call without the lock."""
-        for observer in self.observers:
+        for observer in self._observers:
             observer.deliver()
         self.subscriptions.deliver()
         self.meta_subscriptions.deliver()
@@ -365,7 +399,7 @@ class Document:
         with self.lock:
             self.check_open()
             # A batch of plain writes changes no container, so what is noted stays true.
-            is_noted = not self.observers and self._shape == self.replica.tree.shape
+            is_noted = not self._observers and self._shape == self.replica.tree.shape
             quiet: Collection[Hashable] = self.subscriptions.quiet if is_noted else ()
             ids = merge_bulk(self.replica, columns, is_watched=self._is_watched, quiet=quiet)
             ticket = None
@@ -423,7 +457,7 @@ class Document:
         query = parse_path(path).bind(variables)
         with self.lock:
             self.check_open()
-            values = query.values(self.replica.document)
+            values = query.values(self._replica.document)
             if len(values) == 1 and type(values[0]) not in _CONTAINERS:
                 return values
             copied: list[JsonValue] = thaw(freeze(values))
@@ -436,12 +470,12 @@ class Document:
         """
         with self.lock:
             if self._closed:
-                _check_steps(steps)
+                check_steps(steps)
                 self.check_open()
-            found = _pick(self.replica.tree.root.value, steps)
+            found = pick(self._replica.tree.root.value, steps)
             if type(found) is dict or type(found) is list:
                 found = thaw(freeze(found))
-        return default if found is _NOTHING else found
+        return default if found is NOTHING else found
 
     def query_meta(self, path: str, variables: Variables = ()) -> list[JsonValue]:
         """Return what a path selects of the metadata."""
@@ -484,14 +518,16 @@ class Document:
         self, actions: list[JsonValue], steps: tuple[Step, ...], default: Any
     ) -> JsonValue:
         """Read one place of the document as it would be after some actions."""
-        _check_steps(steps)
-        found = self.preview(actions, lambda document: _pick(document, steps))
-        return default if found is _NOTHING else found
+        check_steps(steps)
+        found = self.preview(actions, lambda document: pick(document, steps))
+        return default if found is NOTHING else found
 
     def _read(self, query: Query) -> list[JsonValue]:
+        # Somebody listens from now on: the next write has to look whether it concerns them.
         return query.values(self.replica.document)
 
     def _read_meta(self, query: Query) -> list[JsonValue]:
+        self.settle()
         return self.metadata.read(query)
 
     def subscribe(
@@ -541,28 +577,8 @@ class Document:
 
 
 _CONTAINERS = frozenset({dict, list})
-_NOTHING: Any = object()
 
 
 def _copy(value: Any) -> Any:
     """Return a deep copy of plain JSON, in which no container stands twice."""
     return thaw(freeze(value)) if type(value) in _CONTAINERS else value
-
-
-def _check_steps(steps: tuple[Step, ...]) -> None:
-    for step in steps:
-        if type(step) is not str and type(step) is not int:
-            raise ActionError(f"a step is a key (str) or an index (int), not {step!r}")
-
-
-def _pick(value: Any, steps: tuple[Step, ...]) -> Any:
-    """Return what stands at some keys and indexes, or `_NOTHING`; checks the steps."""
-    for step in steps:
-        if type(value) is dict and type(step) is str:
-            value = value.get(step, _NOTHING)
-        elif type(value) is list and type(step) is int:
-            value = value[step] if -len(value) <= step < len(value) else _NOTHING
-        else:
-            _check_steps(steps)
-            return _NOTHING
-    return value

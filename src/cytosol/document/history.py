@@ -192,6 +192,7 @@ class History:
         self._paired = set(peers)
         self._acks.keep(self._paired)
         self.check_at = 0
+        self._document.settle()  # what was to be logged together reaches no further than it was
 
     def note_latest(self, peer: PeerId, latest: Mapping[PeerId, int]) -> None:
         """Note what a paired device says that it holds."""
