@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cytosol.crdt.actions import InitArray, InitObject, Set
+from cytosol.crdt.actions import Add, Delete, InitArray, InitObject, InsertBefore, Set
 from cytosol.crdt.quick import LEFT_MAX
 from cytosol.document.document import Document
 from cytosol.document.interest import Location
@@ -166,22 +166,68 @@ def test_writes_logged_together_are_those_logged_one_by_one(
     assert together > 250, "writes were hardly logged together"
 
 
-def test_long_runs_of_writes_are_logged_from_time_to_time() -> None:
-    """More than may be left, to every kind of place, with subscriptions elsewhere."""
+def pair_with_subscriptions() -> tuple[Written, Written]:
+    """Return two documents with some values and listeners; the second logs row by row."""
     quick, plain = Written(), Written()
     plain.document._go_alone = lambda room: None  # type: ignore[method-assign]
     for written in (quick, plain):
-        written.dispatch(InitObject("$.a"), 0)
-        written.dispatch(InitArray("$.list"), 0)
-        written.dispatch(Set("$.n", 0), 0)
+        for action in (Set("$.a", {"n": 0}), InitArray("$.list"), Set("$.heard", [1])):
+            written.dispatch(action, 0)
         written.subscribe("$.elsewhere", is_meta=False)
-        for now in range(2 * LEFT_MAX):
-            written.dispatch(Set(f"$.a.k{now}", now), now)
-            written.dispatch({"action": "Add", "path": "$.n", "payload": 1}, now)
-            written.dispatch({"action": "Set", "path": f"$.list[{now}]", "payload": now}, now)
+        written.subscribe("$.heard[0]", is_meta=False)
+    return quick, plain
+
+
+def test_long_runs_of_writes_are_logged_from_time_to_time() -> None:
+    """More than may be left, of every kind, with subscriptions elsewhere."""
+    quick, plain = pair_with_subscriptions()
+    for now in range(LEFT_MAX):
+        for action in (
+            Set(f"$.a.k{now}", now),
+            {"action": "Add", "path": "$.a.n", "payload": 1},
+            {"action": "Set", "path": f"$.list[{now}]", "payload": now},
+        ):
+            for written in (quick, plain):
+                written.dispatch(action, now)
     assert quick.document._alone is not None
+    assert 3 * LEFT_MAX - len(quick.document._replica.log) < LEFT_MAX
     assert quick.state() == plain.state()
     assert quick.heard == plain.heard
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        Set(None, 1),  # type: ignore[arg-type]
+        Set("$.a.n", 2**64),
+        Set("$.a.k", float("nan")),
+        Add("$.a.n", 2**64 - 1),
+        Set("$.heard[1]", 2),
+        Set("$.list[00]", 2),
+        Set("$.list['x']", 2),
+        Set("$.a['k']", 2),
+        Set("$.list", 2),
+        Delete("$.a.n"),
+        {"action": "Set", "path": ["$.a.n"], "payload": 1},
+        {"action": [], "path": "$.a.n", "payload": 1},
+        {"action": "Set", "path": "$.a.n", "payload": 1, "vars": {}},
+        InitObject("$.a"),
+    ],
+    ids=repr,
+)
+def test_between_writes_that_are_logged_later_anything_may_come(action: Any) -> None:
+    """Done or refused, it says and leaves what it does elsewhere."""
+    quick, plain = pair_with_subscriptions()
+    for written in (quick, plain):
+        for now in range(9):
+            written.dispatch(Set("$.a.n", 1), now)
+            written.dispatch(InsertBefore("$.list[0]", 1), now)
+    assert quick.document._alone is not None
+    for written in (quick, plain):
+        written.dispatch(action, 9)
+        written.dispatch(Set("$.a.n", 3), 10)
+    assert quick.heard == plain.heard
+    assert quick.state() == plain.state()
 
 
 def test_ctrl_c_in_a_write_gives_the_lock_back() -> None:

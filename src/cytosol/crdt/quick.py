@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cytosol.crdt.actions import Add, Delete, InsertAfter, InsertBefore, Multiply, Set
 from cytosol.crdt.calculate import calculate
 from cytosol.crdt.log import NO_INDEX, Coded, Form
-from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS, OFFSET_MASK
+from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
 from cytosol.crdt.tree import MISSING, Place, Step
 from cytosol.limits import INTEGER_MAX, INTEGER_MIN, PATH_LENGTH_MAX
 from cytosol.model.op import ACTION_NAMES, Kind, Side
@@ -172,47 +172,60 @@ class Quick:
         left, code = self._left, self._code
         if len(left) >= self._left_max:
             return False
-        path = payload = None
+        # The most frequent of all first: what `_do` does, with as few calls as may be.
         if type(action) is dict:
             try:
-                if len(action) == 3 and BY_NAME[action["action"]] is SET:
-                    path, payload = action["path"], action["payload"]
+                if len(action) != 3:
+                    return self._leave(self._do(action, code), now_ms)
+                kind = BY_NAME[action["action"]]
+                path, payload = action["path"], action["payload"]
             except (KeyError, TypeError):  # it may be anything
                 return False
-        elif type(action) is Set and action.vars is NO_VARIABLES:
-            path, payload = action.path, action.payload
-        if type(path) is str and len(path) <= PATH_LENGTH_MAX:
-            beginning, _, key = path.rpartition(".")
-            known = self._objects.get(beginning)
-            if known is not None and key.isidentifier():
-                # The most frequent of all: what `_do` does, without its calls and its result.
-                if type(payload) is int:
-                    if not INTEGER_MIN <= payload <= INTEGER_MAX:
-                        return False
-                elif not _is_plain(payload):
-                    return False
-                container, up, name = known
-                if self._quiet is not None and up not in self._quiet:
-                    return False
-                old = container.get(key, MISSING)
-                if old is MISSING:
-                    if key in up.codes or self._tree.made >= self._applier.places_max:
-                        return False
-                    up.codes[key] = code
-                    self._tree.made += 1
-                    old = CREATED
-                elif type(old) is dict or type(old) is list:
-                    return False
-                container[key] = payload
-                left += (now_ms, name, key, payload, up, old)
-                self._code = code + NEXT_OP
-                return True
-        done = self._do(action, code)
+        elif type(action) in BY_TYPE and action.vars is NO_VARIABLES:
+            kind, path, payload = BY_TYPE[type(action)], action.path, action.payload
+        else:
+            return False
+        if type(path) is not str or len(path) > PATH_LENGTH_MAX:
+            return False
+        if type(payload) is int:
+            if not INTEGER_MIN <= payload <= INTEGER_MAX:
+                return False
+        elif not _is_plain(payload):
+            return False
+        beginning, _, key = path.rpartition(".")
+        known = self._objects.get(beginning)
+        if known is None or not key.isidentifier():
+            beginning, _, text = path[:-1].rpartition("[")
+            known = self._arrays.get(beginning)
+            if known is None or path[-1] != "]" or not _is_index(text):
+                return self._leave(self._do(action, code), now_ms)
+            return self._leave(self._insert(kind, known, int(text), payload, code), now_ms)
+        if kind is not SET:
+            return self._leave(self._change(kind, known, key, payload), now_ms)
+        container, up, name = known
+        if self._quiet is not None and up not in self._quiet:
+            return False
+        old = container.get(key, MISSING)
+        if old is MISSING:
+            if key in up.codes or self._tree.made >= self._applier.places_max:
+                return False
+            up.codes[key] = code
+            self._tree.made += 1
+            old = CREATED
+        elif type(old) is dict or type(old) is list:
+            return False
+        container[key] = payload
+        left += (now_ms, name, key, payload, up, old)
+        self._code = code + NEXT_OP
+        return True
+
+    def _leave(self, done: Done | None, now_ms: int) -> bool:
+        """Leave what was done to `settle`, if anything was."""
         if done is None:
             return False
         self._touched.clear()
-        left += (now_ms, *done)
-        self._code = code + NEXT_OP
+        self._left += (now_ms, *done)
+        self._code += NEXT_OP
         return True
 
     def settle(self) -> None:
@@ -312,8 +325,12 @@ class Quick:
         if self._quiet is not None and up not in self._quiet:
             return None
         old = container.get(key, MISSING)
-        result = None
-        if kind is DELETE:
+        result: int | float | None = None
+        if kind is ADD and type(old) is int and type(payload) is int:
+            result = old + payload
+            if not INTEGER_MIN <= result <= INTEGER_MAX:
+                return None
+        elif kind is DELETE:
             if old is MISSING or type(old) is dict or type(old) is list:
                 return None
         else:
@@ -349,7 +366,7 @@ class Quick:
         elif kind is SET:
             return None
         assert up.sequence is not None, "an array has its positions"
-        beside, side, at = up.sequence.insert_beside(index, code, code & ~OFFSET_MASK)
+        beside, side, at = up.sequence.insert_beside(index, code)
         value.insert(at, payload)
         tree.made += 1
         self._touched.append((up, None))

@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from itertools import accumulate, filterfalse, islice
 
+from cytosol.crdt.names import OFFSET_MASK
 from cytosol.model.op import Side
 
 __all__ = ["Sequence"]
 
 BLOCK_MAX = 512
+_OP_MASK = ~OFFSET_MASK  # as if it were the first place of its op, which is all that one can guess
 _END, _AFTER, _BEFORE = map(int, (Side.END, Side.AFTER, Side.BEFORE))
 INDEX_ABOVE = 64  # from this many positions on, a look-up by code goes through a dict
 
@@ -234,7 +236,7 @@ class Sequence:
         self._insert_into(number, rest, code)
         return True
 
-    def insert_beside(self, index: int, code: int, new: int) -> tuple[int, int, int]:
+    def insert_beside(self, index: int, code: int) -> tuple[int, int, int]:
         """Add a shown position with this index beside the neighbour that `choose_beside` chooses.
 
         Returns that neighbour, the Side of it, and the index.
@@ -259,12 +261,12 @@ class Sequence:
                 left, right = codes[rest - 1], codes[rest]
                 if self._heads is None:
                     self._heads = {}
-                self._heads[new] = left
+                self._heads[code & _OP_MASK] = left
                 self._insert_into(number, rest, code)
                 if self._heads.get(right) == left:
                     return right, _BEFORE, index
                 return left, _AFTER, index
-        beside, side = self.choose_beside(index, new)
+        beside, side = self.choose_beside(index, code & _OP_MASK)
         if not self.insert_at(index, code):
             index = self.insert((code,), beside or None, side == _AFTER)
         return beside, side, index

@@ -20,7 +20,7 @@ def insert_by_index(
     """Insert at some index of the shown ones, beside the neighbour that it says."""
     index = chance.choice([sequence.shown, chance.randrange(sequence.shown + 1)])
     expected = sequence.choose_beside(index, code)
-    assert expected == sequence.insert_beside(index, code, code)[:2]
+    assert expected == sequence.insert_beside(index, code)[:2]
     beside, side = expected
     at = len(codes) if side == Side.END else codes.index(beside) + (side == Side.AFTER)
     codes.insert(at, code)
