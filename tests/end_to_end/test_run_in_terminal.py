@@ -169,6 +169,17 @@ def test_a_new_app_is_remembered_by_its_file(tmp_path: Path) -> None:
     assert (0, 1) == (first.returncode, again.returncode)
 
 
+def test_a_new_app_shows_the_one_id_that_others_need(tmp_path: Path) -> None:
+    """Beside the id of the device, people copied the wrong one."""
+    file = tmp_path / "new.json"
+    shown = run_script(file, "meta $.config.appId\n", "--new").stdout
+    ready, app_id = shown.splitlines()
+    assert ready.endswith(f"join it with: cytosol run FILE --app-id {json.loads(app_id)}")
+    again = run_script(file, "meta $.config.peerId\n").stdout
+    ready, peer_id = again.splitlines()
+    assert ready.index(json.loads(app_id)) < ready.index(json.loads(peer_id))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_signal_closes_the_file_in_order(tmp_path: Path, name: str) -> None:

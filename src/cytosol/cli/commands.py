@@ -143,7 +143,12 @@ def run(
             )
         own_name = database.query_once_meta("$.config.peerName")[0]
         ready = {"peerId": database.peer_id, "peerName": own_name, "appId": chosen}
-        screen.event("ready", f"{own_name!r} {database.peer_id} of the app {chosen}", ready)
+        if new:  # the only id that anybody copies from here: no other stands beside it
+            joining = f"cytosol run FILE --app-id {chosen}"
+            line = f"{own_name!r} begins a new app; on another device join it with: {joining}"
+        else:
+            line = f"{own_name!r} of the app {chosen}; this device is {database.peer_id}"
+        screen.event("ready", line, ready)
         is_good = Prompt(database, screen).run(screen.lines())
     return OK if is_good or isinstance(screen, TerminalScreen) else REFUSED
 
