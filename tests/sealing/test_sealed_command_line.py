@@ -123,6 +123,14 @@ def test_without_a_terminal_the_error_names_the_options(file: Path, secret: Path
     for command in (["query", file, "$"], ["check", file], ["run", file], ["unseal", file]):
         result = cli(*command, code=7)
         assert "--passphrase-file or --keyring" in result.stderr
+    result = cli("--passphrase-file", secret, "rekey", file, code=7)
+    assert "--new-passphrase-file or --new-keyring" in result.stderr  # the old one was given
+
+
+def test_an_option_behind_the_command_is_told_its_place(file: Path, secret: Path) -> None:
+    """The secret belongs to the program, not to a command."""
+    result = cli("seal", file, "--passphrase-file", secret, code=64)
+    assert "It stands before the command: cytosol --passphrase-file ..." in result.stderr
 
 
 def test_a_wrong_passphrase_has_an_exit_code_of_its_own(

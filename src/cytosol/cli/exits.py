@@ -124,7 +124,7 @@ class Program(click.Group):
         except click.UsageError as error:
             click.echo(f"cytosol: {sentence(error)}", err=True)
             where = error.ctx.command_path if error.ctx else "cytosol"
-            click.echo(f"'{where} --help' tells how to use it.", err=True)
+            click.echo(_where_to_look(error, where), err=True)
             sys.exit(USAGE)
         except (CommandError, CytosolError, click.ClickException) as error:
             click.echo(f"cytosol: {sentence(error)}", err=True)
@@ -136,6 +136,13 @@ class Program(click.Group):
                 click.echo(f"cytosol: {reason}; not all may have been printed", err=True)
             sys.exit(NO_FILE)
         sys.exit(code if isinstance(code, int) else OK)
+
+
+def _where_to_look(error: click.UsageError, where: str) -> str:
+    options_of_the_program = ("--passphrase-file", "--keyring")
+    if isinstance(error, click.NoSuchOption) and error.option_name in options_of_the_program:
+        return f"It stands before the command: cytosol {error.option_name} ..."
+    return f"'{where} --help' tells how to use it."
 
 
 def _discard_output() -> None:

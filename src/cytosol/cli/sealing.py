@@ -42,7 +42,7 @@ def rekey_file(
     if passphrase_file is not None:
         new = {"passphrase": read_passphrase(passphrase_file)}
     else:
-        new = ask_new(file) if keyring is None else {"key": KeyringKey(keyring)}
+        new = ask_new(file, is_rekey=True) if keyring is None else {"key": KeyringKey(keyring)}
     is_gone = cytosol.rekey(
         file,
         **old,

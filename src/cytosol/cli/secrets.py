@@ -10,7 +10,7 @@ import getpass
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import Final, TypedDict
 
 import click
 
@@ -20,6 +20,13 @@ from cytosol.savestates import SaveState
 from cytosol.savestates.oskeyring import KeyringKey
 
 __all__ = ["Given", "SecretArguments", "ask_new", "given", "read_passphrase", "secret_for"]
+
+
+_GIVE: Final = (
+    "give the option --passphrase-file or --keyring before the command: "
+    "cytosol --passphrase-file NAME ..."
+)
+_GIVE_NEW: Final = "give the new one with --new-passphrase-file or --new-keyring, after the command"
 
 
 class SecretArguments(TypedDict, total=False):
@@ -66,10 +73,11 @@ def secret_for(file: Path) -> SecretArguments:
     return {"passphrase": options.asked[file]}
 
 
-def ask_new(file: Path) -> SecretArguments:
+def ask_new(file: Path, *, is_rekey: bool = False) -> SecretArguments:
     """Ask for a new passphrase, twice, since a typing error would lock everybody out."""
-    first = _ask(f"New passphrase for {file}: ", file)
-    if _ask("The same once more: ", file) != first:
+    advice = _GIVE_NEW if is_rekey else _GIVE
+    first = _ask(f"New passphrase for {file}: ", file, advice)
+    if _ask("The same once more: ", file, advice) != first:
         raise CommandError("the two passphrases differ; nothing was changed", SEALED)
     return {"passphrase": first}
 
@@ -99,13 +107,10 @@ def _can_ask() -> bool:
     return sys.stdin.isatty()
 
 
-def _ask(question: str, file: Path) -> str:
+def _ask(question: str, file: Path, advice: str = _GIVE) -> str:
     if not _can_ask():
-        raise CommandError(
-            f"'{file}' needs a passphrase, and nobody can be asked here; give the option "
-            "--passphrase-file or --keyring before the command: cytosol --passphrase-file NAME ...",
-            SEALED,
-        )
+        text = f"'{file}' needs a passphrase, and nobody can be asked here; {advice}"
+        raise CommandError(text, SEALED)
     try:
         text = getpass.getpass(question)
     except EOFError:
