@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -35,12 +36,7 @@ def salvage_to(file: Path, out: Path, as_json: bool) -> int:
 
     found = salvage_file(file, ask)
     text = json.dumps(found.to_json(), ensure_ascii=False, indent=2) + "\n"
-    try:
-        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(text.encode("utf-8", "surrogatepass"))
-    except OSError as error:
-        raise CommandError(f"'{out}' could not be written ({error.strerror})", NO_FILE) from None
+    _write_new(out, text.encode("utf-8", "surrogatepass"))
     if as_json:
         summary = {"ok": not found.problems, "ops": found.ops, "problems": list(found.problems)}
         click.echo(json_text(summary))
@@ -48,6 +44,21 @@ def salvage_to(file: Path, out: Path, as_json: bool) -> int:
         for line in _lines(file, out, found):
             click.echo(printable(line))
     return DAMAGED if found.problems else OK
+
+
+def _write_new(out: Path, data: bytes) -> None:
+    """Write a file that is not there yet, whole or not at all; raises CommandError."""
+    try:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+        except OSError:  # half of it would stand in the way of the next try
+            with suppress(OSError):
+                out.unlink()
+            raise
+    except OSError as error:
+        raise CommandError(f"'{out}' could not be written ({error.strerror})", NO_FILE) from None
 
 
 def _lines(file: Path, out: Path, found: Salvaged) -> list[str]:

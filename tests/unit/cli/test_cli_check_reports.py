@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -149,3 +150,23 @@ def test_a_symbolic_link_is_refused(file: Path) -> None:
     link.symlink_to(file)
     result = cli("check", link, "--json")
     assert (4, []) == (result.exit_code, json.loads(result.stdout)["sections"])
+
+
+def test_a_salvage_that_finds_no_room_leaves_nothing_behind(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a file would stand in the way of the next try."""
+    out = tmp_path / "out.json"
+
+    def no_room(descriptor: int, mode: str) -> Any:
+        os.close(descriptor)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdopen", no_room)
+        refused = cli("check", file, "--salvage", out)
+    assert 4 == refused.exit_code
+    assert "could not be written (No space left on device)" in refused.stderr
+    assert not out.exists()
+    assert 0 == cli("check", file, "--salvage", out).exit_code
+    assert {"n": 99} == json.loads(out.read_bytes())["document"]
