@@ -124,7 +124,7 @@ class Prompt:
         return dict(self._happenings.requests)
 
     def _pair(self, rest: str) -> Answer:
-        peer_id = self._find(rest, self._known("peers"), "device that is there")
+        peer_id = self._find(rest, self._known("peers"), "visible device")
         code = cytosol.new_pairing_code()
         self._database.dispatch(cytosol.RequestPair(peer_id, code))
         lines = [f"the pairing code is {code}: type it on the other device"]

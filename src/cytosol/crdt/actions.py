@@ -227,13 +227,15 @@ def parse_action(action: DataAction | Mapping[str, Any]) -> ParsedAction:
         return action.kind, action.path, action.payload, action.vars
     if not isinstance(action, Mapping):
         raise ActionError(
-            f"an action is an object such as {{'action': 'Set', 'path': '$.a', 'payload': 1}} "
+            'an action is an object such as {"action": "Set", "path": "$.a", "payload": 1} '
             f"or a typed action such as Set('$.a', 1), not a {type(action).__name__}"
         )
     name = action.get("action")
     kind = KIND_OF_ACTION.get(name) if isinstance(name, str) else None
     if kind is None:
         known = ", ".join(KIND_OF_ACTION)
+        if "action" not in action:
+            raise ActionError(f"the member 'action' is missing; the data actions are {known}")
         raise ActionError(f"{name!r} is not an action; the data actions are {known}")
     payload = action.get("payload", _ABSENT)
     path = action.get("path", _ABSENT)

@@ -189,7 +189,8 @@ def test_a_failure_says_what_and_leaves_no_trace(action: DataAction, message: st
     ("message", "says"),
     [
         (1, "not a int"),
-        ({}, "is not an action"),
+        ({}, "the member 'action' is missing"),
+        ({"action": None}, "None is not an action"),
         ({"action": "Sett", "path": "$.a"}, "is not an action"),
         ({"action": "Set", "payload": 1}, "needs a path"),
         ({"action": "Set", "path": 1, "payload": 1}, "must be a string"),
