@@ -12,15 +12,21 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Collection, Container, Hashable, Iterator, Sequence
 from itertools import chain, compress, count, islice, repeat
-from typing import Any
+from typing import Any, TypeVar
 
 from cytosol.crdt.heads import Heads, are_below
-from cytosol.crdt.log import Log
 from cytosol.crdt.mixed import merge_mixed
 from cytosol.crdt.names import AUTHOR_BITS
-from cytosol.crdt.plain import are_plain_slots, find_object, write_values
+from cytosol.crdt.plain import (
+    are_plain_slots,
+    codes_of,
+    find_object,
+    take_back_values,
+    write_values,
+)
 from cytosol.crdt.quick import CREATED, PRIMITIVES, TEXT_MAX
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place, Slot
@@ -37,6 +43,8 @@ FORMS = bytes((KEY_AT_ROOT, KEY))
 TOLD_AGAIN = bytes((AGAIN,))
 IN_FULL = re.compile(b"[^%c%c]" % (SAME, AGAIN), re.DOTALL)
 """Ways to tell a name other than by those told before."""
+
+T = TypeVar("T")
 
 
 def merge_bulk(
@@ -216,24 +224,28 @@ class _Batch(Heads):
         replica, columns = self.replica, self.columns
         log, tree = replica.log, replica.tree
         table = [replica.names.number(author) for author in columns.authors]
-        numbers = list(map(table.__getitem__, columns.author))
-        for number, seen in self.seen.items():
-            log.seen[self.indexes[number] << AUTHOR_BITS | numbers[number]] = seen
-        places = list(map(self.places.__getitem__, self.which))
+        numbers = array("H", self._of_each(table, columns.author, self.is_of_one))
+        for op, seen in self.seen.items():
+            log.seen[self.indexes[op] << AUTHOR_BITS | numbers[op]] = seen
+        has_one = len(self.places) == 1
+        places = self._of_each(self.places, self.which, has_one)
         undos: list[Any] = [None] * len(places)
         start = end = len(log)
         if self.start < end and self._collides():
             start = self.start
-            tree.made -= _take_back(log, start)
+            tail = slice(start, None)
+            steps: Any = log.steps[tail]  # nothing but keys
+            tree.made -= take_back_values(log.acts[tail], steps, log.undos[tail])
         else:
-            undos = write_values(places, columns.key, columns.payload, self.indexes, numbers)
+            codes = codes_of(self.indexes, numbers)
+            undos = write_values(places, columns.key, columns.payload, codes)
             tree.made += undos.count(CREATED)
         log.extend_applied(
             self.indexes,
             numbers,
             self.previous,
             self.times,
-            list(map(self.names.__getitem__, self.which)),
+            self._of_each(self.names, self.which, has_one),
             columns.key,
             columns.payload,
             places,
@@ -244,13 +256,22 @@ class _Batch(Heads):
             replica.save_points.cut(replica.trimmed_count + self.start)
             replica.dates.rewind(self.start)
         if start < end:
-            tail = slice(start, None)
-            steps: Any = log.steps[tail]  # nothing but keys
-            log.undos[tail] = write_values(
-                log.acts[tail], steps, log.payloads[tail], log.indexes[tail], log.numbers[tail]
-            )
-            tree.made += log.undos[tail].count(CREATED)
+            self._write_again(start)
         replica.note_merged(self.raised)
+
+    def _write_again(self, start: int) -> None:
+        """Write what stands in the rows from one on, all of which were taken back."""
+        log, tail = self.replica.log, slice(start, None)
+        codes = codes_of(log.indexes[tail], log.numbers[tail])
+        steps: Any = log.steps[tail]  # nothing but keys
+        log.undos[tail] = write_values(log.acts[tail], steps, log.payloads[tail], codes)
+        self.replica.tree.made += log.undos[tail].count(CREATED)
+
+    def _of_each(self, table: list[T], which: list[int], is_one: bool) -> list[T]:
+        """Return what belongs to each op, given where in a table; `is_one`: all the same."""
+        if is_one:
+            return [table[which[0]]] * len(which)
+        return list(map(table.__getitem__, which))
 
     def slots(self, quiet: Container[Hashable]) -> Iterator[Slot]:
         """Yield the slots that were written, but for those in some objects."""
@@ -259,18 +280,3 @@ class _Batch(Heads):
             return iter(())
         slots = zip(map(self.places.__getitem__, self.which), self.columns.key, strict=True)
         return compress(slots, map(is_heard.__getitem__, self.which))
-
-
-def _take_back(log: Log, start: int) -> int:
-    """Take back all rows from `start` on, which are plain; return how many keys went with them."""
-    created = 0
-    tail = slice(start, None)
-    for place, key, undone in zip(
-        reversed(log.acts[tail]), reversed(log.steps[tail]), reversed(log.undos[tail]), strict=True
-    ):
-        if undone is CREATED:
-            created += 1
-            del place.value[key], place.codes[key]
-        else:
-            place.value[key] = undone
-    return created

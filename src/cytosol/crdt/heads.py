@@ -26,40 +26,67 @@ class Heads:
         self.times = list(accumulate(columns.time))
         self.previous: list[int] = []
         self.authors: list[PeerId] = []
+        self.is_of_one = False
+        """Whether one author has made all of the batch."""
         self.raised: dict[PeerId, int] = {}
         self.seen: dict[int, tuple[tuple[PeerId, int], ...]] = {}
 
     def read_numbers(self) -> bool:
         """Check ids and chains; False if an op is known, early, or strange."""
         columns, indexes = self.columns, self.indexes
-        authors = columns.authors
+        authors, who = columns.authors, columns.author
         if any(len(author) != 16 for author in authors) or len(set(authors)) != len(authors):
             return False
-        if not are_below(columns.author, len(authors)):
+        self.is_of_one = who.count(who[0]) == len(who)
+        if not are_below(who[:1] if self.is_of_one else who, len(authors)):
             return False
-        if min(self.times) < 0 or max(self.times) > LAMPORT_MAX or min(columns.previous) <= 0:
+        times = self.times if min(columns.time) < 0 else (self.times[0], self.times[-1])
+        if min(times) < 0 or max(times) > LAMPORT_MAX:
             return False
         if indexes[0] <= 0 or indexes[-1] > LAMPORT_MAX or not self._read_seen():
             return False
-        steps = columns.index[1:]
+        steps = set(columns.index[1:])
         if indexes[0] > self.replica.clock + LAMPORT_LEAP_MAX:
             return False
         if steps and max(steps) > LAMPORT_LEAP_MAX:
             return False  # above our clock, or above an op of this batch that is above it
-        self.authors = list(map(authors.__getitem__, columns.author))
-        if steps and min(steps) <= 0:
-            idents = list(zip(indexes, self.authors, strict=True))
-            if not all(map(lt, idents, idents[1:])):
+        is_rising = not steps or min(steps) > 0
+        if self.is_of_one:
+            self.authors = [authors[who[0]]] * len(who)
+            if not is_rising or not self._follows_on():
                 return False
-        self.previous = list(map(sub, indexes, columns.previous))
-        if not self._follow_on():
-            return False
+        else:
+            self.authors = list(map(authors.__getitem__, who))
+            if not (is_rising or self._are_in_order()) or not self._follow_on():
+                return False
         trim = self.replica.trim
         return trim is None or (indexes[0], self.authors[0]) > trim
+
+    def _are_in_order(self) -> bool:
+        idents = list(zip(self.indexes, self.authors, strict=True))
+        return all(map(lt, idents, idents[1:]))
+
+    def _follows_on(self) -> bool:
+        """Check the chain of a batch of one author, and that what its ops saw is here."""
+        columns, indexes, latest = self.columns, self.indexes, self.replica.latest
+        author, back = self.authors[0], columns.previous
+        before = latest.get(author, 0)
+        if indexes[0] - back[0] != before or back[0] <= 0 or back[1:] != columns.index[1:]:
+            return False
+        self.previous = [before, *indexes[:-1]]
+        for op, seen in self.seen.items():
+            for other, known in seen:
+                if (self.previous[op] if other == author else latest.get(other, 0)) < known:
+                    return False
+        self.raised = {author: indexes[-1]}
+        return True
 
     def _follow_on(self) -> bool:
         """Check that every op follows the last one of its author, and that what it saw is here."""
         latest, authors = self.replica.latest, self.columns.authors
+        if min(self.columns.previous) <= 0:
+            return False
+        self.previous = list(map(sub, self.indexes, self.columns.previous))
         newest = [latest.get(author, 0) for author in authors]
         number_of = {author: who for who, author in enumerate(authors)}
         ops = zip(self.columns.author, self.indexes, self.previous, strict=True)

@@ -242,7 +242,10 @@ class Log:
     def extend_applied(self, *columns: Sequence[Any]) -> None:
         """Add rows at the end that were applied already, given as columns."""
         for column, items in zip(self._columns(), columns, strict=True):
-            column.extend(items)
+            if type(items) is list and type(column) is array:
+                column.fromlist(items)  # in half the time
+            else:
+                column.extend(items)
 
     def sort_from(self, start: int) -> None:
         """Bring rows that commute, but stand at the end, into their order."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cytosol.crdt.heads import Heads
 from cytosol.crdt.names import AUTHOR_BITS
-from cytosol.crdt.plain import are_plain_slots, find_object, write_values
+from cytosol.crdt.plain import are_plain_slots, codes_of, find_object, write_values
 from cytosol.crdt.quick import CREATED, PRIMITIVES, TEXT_MAX
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place
@@ -159,7 +159,7 @@ class _Mixed:
         authors = list(map(self.numbers.__getitem__, batch.columns.author[ops]))
         payloads = sets.payloads[start:stop]
         written = list(map(places.__getitem__, which))
-        undos = write_values(written, keys, payloads, indexes, authors)
+        undos = write_values(written, keys, payloads, codes_of(indexes, authors))
         replica.tree.made += undos.count(CREATED)
         replica.log.extend_applied(
             indexes,

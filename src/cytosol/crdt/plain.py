@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import compress, repeat
+from operator import contains, delitem, gt, is_, is_not, itemgetter, setitem
 from typing import Any
 
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
@@ -10,9 +13,11 @@ from cytosol.crdt.quick import CREATED
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.tree import Place
 
-__all__ = ["are_plain_slots", "find_object", "write_values"]
+__all__ = ["are_plain_slots", "codes_of", "find_object", "take_back_values", "write_values"]
 
 CONTAINERS = frozenset({dict, list})
+NEXT_OP = AUTHOR_BITS + OFFSET_BITS
+_FIRST = itemgetter(0)
 
 
 def find_object(replica: Replica, code: int) -> Place | None:
@@ -33,32 +38,66 @@ def are_plain_slots(places: Sequence[Place], which: Sequence[int], keys: Sequenc
 
     `which` tells the object of each key.
     """
-    values = map([place.value for place in places].__getitem__, which)
-    if not CONTAINERS.isdisjoint(map(type, map(dict.get, values, keys))):
-        return False
-    return not any(len(place.codes) > len(place.value) for place in places) or all(
-        key in places[at].value or key not in places[at].codes
-        for at, key in zip(which, keys, strict=True)
-    )
+    if any(_has_containers(place, keys) for place in places):
+        values = map([place.value for place in places].__getitem__, which)
+        if not CONTAINERS.isdisjoint(map(type, map(dict.get, values, keys))):
+            return False
+    if all(len(place.codes) == len(place.value) for place in places):
+        return True
+    is_known = map(contains, map([place.codes for place in places].__getitem__, which), keys)
+    is_shown = map(contains, map([place.value for place in places].__getitem__, which), keys)
+    return not any(map(gt, is_known, is_shown))
+
+
+def _has_containers(place: Place, keys: Sequence[str]) -> bool:
+    """Tell whether there is, or was, a container at one of some keys of an object."""
+    return place.places is not None and not place.places.keys().isdisjoint(keys)
+
+
+def codes_of(indexes: Sequence[int], numbers: Sequence[int]) -> list[int]:
+    """Return the names of the places that some ops make."""
+    number = numbers[0]
+    if indexes[-1] - indexes[0] == len(indexes) - 1 and numbers.count(number) == len(numbers):
+        first = (indexes[0] << AUTHOR_BITS | number) << OFFSET_BITS
+        return list(range(first, first + (len(indexes) << NEXT_OP), 1 << NEXT_OP))
+    return [
+        (index << AUTHOR_BITS | number) << OFFSET_BITS
+        for index, number in zip(indexes, numbers, strict=True)
+    ]
 
 
 def write_values(
-    places: Sequence[Place],
-    keys: Sequence[str],
-    payloads: Sequence[Any],
-    indexes: Sequence[int],
-    numbers: Sequence[int],
+    places: Sequence[Place], keys: Sequence[str], payloads: Sequence[Any], codes: Sequence[int]
 ) -> list[Any]:
-    """Write values one after the other and return what takes each of them back."""
-    undos: list[Any] = []
-    note = undos.append
-    for place, key, payload, index, number in zip(
-        places, keys, payloads, indexes, numbers, strict=True
-    ):
-        value = place.value
-        old = value.get(key, CREATED)
-        note(old)
-        value[key] = payload
-        if old is CREATED:
-            place.codes[key] = (index << AUTHOR_BITS | number) << OFFSET_BITS
-    return undos
+    """Write values one after the other and return what takes each of them back.
+
+    `codes` are the names that places get where there are none. All is as `are_plain_slots` says.
+    """
+    values: Iterable[dict[str, Any]] = [place.value for place in places]
+    named: Iterable[dict[str, int]] = [place.codes for place in places]
+    known = map(dict.setdefault, named, keys, codes)
+    if any(map(is_not, known, codes)):
+        _run(known)
+        olds = map(dict.get, values, keys, repeat(CREATED))
+        # A zip asks one after the other: each is read before it is written, and after the last.
+        return list(map(_FIRST, zip(olds, map(setitem, values, keys, payloads), strict=True)))
+    _run(map(setitem, values, keys, payloads))
+    return [CREATED] * len(keys)
+
+
+def take_back_values(places: Sequence[Place], keys: Sequence[str], undos: Sequence[Any]) -> int:
+    """Take back what `write_values` wrote last, and return how many keys went with it."""
+    is_made = list(map(is_, undos, repeat(CREATED)))
+    values, named = [place.value for place in places], [place.codes for place in places]
+    if False in is_made:
+        # In the opposite order, so that what stood there before the first write remains.
+        _run(map(setitem, values[::-1], keys[::-1], undos[::-1]))
+    made_at = list(compress(keys, is_made))
+    _run(map(delitem, compress(values, is_made), made_at))
+    _run(map(delitem, compress(named, is_made), made_at))
+    return len(made_at)
+
+
+def _run(steps: Iterable[object]) -> None:
+    """Take all steps of an iterator for what they do."""
+    deque(steps, maxlen=0)
