@@ -87,7 +87,7 @@ def _special(log: Log, rows: Sequence[int]) -> Iterator[int]:
                 yield at
         return
     special = {log.find(code) for code in (*log.seen, *log.origins)}
-    if not _are_keys(map(steps.__getitem__, rows)):
+    if not _are_keys(_cut(steps, rows)):
         special.update(row for row in rows if type(steps[row]) is not str)
     for row in sorted(special):
         at = bisect_left(rows, row)
@@ -97,7 +97,6 @@ def _special(log: Log, rows: Sequence[int]) -> Iterator[int]:
 
 def _add_sets(encoder: Encoder, log: Log, rows: Sequence[int]) -> None:
     """Add rows, each of which is a `Set` at a key without extras."""
-    first, after = rows[0], rows[-1] + 1
     columns: tuple[Sequence[Any], ...] = (
         log.numbers,
         log.indexes,
@@ -107,28 +106,40 @@ def _add_sets(encoder: Encoder, log: Log, rows: Sequence[int]) -> None:
         log.steps,
         log.payloads,
     )
-    if list(rows) == list(range(first, after)):
-        numbers, indexes, previous, times, names, keys, payloads = (
-            column[first:after] for column in columns
-        )
-    else:
-        numbers, indexes, previous, times, names, keys, payloads = (
-            [column[row] for row in rows] for column in columns
-        )
+    numbers, indexes, previous, times, names, keys, payloads = (
+        _cut(column, rows) for column in columns
+    )
     table = log.table
 
     def name_of(code: int) -> Name | None:
         return table.name(code) if code else None
 
-    authors = map(table.authors.__getitem__, numbers)
+    author = table.authors[numbers[0]]
+    authors = [author] * len(rows)
+    if numbers.count(numbers[0]) < len(rows):
+        authors = list(map(table.authors.__getitem__, numbers))
     encoder.add_sets(authors, indexes, previous, times, names, name_of, keys, payloads)
+
+
+def _cut(column: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
+    """Return what a column holds in some rows."""
+    if type(rows) is range:
+        return column[rows.start : rows.stop]
+    return list(map(column.__getitem__, rows))
 
 
 def missing_rows(log: Log, rows: range, after: dict[PeerId, int], max_bytes: int) -> Sequence[int]:
     """Return those of some rows that a peer which holds `after` lacks, enough for one batch.
 
-    `after` tells afterwards what it will hold.
+    `after` tells afterwards what it will hold. Rows that follow each other are a range.
     """
+    taken = _missing_rows(log, rows, after, max_bytes)
+    if taken and taken[-1] - taken[0] == len(taken) - 1:
+        return range(taken[0], taken[-1] + 1)
+    return taken
+
+
+def _missing_rows(log: Log, rows: range, after: dict[PeerId, int], max_bytes: int) -> list[int]:
     taken: list[int] = []
     size, row = 0, rows.start
     while row < rows.stop:

@@ -114,7 +114,7 @@ class Encoder:
 
     def add_sets(
         self,
-        authors: Iterable[PeerId],
+        authors: Sequence[PeerId],
         indexes: Sequence[int],
         previous: Sequence[int],
         times: Sequence[int],
@@ -127,18 +127,26 @@ class Encoder:
 
         They are given as columns; `name_of` is asked once for each of the objects in `places`.
         """
-        start = len(self.author)
-        listed = list(authors)
-        number_of = {author: self._number(author) for author in dict.fromkeys(listed)}
-        self.author += map(number_of.__getitem__, listed)
-        self.index += map(sub, indexes, chain((self._last_index,), indexes))
-        self.previous += map(sub, indexes, previous)
+        start, count = len(self.author), len(keys)
+        steps = list(map(sub, indexes, chain((self._last_index,), indexes)))
+        self.index += steps
+        if authors.count(authors[0]) == count:  # mostly: then each builds on the one before
+            self.author += [self._number(authors[0])] * count
+        else:
+            number_of = {author: self._number(author) for author in dict.fromkeys(authors)}
+            self.author += map(number_of.__getitem__, authors)
+        if previous[1:] == indexes[:-1]:
+            self.previous.append(indexes[0] - previous[0])
+            self.previous += steps[1:]
+        else:
+            self.previous += map(sub, indexes, previous)
         self.time += map(sub, times, chain((self._last_time,), times))
         self._last_index, self._last_time = indexes[-1], times[-1]
-        self.kind += bytes((Kind.SET,)) * len(keys)
+        self.kind += bytes((Kind.SET,)) * count
         self.key += keys
         self.payload += payloads
-        names = {place: name_of(place) for place in dict.fromkeys(places)}
+        different = places[:1] if places.count(places[0]) == count else dict.fromkeys(places)
+        names = {place: name_of(place) for place in different}
         if None not in names.values():
             self.form += bytes((KEY,)) * len(keys)
             self._add_names(names, places, range(start, len(self.author)), indexes)

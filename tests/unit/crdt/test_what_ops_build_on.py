@@ -10,7 +10,7 @@ from cytosol.crdt.actions import InsertBefore, Set
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.contents import GAP, Contents, digest_after
 from cytosol.crdt.export import encode_rows
-from cytosol.crdt.grounds import Standing, grounds_of, hidden_forks, standing
+from cytosol.crdt.grounds import Standing, _telling, grounds_of, hidden_forks, standing
 from cytosol.crdt.replica import Replica
 from cytosol.errors import ActionError
 from cytosol.model.ids import PeerId
@@ -52,6 +52,29 @@ def stands(replica: Replica, batch: bytes) -> Standing:
     """Return how a batch stands to a history of which nothing is trimmed."""
     columns = unpack_foreign_columns(batch)
     return standing(replica, Contents(), columns, decode_grounds(columns))
+
+
+def test_grounds_of_a_run_are_those_of_its_rows() -> None:
+    """Of one author, of several in turn, and whatever they have seen of each other."""
+    chance = random.Random(5)
+    short = 0
+    for _ in range(40):
+        ours, theirs = wrote(US), wrote(THEM)
+        for _ in range(chance.randrange(1, 4)):
+            for replica, other in ((ours, theirs), (theirs, ours)):
+                add(replica, *range(chance.choice([0, 1, 30, 60])))
+                if chance.random() < 0.7:
+                    other.merge(replica.log.op(row) for row in range(len(replica.log)))
+        size = len(ours.log)
+        for _ in range(20 if size else 0):
+            start = chance.randrange(size)
+            rows = range(start, chance.randrange(start, size) + 1)
+            short += len(_telling(ours.log, rows)) < len(rows)
+            agreed, expected = {THEM: start}, {THEM: start}
+            found = grounds_of(ours, Contents(), rows, agreed)
+            assert grounds_of(ours, Contents(), list(rows), expected) == found
+            assert expected == agreed
+    assert short > 200, "hardly any run was looked at in few steps"
 
 
 # --- digests ------------------------------------------------------------------------------
