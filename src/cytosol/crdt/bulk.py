@@ -110,15 +110,11 @@ def _is_plain(columns: Columns) -> bool:
     if any(len(column) != count for column in lengths):
         return False
     kinds = set(map(type, payload))
-    if not kinds <= PRIMITIVES or (str in kinds and _longest(payload) > TEXT_MAX):
+    if not kinds <= PRIMITIVES:
         return False
-    if float in kinds:
-        return all(math.isfinite(item) for item in payload if type(item) is float)
-    return True
-
-
-def _longest(payload: list[Any]) -> int:
-    return max(len(item) for item in payload if type(item) is str)
+    if str in kinds and max(map(len, [item for item in payload if type(item) is str])) > TEXT_MAX:
+        return False
+    return float not in kinds or all(map(math.isfinite, [x for x in payload if type(x) is float]))
 
 
 class _Batch(Heads):
@@ -215,6 +211,8 @@ class _Batch(Heads):
         """Tell whether a later op has written to a slot of the batch."""
         log = self.replica.log
         acts, steps = log.acts[self.start :], log.steps[self.start :]
+        if set(steps).isdisjoint(self.columns.key):
+            return False  # whatever objects they are in
         taken = set(zip(map(id, acts), steps, strict=True))
         written = map(list(map(id, self.places)).__getitem__, self.which)
         return not taken.isdisjoint(zip(written, self.columns.key, strict=True))
@@ -252,7 +250,7 @@ class _Batch(Heads):
             undos,
         )
         if self.start < end:
-            log.sort_from(self.start)
+            log.merge_from(self.start, end)
             replica.save_points.cut(replica.trimmed_count + self.start)
             replica.dates.rewind(self.start)
         if start < end:

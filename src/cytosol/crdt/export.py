@@ -185,9 +185,9 @@ def _stretch_size(log: Log, rows: range, after: Mapping[PeerId, int]) -> int:
     kinds = set(map(type, payloads))
     if not kinds <= PRIMITIVES:
         return 0
-    if str not in kinds:
-        return count * (ROW_BYTES + PRIMITIVE_BYTES)
-    return count * ROW_BYTES + sum(map(_payload_size, payloads))
+    texts = [each for each in payloads if type(each) is str] if str in kinds else []
+    others = count - len(texts)
+    return count * ROW_BYTES + sum(map(len, texts)) + others * PRIMITIVE_BYTES
 
 
 def row_size(log: Log, row: int) -> int:

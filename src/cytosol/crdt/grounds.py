@@ -116,7 +116,10 @@ def _overlaps(replica: Replica, columns: Columns) -> bool:
     latest = [replica.latest.get(author, 0) for author in columns.authors]
     if columns.author and not 0 <= min(columns.author) <= max(columns.author) < len(latest):
         return True
-    return any(map(le, accumulate(columns.index), map(latest.__getitem__, columns.author)))
+    steps = columns.index
+    if steps and steps[0] > max(latest, default=0) and min(steps) >= 0:
+        return False  # the numbers rise, and all are above what is here
+    return any(map(le, accumulate(steps), map(latest.__getitem__, columns.author)))
 
 
 def _digests_of_known(

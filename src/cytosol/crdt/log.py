@@ -15,6 +15,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import repeat
+from operator import lshift, or_
 from typing import Any, NamedTuple
 
 from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, Names
@@ -247,19 +249,57 @@ class Log:
             else:
                 column.extend(items)
 
-    def sort_from(self, start: int) -> None:
-        """Bring rows that commute, but stand at the end, into their order."""
+    def merge_from(self, start: int, middle: int) -> None:
+        """Bring two runs of rows, each in its order, into one: those before `middle` and the rest.
+
+        They were applied, and they commute.
+        """
+        if self._weave(start, middle):
+            return
         indexes, numbers = self.indexes[start:], self.numbers[start:]
         ranks = {number: rank for rank, number in enumerate(self._in_order(set(numbers)))}
-        keys = [
-            index << AUTHOR_BITS | ranks[number]
-            for index, number in zip(indexes, numbers, strict=True)
-        ]
+        shifted = map(lshift, indexes, repeat(AUTHOR_BITS))
+        keys = list(map(or_, shifted, map(ranks.__getitem__, numbers)))
         order = sorted(range(len(keys)), key=keys.__getitem__)
         for column in self._columns():
             tail = column[start:]
             del column[start:]
             column.extend(map(tail.__getitem__, order))
+
+    def _weave(self, start: int, middle: int) -> bool:
+        """Merge two runs if each is what one author wrote in a row, as nobody was connected.
+
+        Then their rows come by turns where both have written, and else in one piece.
+        """
+        first, second = self._span(start, middle), self._span(middle, len(self))
+        if first is None or second is None:
+            return False
+        low, high = max(first.start, second.start), min(first.stop, second.stop)
+        runs = [(first, start, middle), (second, middle, len(self))]
+        if self.key(middle)[1] < self.key(start)[1]:
+            runs.reverse()
+        if low >= high:
+            return False
+        for column in self._columns():
+            before, after = column[:0], column[:0]
+            parts = []
+            for span, begin, end in runs:
+                run = column[begin:end]
+                before += run[: low - span.start]
+                parts.append(run[low - span.start : high - span.start])
+                after += run[high - span.start :]
+            woven = parts[0] + parts[1]
+            woven[::2], woven[1::2] = parts
+            column[start:] = before + woven + after
+        return True
+
+    def _span(self, start: int, stop: int) -> range | None:
+        """Return the indexes of some rows, if they are of one author and without gaps."""
+        numbers, first = self.numbers[start:stop], self.indexes[start]
+        if numbers.count(numbers[0]) < len(numbers):
+            return None
+        span = range(first, self.indexes[stop - 1] + 1)
+        return span if len(span) == stop - start else None
 
     def _in_order(self, numbers: Iterable[int]) -> list[int]:
         """Return numbers of authors in the order of the authors."""

@@ -73,8 +73,7 @@ def write_values(
 
     `codes` are the names that places get where there are none. All is as `are_plain_slots` says.
     """
-    values: Iterable[dict[str, Any]] = [place.value for place in places]
-    named: Iterable[dict[str, int]] = [place.codes for place in places]
+    values, named = _columns_of(places)
     known = map(dict.setdefault, named, keys, codes)
     if any(map(is_not, known, codes)):
         _run(known)
@@ -83,6 +82,16 @@ def write_values(
         return list(map(_FIRST, zip(olds, map(setitem, values, keys, payloads), strict=True)))
     _run(map(setitem, values, keys, payloads))
     return [CREATED] * len(keys)
+
+
+def _columns_of(
+    places: Sequence[Place],
+) -> tuple[Iterable[dict[str, Any]], Iterable[dict[str, int]]]:
+    """Return what the objects of some ops show, and what their keys are called, op by op."""
+    only = places[0]
+    if places.count(only) == len(places):
+        return repeat(only.value), repeat(only.codes)
+    return [place.value for place in places], [place.codes for place in places]
 
 
 def take_back_values(places: Sequence[Place], keys: Sequence[str], undos: Sequence[Any]) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -91,6 +91,8 @@ _decoder = msgspec.msgpack.Decoder(Columns)
 _raw_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 SETS_MIN = 8  # fewer are read as fast one by one
+
+_SURELY_JSON = frozenset({int, bool, type(None)})
 
 ENTRIES_MAX = TRANSACTION_OPS_MAX + BATCH_OPS_MAX
 """Of one column in a batch of a peer."""
@@ -311,17 +313,34 @@ class _Decoder:
         count = len(forms)
         if len(authors) < count:
             raise _damaged("its columns do not fit together")
-        names = [
-            None if form == KEY_AT_ROOT else self._name(NAME, author, index)
-            for form, author, index in zip(forms, authors, indexes, strict=True)
-        ]
-        keys = list(map(copy_json, islice(self.key, count)))
-        payloads = list(map(copy_json, islice(self.payload, count)))
+        names = self._names(forms, authors, indexes)
+        keys, payloads = list(islice(self.key, count)), list(islice(self.payload, count))
         if len(keys) < count or len(payloads) < count:
             raise _damaged("its columns do not fit together")
+        if not "".join(keys).isascii():
+            keys = list(map(copy_json, keys))
+        if not _SURELY_JSON.issuperset(map(type, payloads)):
+            payloads = list(map(copy_json, payloads))
         deque(islice(self.kind, count), maxlen=0)
         deque(islice(self.form, count), maxlen=0)
         return Sets(names, keys, payloads)
+
+    def _names(
+        self, forms: bytes, authors: Sequence[PeerId], indexes: Sequence[int]
+    ) -> list[Name | None]:
+        """Return the names of the objects that some ops at keys write to."""
+        first: list[Name | None] = []
+        if KEY_AT_ROOT not in forms:
+            first = [self._name(NAME, authors[0], indexes[0])]
+            more = bytes(islice(self.how[NAME], len(forms) - 1))
+            if more == bytes((SAME,)) * (len(forms) - 1):
+                return first * len(forms)
+            self.how[NAME] = chain(more, self.how[NAME])
+        rest = slice(len(first), None)
+        return first + [
+            None if form == KEY_AT_ROOT else self._name(NAME, author, index)
+            for form, author, index in zip(forms[rest], authors[rest], indexes[rest], strict=True)
+        ]
 
     def _seen(self) -> dict[int, list[int]]:
         """Return what each op has seen, by op number: author numbers and distances."""
