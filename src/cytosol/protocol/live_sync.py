@@ -2,8 +2,9 @@
 
 A call `liveUpdate` carries a batch; its answer says what the peer holds afterwards and its
 state hash. At most a few calls are on their way; what is written meanwhile travels together
-in the next one, so that many writes make few messages. Ops merged from other peers are
-missing at this one too, and so they are relayed by the same rule.
+in the next one, so that many writes make few messages. An update of the peer's own lets us go on
+as an answer would, so that two who write in turn need not answer each time. Ops merged from other
+peers are missing at this one too, and so they are relayed by the same rule.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from cytosol.model.version import News
 from cytosol.protocol.sync_link import BATCH_BYTES, SyncLink, covers
 from cytosol.wire.sync_messages import LiveUpdateParams, LiveUpdateResult
 
-__all__ = ["LIVE_CALLS_MAX", "LiveSync"]
+__all__ = ["LIVE_CALLS_MAX", "LIVE_RUN_MAX", "LiveSync"]
 
-LIVE_CALLS_MAX = 2
-"""Live updates on their way: one that is being applied and one behind it."""
+LIVE_RUN_MAX = 2
+"""Live updates after the last one of the peer: one that is being applied and one behind it."""
+
+LIVE_CALLS_MAX = 8
+"""Unanswered live updates, where both sides write in turn."""
 
 
 class LiveSync:
@@ -28,12 +32,15 @@ class LiveSync:
     Methods return None, or a sentence that says why a full sync is needed.
     """
 
-    __slots__ = ("_behind", "_held", "_in_flight", "_link", "_mark", "_on", "_sent", "verified")
+    __slots__ = (
+        "_behind", "_held", "_in_flight", "_link", "_mark", "_on", "_passed", "_sent", "verified",
+    )  # fmt: skip
 
     def __init__(self, link: SyncLink) -> None:
         self._link = link
         self._on = False
         self._in_flight: dict[int, dict[PeerId, int]] = {}  # call -> what it brings
+        self._passed = 0  # how many of them, the first ones, went before the peer's last update
         self._sent: dict[PeerId, int] = {}  # the view once everything on its way has arrived
         self._held: dict[PeerId, int] = {}  # what we held when we looked last
         self._behind: set[PeerId] = set()  # of whom we held more than was sent
@@ -44,6 +51,7 @@ class LiveSync:
         """Send nothing more; what is on its way is left to the full sync."""
         self._on = False
         self._in_flight.clear()
+        self._passed = 0
 
     def resume(self) -> str | None:
         """Go on from the link's view, after a full sync."""
@@ -66,7 +74,8 @@ class LiveSync:
 
     def _send(self) -> str | None:
         replica = self._link.replica
-        while self._behind and len(self._in_flight) < LIVE_CALLS_MAX:
+        window = min(self._passed + LIVE_RUN_MAX, LIVE_CALLS_MAX)
+        while self._behind and len(self._in_flight) < window:
             out = replica.export_news(self._sent, self._behind, BATCH_BYTES)
             if out is None:
                 break
@@ -95,6 +104,11 @@ class LiveSync:
         self._mark = news.mark
         return None
 
+    def note_update(self, brings: Mapping[PeerId, int]) -> None:
+        """Note a live update of the peer: what we sent before it is not waited for."""
+        self._passed = len(self._in_flight)
+        self.note_brought(brings)
+
     def note_brought(self, brought: Mapping[PeerId, int]) -> None:
         """Note that the peer has this, or will have it: it was sent, one way or the other."""
         sent, held = self._sent, self._held
@@ -111,6 +125,7 @@ class LiveSync:
         would look like a difference (spec: network, Sync).
         """
         brings = self._in_flight.pop(call_id)
+        self._passed = max(self._passed - 1, 0)
         link, latest = self._link, answer.latest
         view = link.view
         if answer.is_whole:

@@ -18,7 +18,7 @@ from cytosol.model.json import JsonValue
 from cytosol.protocol.effects import Answer, AnswerError, Fail, SyncEffect
 from cytosol.protocol.events import SyncDone
 from cytosol.protocol.full_sync import FullSync, Outcome
-from cytosol.protocol.live_sync import LIVE_CALLS_MAX, LiveSync
+from cytosol.protocol.live_sync import LIVE_CALLS_MAX, LIVE_RUN_MAX, LiveSync
 from cytosol.protocol.machine import earliest
 from cytosol.protocol.seams import ReplicaSeam
 from cytosol.protocol.snapshot import SnapshotCache
@@ -51,7 +51,10 @@ STUCK_AFTER = 3
 """Failed sessions in a row after which the app is told."""
 
 ANSWER_WITHIN_S = 0.02
-"""How long a lone live update is left unanswered, so that its answer travels with what we write."""
+"""How long a lone live update is left unanswered, so that several are answered together."""
+
+ANSWER_ALONG = LIVE_CALLS_MAX // 2
+"""So many unanswered live updates are answered together with what we write."""
 
 ANSWER_AT_ONCE_BYTES = 4_096
 """A live update from this size on is answered at once: the peer has more, and waits for us."""
@@ -87,6 +90,7 @@ class SyncMachine:
         self._ended_by_peer = False
         self._failed = False
         self._unanswered: list[int | str] = []  # live updates that were merged
+        self._passed = 0  # how many of them, the first ones, came before our last update
         self._answer_at = 0.0
         self._takes_news = False
         self._told: object = None  # the mark of our last answer, if the peer has it for sure
@@ -110,7 +114,10 @@ class SyncMachine:
         if self._session is None and not self._failed:
             before = len(self._link.effects)
             self._want_session(self._live.pump(), now)
-            if len(self._link.effects) > before:
+            if len(self._link.effects) == before:
+                return
+            self._passed = len(self._unanswered)
+            if self._passed >= ANSWER_ALONG:
                 self._answer()  # it costs no packet of its own
 
     def receive_notification(self, method: str, params: JsonValue, now: float) -> None:
@@ -251,12 +258,13 @@ class SyncMachine:
         except SaveError as error:
             self._refuse(request_id, ErrorCode.INTERNAL_ERROR, str(error))
             return
-        self._live.note_brought(brings)
+        self._live.note_update(brings)
         self._takes_news = message.takes_news
         self._unanswered.append(request_id)
         if len(self._unanswered) == 1:
             self._answer_at = now + ANSWER_WITHIN_S
-        if len(self._unanswered) >= LIVE_CALLS_MAX or len(batch) >= ANSWER_AT_ONCE_BYTES:
+        is_run = len(self._unanswered) >= self._passed + LIVE_RUN_MAX  # the peer waits
+        if is_run or len(batch) >= ANSWER_AT_ONCE_BYTES:
             self._answer()
         if not is_merged:
             self._want_session("what the peer sends does not follow what is here", now)
@@ -266,7 +274,7 @@ class SyncMachine:
         """Answer the live updates that were merged: what we hold now is the same for all."""
         if not self._unanswered:
             return
-        unanswered, self._unanswered = self._unanswered, []
+        unanswered, self._unanswered, self._passed = self._unanswered, [], 0
         told = self._told if self._takes_news else None
         state_hash, news = self._link.replica.held(told)
         self._told = news.mark

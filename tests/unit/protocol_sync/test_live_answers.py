@@ -7,7 +7,8 @@ from base64 import b64decode
 from cytosol.limits import CALL_TIMEOUT_S
 from cytosol.model.ids import format_id
 from cytosol.protocol.effects import Answer, Call, Emit, Notify
-from cytosol.protocol.sync import ANSWER_AT_ONCE_BYTES, ANSWER_WITHIN_S
+from cytosol.protocol.live_sync import LIVE_CALLS_MAX, LIVE_RUN_MAX
+from cytosol.protocol.sync import ANSWER_ALONG, ANSWER_AT_ONCE_BYTES, ANSWER_WITHIN_S
 from tests.simulation.sync_machines import peer
 from tests.unit.protocol_sync.test_sync_machine_refusals import (
     LIVE,
@@ -57,13 +58,59 @@ def test_a_long_one_is_answered_at_once() -> None:
     assert [Emit, Answer] == live(bench, 1, "x" * ANSWER_AT_ONCE_BYTES)
 
 
-def test_the_answer_goes_with_what_we_write() -> None:
-    """One packet less; and the update goes first, because somebody waits for it."""
+def in_turn(bench: Bench, times: int) -> list[list[type]]:
+    """Let the peer and us write in turn; return what goes out when we do."""
+    sent = []
+    for index in range(1, times + 1):
+        assert [Emit] == live(bench, index)
+        bench.replica.write("ours")
+        sent.append(kinds(bench.local_changes()))
+    return sent
+
+
+def test_who_writes_in_turn_answers_several_together() -> None:
+    """No packet for answers alone, few packets with any; and the update goes first."""
     bench = Bench().synced()
-    assert [Emit] == live(bench, 1)
-    bench.replica.write("ours")
-    assert [Call, Answer] == kinds(bench.local_changes())
+    several = [[Call]] * (ANSWER_ALONG - 1) + [[Call, *[Answer] * ANSWER_ALONG]]
+    assert several == in_turn(bench, ANSWER_ALONG)
     assert [] == bench.timer(ANSWER_WITHIN_S)
+
+
+def test_who_ceases_to_write_in_turn_is_answered_a_moment_later() -> None:
+    """Also what came before our own update."""
+    bench = Bench().synced()
+    assert [[Call], [Call]] == in_turn(bench, 2)
+    assert [Answer, Answer] == kinds(bench.timer(ANSWER_WITHIN_S))
+
+
+def test_a_run_of_updates_is_answered_at_once_with_what_came_before() -> None:
+    """The peer, which writes faster than we, would wait."""
+    bench = Bench().synced()
+    in_turn(bench, 1)
+    assert [Emit] == live(bench, 2)
+    assert [Emit, Answer, Answer, Answer] == live(bench, 3)
+
+
+def test_who_writes_in_turn_never_has_too_many_unanswered() -> None:
+    """Whatever the peer writes, if it answers nothing."""
+    bench = Bench().synced()
+    sent = []
+    for index in range(1, LIVE_CALLS_MAX + 3):
+        sent += live(bench, index)
+        bench.replica.write("ours")
+        sent += kinds(bench.local_changes())
+    assert LIVE_CALLS_MAX == sent.count(Call)
+
+
+def test_updates_of_the_peer_let_us_write_no_more_than_answers_would() -> None:
+    """After each of them so many go out, and what is written then travels together."""
+    bench = Bench().synced()
+    for index in range(1, 3):
+        calls = live(bench, index).count(Call)
+        for _ in range(LIVE_RUN_MAX + 2):
+            bench.replica.write("ours")
+            calls += kinds(bench.local_changes()).count(Call)
+        assert LIVE_RUN_MAX == calls
 
 
 def test_nothing_is_owed_when_nothing_came() -> None:
