@@ -1,7 +1,9 @@
 """The primitives give the values that other implementations give."""
 
 import pytest
-from nacl.bindings import crypto_scalarmult
+from hypothesis import given
+from hypothesis import strategies as st
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt, crypto_scalarmult
 from nacl.exceptions import RuntimeError as SodiumError
 
 from cytosol.crypto.primitives import (
@@ -102,6 +104,15 @@ def test_what_is_shorter_than_a_mac_is_refused() -> None:
     """The library must not be asked for a message of negative length."""
     with pytest.raises(DecryptionError, match="at least 16"):
         open_sealed(KEY, NONCE, bytes(15))
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(min_size=24, max_size=24), st.binary())
+def test_the_binding_of_the_library_seals_alike(key: bytes, nonce: bytes, text: bytes) -> None:
+    """It puts the MAC behind; what is sealed opens again."""
+    theirs = crypto_aead_xchacha20poly1305_ietf_encrypt(text, None, nonce, key)
+    body = seal(key, nonce, text)
+    assert theirs == body[16:] + body[:16]
+    assert text == open_sealed(key, nonce, body)
 
 
 def test_the_empty_message_can_be_sealed() -> None:
