@@ -107,7 +107,8 @@ class NetworkService:
                 loop.stop()
                 raise NetworkUnavailableError(
                     f"the sockets could not be opened (heartbeats use UDP port {self._port}): "
-                    f"{error}"
+                    f"{error.strerror or error}; `cytosol doctor` tells who is in the way, and "
+                    "network=False opens the database alone"
                 ) from error
             self._loop, self._driver = loop, driver
 

@@ -172,12 +172,12 @@ def test_a_service_starts_once() -> None:
 
 
 def test_a_heartbeat_port_taken_by_another_program_is_an_error() -> None:
-    """Without sharing it, nobody could be heard: the message names the port."""
+    """Without sharing it, nobody could be heard: the message names the port and what helps."""
     device = TestDevice(os.urandom(16), "Alice")
     port = heartbeat_port(device.app_id)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("", port))
-        with pytest.raises(NetworkUnavailableError, match=str(port)):
+        with pytest.raises(NetworkUnavailableError, match=f"{port}.*`cytosol doctor`"):
             device.service.start()
     assert 0 == device.service.gateway_port
 
