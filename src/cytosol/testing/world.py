@@ -19,13 +19,14 @@ the same calls make the same history.
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cytosol.database.database import Database
 from cytosol.database.network_actions import AcceptPair, RequestPair
@@ -48,6 +49,9 @@ A device that gave up calling tries again within a minute, a dead connection is 
 and what a session missed is sent by the next one, within another minute.
 """
 
+MEMORY_FREE_MIN: Final = 1 << 30
+"""So much must be free in memory for the real files of a world to be there."""
+
 
 class World:
     """Devices, the network between them, and the time."""
@@ -58,7 +62,7 @@ class World:
         """Make an empty world.
 
         With `files` devices have real files, "sqlite", "json" or "relaxed" (SQLite, too) ones, in
-        a folder that `close` removes; otherwise a virtual disk each.
+        a folder that `close` removes, in memory if that can be; otherwise a virtual disk each.
         """
         self.seed = seed
         self.files = files
@@ -137,7 +141,7 @@ class World:
 
     def _new_folder(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="cytosol-world-"))
+            self._folder = Path(tempfile.mkdtemp(prefix="cytosol-world-", dir=_memory()))
         folder = self._folder / str(len(list(self._folder.iterdir())))
         folder.mkdir()
         return folder
@@ -333,6 +337,16 @@ class World:
     def written(self, device: Device) -> None:
         """Take note that a write of a device is durable."""
         self._watcher.written(device)
+
+
+def _memory() -> Path | None:
+    """Return a folder that is in memory, if there is one with room: no power fails for real here,
+    so that all that a disk would add is waiting.
+    """
+    folder = Path("/dev/shm")
+    if not os.access(folder, os.W_OK):
+        return None
+    return folder if shutil.disk_usage(folder).free >= MEMORY_FREE_MIN else None
 
 
 def _all_connected(devices: list[Device]) -> bool:
