@@ -11,6 +11,7 @@ import pytest
 
 from cytosol.crdt.actions import Add, Delete, InitArray, InitObject, InsertBefore, Set
 from cytosol.crdt.quick import LEFT_MAX
+from cytosol.document import document as document_module
 from cytosol.document.document import Document
 from cytosol.document.interest import Location
 from cytosol.errors import ActionError, FailureError
@@ -128,6 +129,7 @@ def test_writes_logged_together_are_those_logged_one_by_one(
     max_history: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is looked at, heard, merged or trimmed in between."""
+    monkeypatch.setattr(document_module, "UNLOOKED_MIN", 1)
     together = 0
     for seed in range(25):
         chance = random.Random(seed)
@@ -237,7 +239,7 @@ def test_ctrl_c_in_a_write_gives_the_lock_back() -> None:
     def interrupt() -> int:
         raise KeyboardInterrupt
 
-    for number in range(5):
+    for number in range(10):
         document.dispatch(Set("$.a", number))
     assert document._alone is not None
     document._now_ms = interrupt
@@ -263,6 +265,9 @@ def test_ctrl_c_while_waiting_for_the_lock_is_told_as_it_is() -> None:
             raise RuntimeError("cannot release un-acquired lock")
 
     document = open_document()
+    for number in range(10):
+        document.dispatch(Set("$.a", number))
+    assert document._alone is not None
     document.lock = Interrupted()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
         document.dispatch(Set("$.a", 1))

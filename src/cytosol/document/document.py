@@ -51,6 +51,9 @@ __all__ = ["Document", "Observer"]
 QUIET_NOTED_MAX = 16
 """Containers of one change that are looked at whether they are quiet: it costs some time."""
 
+UNLOOKED_MIN = 4
+"""Own writes between two looks that are always logged one by one: few together save nothing."""
+
 Sources = Mapping[str, Callable[[], JsonValue]]
 
 
@@ -93,7 +96,7 @@ class Document:
         self._compiler = Compiler(self._replica)
         self._alone: Callable[[Any, int], bool] | None = None
         """`Quick.write`, while nobody looks at the log and nobody has to hear of changes."""
-        self._is_looked_at = True  # since the last own write
+        self._unlooked = 0  # own writes since somebody looked
         self._quick = self._compiler.quick.dispatch
         self.subscriptions = Subscriptions(self._read, report, self.lock)
         self.metadata = Metadata({})
@@ -105,7 +108,7 @@ class Document:
     @property
     def replica(self) -> Replica:
         """The replica, in whose log is all that was written; ask anew after letting the lock go."""
-        self._is_looked_at = True
+        self._unlooked = 0
         if self._alone is not None:
             self.settle()
         return self._replica
@@ -184,6 +187,8 @@ class Document:
 
         False also for what is no data action, and after `close`: `dispatch_any` says so.
         """
+        if self._alone is None:
+            return self._write_logged(action)
         lock = self.lock
         try:
             # Inside, so that Ctrl-C right behind it gives it back; `with` takes twice as long.
@@ -219,9 +224,9 @@ class Document:
                 ticket, is_watched = self._queue_own(row)
             else:
                 touched.clear()
-                if not self._is_looked_at and row < self.history.check_at:
+                self._unlooked += 1
+                if self._unlooked > UNLOOKED_MIN and row < self.history.check_at:
                     self._go_alone(self.history.check_at - row - 1)
-                self._is_looked_at = False
         if not is_simple:
             self._settle(row, ticket, is_watched)
             return True
