@@ -10,15 +10,12 @@ pytestmark = needs_compiler
 
 
 def test_every_image_of_a_crash_holds_what_was_acknowledged() -> None:
-    """4,000 different disks, and 400 of crashes while one of them was being opened."""
-    run_suite("crash_images", "--seed", "q1", "--count", 4_000, "--recovery", 400)
+    """10,000 different disks, and 1,000 of crashes while one of them was being opened."""
+    run_suite("crash_images", "--seed", "q1", "--count", 10_000, "--recovery", 1_000)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("seed", "count"),
-    [("c1", 10_000), ("c2", 10_000), ("c3", 10_000), ("c4", 10_000), ("q2", 6_000)],
-)
-def test_forty_six_thousand_images_more_hold_what_was_acknowledged(seed: str, count: int) -> None:
+@pytest.mark.parametrize("seed", ["c1", "c2", "c3", "c4"])
+def test_forty_thousand_images_more_hold_what_was_acknowledged(seed: str) -> None:
     """And a tenth as many of crashes while one of them was being opened."""
-    run_suite("crash_images", "--seed", seed, "--count", count, "--recovery", count // 10)
+    run_suite("crash_images", "--seed", seed, "--count", 10_000, "--recovery", 1_000)
