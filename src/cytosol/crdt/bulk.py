@@ -18,6 +18,7 @@ from itertools import chain, compress, count, islice, repeat
 from typing import Any, TypeVar
 
 from cytosol.crdt.heads import Heads, are_below
+from cytosol.crdt.log import share_keys
 from cytosol.crdt.mixed import merge_mixed
 from cytosol.crdt.names import AUTHOR_BITS
 from cytosol.crdt.plain import (
@@ -244,7 +245,7 @@ class _Batch(Heads):
             self.previous,
             self.times,
             self._of_each(self.names, self.which, has_one),
-            columns.key,
+            columns.key if CREATED in (undos[0], undos[-1]) else share_keys(columns.key),
             columns.payload,
             places,
             undos,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cytosol.crdt.actions import Add, Delete, InsertAfter, InsertBefore, Multiply, Set
 from cytosol.crdt.calculate import calculate
-from cytosol.crdt.log import NO_INDEX, Coded, Form
+from cytosol.crdt.log import NO_INDEX, Coded, Form, share_keys
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
 from cytosol.crdt.tree import MISSING, Place, Step
 from cytosol.limits import INTEGER_MAX, INTEGER_MIN, PATH_LENGTH_MAX
@@ -247,12 +247,14 @@ class Quick:
         else:
             # An array takes numbers one by one three times as slowly.
             indexes = array("q", pack(f"{count}q", *range(before + 1, before + count + 1)))
-            times, *rest = (left[at::LEFT_WIDTH] for at in range(LEFT_WIDTH))
+            times, names, forms, *rest = (left[at::LEFT_WIDTH] for at in range(LEFT_WIDTH))
             log.extend_applied(
                 indexes,
                 array("H", (number,)) * count,
                 array("q", (previous,)) + indexes[:-1],
                 array("q", pack(f"{count}q", *times)),
+                names,
+                forms if CREATED in (rest[-1][0], rest[-1][-1]) else share_keys(forms),
                 *rest,
             )
         latest[author] = replica.clock = before + count
