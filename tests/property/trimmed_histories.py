@@ -232,7 +232,8 @@ class Trimmed:
         self.tell(f"{number}: peers {one.number} and {other.number} meet")
         ours, theirs = one.seam(other), other.seam(one)
         for _ in range(MEETING_ROUNDS_MAX):
-            our, their = ours.summary(), theirs.summary()
+            our = ours.summary()
+            their = theirs.summary(our.latest)
             ours.note_latest(their.latest)
             theirs.note_latest(our.latest)
             relation, mirrored = ours.relation(their), theirs.relation(our)

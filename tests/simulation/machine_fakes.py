@@ -76,7 +76,7 @@ class NumbersReplica:
         self.counts.update(news)
         return bool(news)
 
-    def summary(self) -> StateSummary:
+    def summary(self, told: Mapping[PeerId, int] | None = None) -> StateSummary:
         return StateSummary(ZERO_HASH, dict(self.counts))
 
     def held(self, since: object) -> tuple[bytes, News]:

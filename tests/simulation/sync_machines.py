@@ -87,7 +87,7 @@ class FakeReplica:
     def latest(self) -> Mapping[PeerId, int]:
         return {author: max(ops) for author, ops in self.ops.items() if ops}
 
-    def summary(self) -> StateSummary:
+    def summary(self, told: Mapping[PeerId, int] | None = None) -> StateSummary:
         gone = sorted(self.trimmed)
         trimmed = {op_id.author: op_id.index for op_id in gone}
         return StateSummary(

@@ -39,10 +39,10 @@ class PeerReplica:
         """Up to where the peer is known to hold the same, since the last pair of summaries."""
         self._adoptions = document.history.adoptions
 
-    def summary(self) -> StateSummary:
-        """Return what we hold now."""
+    def summary(self, told: Mapping[PeerId, int] | None = None) -> StateSummary:
+        """Return what we hold now, to a peer that has told what it holds or has not."""
         with self._document.lock:
-            return self._document.history.summary(self._peer_id)
+            return self._document.history.summary(self._peer_id, told)
 
     def latest(self) -> Mapping[PeerId, int]:
         """Return the newest index held of every author."""
@@ -64,7 +64,7 @@ class PeerReplica:
         history = self._document.history
         with self._document.lock:
             adopt = history.must_adopt(theirs, self._peer_id)
-            ours = history.summary(self._peer_id)
+            ours = history.summary(self._peer_id, theirs.latest)
             self._adoptions = history.adoptions
         self._agreed = {
             author: index

@@ -301,10 +301,17 @@ class History:
         """Forget what was remembered of ops that are gone: their numbers are used again."""
         self._notes.contents.forget()
 
-    def summary(self, peer: PeerId | None = None) -> StateSummary:
-        """Return what we hold now, as far as it is durable; `peer` is to read it."""
-        replica = self._replica
+    def summary(
+        self, peer: PeerId | None = None, told: Mapping[PeerId, int] | None = None
+    ) -> StateSummary:
+        """Return what we hold now, as far as it is durable; `peer` is to read it.
+
+        If it has `told` what it holds, digests are left out of authors of whom that is not the
+        same: nobody compares them.
+        """
+        replica, digest = self._replica, self._notes.contents.digest
         latest = self.latest()
+        same = [who for who in latest if told is None or told.get(who) == latest[who]]
         return StateSummary(
             replica.hash_at(self._settled()),
             latest,
@@ -312,7 +319,7 @@ class History:
             replica.trim_hash,
             dict(replica.trimmed),
             {} if peer is None else self._refused_of(peer),
-            {who: self._notes.contents.digest(replica, who, latest[who]) for who in latest},
+            {who: digest(replica, who, latest[who]) for who in same},
         )
 
     def must_adopt(self, their: StateSummary, peer: PeerId | None = None) -> bool | None:
@@ -322,7 +329,7 @@ class History:
         alike: of two bases the greater (trim point, state hash) wins; of two contents
         under the same ids the one with the smaller digest.
         """
-        ours = self.summary(peer)
+        ours = self.summary(peer, their.latest)
         forks = [
             (ours.contents[author], digest)
             for author, digest in sorted(their.contents.items())

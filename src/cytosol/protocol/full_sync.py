@@ -22,7 +22,7 @@ other's begins the next round.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cytosol.errors import RemoteProtocolError, SaveError
 from cytosol.limits import SAVE_POINTS_MAX, SNAPSHOT_BYTES_MAX, SYNC_PROGRESS_TIMEOUT_S
@@ -100,8 +100,15 @@ class FullSync:
     """One session; `outcome` is set when it is over, and `reason` says why it did not end well."""
 
     def __init__(
-        self, link: SyncLink, session: str, is_ours: bool, cache: SnapshotCache, now: float
+        self,
+        link: SyncLink,
+        session: str,
+        is_ours: bool,
+        cache: SnapshotCache,
+        now: float,
+        told: Mapping[PeerId, int] | None = None,
     ) -> None:
+        """Begin; `told` is what the peer holds, if the session is its own."""
         self.session = session
         self.is_ours = is_ours
         self.outcome: Outcome | None = None
@@ -121,7 +128,7 @@ class FullSync:
         self._all_sent = self._all_received = False
         self._fetch: SnapshotFetch | None = None
         self._server: SnapshotServer | None = None
-        self._next_round()
+        self._next_round(told)
 
     def owns(self, call_id: int) -> bool:
         """Tell whether the call is one of this session's that still counts."""
@@ -147,9 +154,9 @@ class FullSync:
 
     # --- Rounds ---------------------------------------------------------------------------
 
-    def _next_round(self) -> None:
+    def _next_round(self, told: Mapping[PeerId, int] | None = None) -> None:
         self._state = State.SUMMARY
-        self._own = self._link.replica.summary()
+        self._own = self._link.replica.summary(told)
         self._link.notify(StateSummaryParams(self.session, self._own))
 
     def receive_summary(self, theirs: StateSummary, now: float) -> None:

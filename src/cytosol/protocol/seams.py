@@ -28,8 +28,12 @@ class Relation(enum.Enum):
 class ReplicaSeam(Protocol):
     """One peer's history, as far as syncing with one other peer needs it."""
 
-    def summary(self) -> StateSummary:
-        """Return what we hold now."""
+    def summary(self, told: Mapping[PeerId, int] | None = None) -> StateSummary:
+        """Return what we hold now.
+
+        To a peer that has `told` what it holds, only the digests of authors of whom that is the
+        same: no others are compared, and they take long to fold.
+        """
 
     def news(self, since: object) -> News:
         """Return the newest indexes that have changed since a mark, and a new mark.

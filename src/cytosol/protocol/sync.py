@@ -10,6 +10,7 @@ much longer ones, because it cannot be expected to end otherwise soon.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from cytosol.errors import RemoteProtocolError, SaveError
@@ -242,7 +243,7 @@ class SyncMachine:
                 return
             if session is not None and session.is_ours and self._is_greater:  # ours stands
                 return
-            session = self._begin(message.session, False, now)
+            session = self._begin(message.session, False, now, message.state.latest)
         session.receive_summary(message.state, now)
 
     def _receive_live(
@@ -326,13 +327,15 @@ class SyncMachine:
         self._session_count += 1
         self._begin(f"{self._own_prefix}{self._session_count}", True, now)
 
-    def _begin(self, name: str, is_ours: bool, now: float) -> FullSync:
+    def _begin(
+        self, name: str, is_ours: bool, now: float, told: Mapping[PeerId, int] | None = None
+    ) -> FullSync:
         self._answer()
         self._live.stop()
         self._told = None
         self._retry_at = None
         self._ended_by_peer = False
-        self._session = FullSync(self._link, name, is_ours, self._cache, now)
+        self._session = FullSync(self._link, name, is_ours, self._cache, now, told)
         return self._session
 
     def _settle(self, now: float) -> None:

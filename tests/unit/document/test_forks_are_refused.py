@@ -53,6 +53,20 @@ def test_ops_that_come_before_what_they_build_on_are_left_out() -> None:
     assert {} == seam(reader, LAPTOP).summary().refused
 
 
+def test_digests_that_nobody_compares_are_not_told() -> None:
+    """A fork is seen under equal numbers only, and then by both sides."""
+    original, clone = list_with("one", "ours"), list_with("one", "theirs")
+    one, two = seam(original, PHONE), seam(clone, LAPTOP)
+    assert {AUTHOR} == set(one.summary().contents)
+    assert {} == one.summary({}).contents
+    assert {} == one.summary({AUTHOR: 2, OTHER: 3}).contents
+    first = one.summary()
+    second = two.summary(first.latest)
+    assert {AUTHOR} == set(second.contents)
+    relations = {one.relation(second), two.relation(first)}
+    assert {Relation.WE_ADOPT, Relation.THEY_ADOPT} == relations
+
+
 def test_both_branches_are_there_once_in_the_end() -> None:
     """Whoever gives way issues its branch again."""
     original, clone = list_with("one", "ours", "more"), list_with("one", "theirs")

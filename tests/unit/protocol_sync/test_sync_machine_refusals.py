@@ -301,6 +301,30 @@ def test_the_session_of_the_greater_id_stands() -> None:
     assert "theirs" == effects[0].params["session"]
 
 
+def test_who_answers_a_summary_knows_what_the_opener_has_told() -> None:
+    """Whoever opens does not know it yet, nor does anybody later, while both still receive."""
+    asked: list[Any] = []
+
+    class Asked(FakeReplica):
+        def summary(self, told: Any = None) -> StateSummary:
+            asked.append(told)
+            return super().summary(told)
+
+    smaller = Bench(1, 2)
+    smaller.replica = Asked(peer(1))
+    smaller.machine = SyncMachine(smaller.replica, peer(1), peer(2))
+    smaller.theirs.write("x")
+    smaller.start()
+    smaller.summary("theirs")
+    assert {peer(2): 1} == asked[0]
+    greater = Bench(2, 1)
+    greater.replica = Asked(peer(2))
+    greater.machine = SyncMachine(greater.replica, peer(2), peer(1))
+    asked.clear()
+    greater.start()
+    assert [None] == asked
+
+
 def test_a_peer_may_open_a_new_session_instead_of_its_old_one() -> None:
     """It has given the old one up, whatever we think of it."""
     bench = Bench(2, 1)
