@@ -66,6 +66,14 @@ def test_the_batch_itself_is_merged() -> None:
     replica.check_invariants()
 
 
+def test_a_batch_of_two_authors_is_merged() -> None:
+    """Else the tests of what is wrong with one would prove nothing."""
+    fast, general = replica_with_object(), replica_with_object()
+    assert 6 == len(merge_bulk(fast, by_turns()()))
+    general.merge(decode_columns(by_turns()()))
+    assert_same(fast, general)
+
+
 def below(name: Name) -> Columns:
     """Return the batch with another parent."""
     return batch(name=name)
@@ -85,6 +93,21 @@ def of_root(key: str, payload: Any = 1) -> Columns:
 def changed(**fields: Any) -> Callable[[], Columns]:
     """Return a maker of the batch with some columns replaced."""
     return lambda: msgspec.structs.replace(batch(), **fields)
+
+
+def by_turns(**fields: Any) -> Callable[[], Columns]:
+    """Return a maker of six plain ops of two authors in turn, with some columns replaced."""
+    ops = [
+        Op(
+            10 + at,
+            (THEM, THIRD)[at % 2],
+            8 + at if at > 1 else 0,
+            0,
+            Body(Kind.SET, Name(US, 1), f"k{at}", payload=at),
+        )
+        for at in range(6)
+    ]
+    return lambda: msgspec.structs.replace(batch(*ops), **fields)
 
 
 CASES: dict[str, Callable[[], Columns]] = {
@@ -111,6 +134,10 @@ CASES: dict[str, Callable[[], Columns]] = {
         index=[10, 1, LAMPORT_LEAP_MAX + 1, 1, 1, 1],
         previous=[10, 1, LAMPORT_LEAP_MAX + 1, 1, 1, 1],
     ),
+    "a broken chain of two": by_turns(previous=[10, 11, 2, 2, 3, 2]),
+    "a chain of two that stands still": by_turns(previous=[10, 11, 2, 0, 2, 2]),
+    "two authors out of order": by_turns(index=[10, 1, 1, -1, 1, 1]),
+    "two of which one has seen more than there is": by_turns(seen=[2, 1, 1, 1]),
     "something seen that is not here": changed(seen=[0, 1, 1, 1]),
     "something seen cut off": changed(seen=[0]),
     "something seen of no op": changed(seen=[9, 1, 1, 1]),
@@ -246,6 +273,21 @@ def test_mixed_batches_that_do_not_fit_go_the_general_way(plain: int) -> None:
     )
     assert not merge_bulk(replica, more)
     assert len(mixed.index) == len(merge_bulk(replica, mixed))
+
+
+@pytest.mark.parametrize("key", ["b", "ü"])
+@pytest.mark.parametrize("payload", [7, 1.5, "text"])
+def test_many_writes_to_one_object_in_a_mixed_batch_are_merged(key: str, payload: Any) -> None:
+    """Whatever they write, under whatever keys."""
+    bodies = [
+        Body(Kind.ADD, Name(US, 5), payload=1),
+        *(Body(Kind.SET, Name(US, 1), f"{key}{at}", payload=payload) for at in range(9)),
+    ]
+    mixed = batch(*(Op(10 + at, THEM, at and 9 + at, 0, body) for at, body in enumerate(bodies)))
+    fast, general = replica_with_object(), replica_with_object()
+    assert 10 == len(merge_bulk(fast, mixed))
+    general.merge(decode_columns(mixed))
+    assert_same(fast, general)
 
 
 def mixed_batch(plain: int) -> Columns:
