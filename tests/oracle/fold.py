@@ -145,8 +145,7 @@ class Oracle(Tree):
         self.transaction_actions_max = transaction_actions_max
         self._known = {(op["id"]["author"], op["id"]["index"]) for op in self.ops}
         assert len(self._known) == len(self.ops), "all ids must be distinct"
-        self._origins: dict[Name, Op] = {}  # the first op of each origin
-        self._counted: set[Name] = set()  # those of them whose op had its turn
+        self._origins: dict[Name, Op] = {}  # the op of each origin that counts
         for op in self.ops:
             self._apply(op)
 
@@ -170,9 +169,8 @@ class Oracle(Tree):
             self._undo()
             identity = {"author": own[0], "index": own[1]}
             self.failures.append({"path": failure.path, "message": failure.message, "id": identity})
-            if "origin" in op and self._origins[read_name(op["origin"])] == own:
+            if original is None and "origin" in op:
                 del self._origins[read_name(op["origin"])]
-                self._counted.discard(read_name(op["origin"]))
             self._op = {key: part for key, part in op.items() if key != "origin"}
             self._name_only(op)
         self._journal.clear()
@@ -192,18 +190,17 @@ class Oracle(Tree):
         origin = read_name(op["origin"])
         if origin in self._origins:
             return ((*self._origins[origin], 0),)
-        self._origins[origin] = self._own
         is_known = len(origin) == 1 and (
             origin[0][:2] in self._known or self._is_part_of_known(*origin[0])
         )
         if is_known or self._find(origin) is not None:
             return origin
-        self._counted.add(origin)
+        self._origins[origin] = self._own
         return None
 
     def _is_part_of_known(self, author: str, index: int, offset: int) -> bool:
         """Tell whether another author re-issued an op before, and nobody a part of it."""
-        counted = {name[0] for name in self._counted if len(name) == 1}
+        counted = {name[0] for name in self._origins if len(name) == 1}
         parts = {link for link in counted if link[:2] == (author, index) and link[2] > 0}
         whole = ((author, index, 0),)
         if offset == 0 or whole[0] not in counted or parts:
@@ -222,6 +219,9 @@ class Oracle(Tree):
     def _do(self, action: Action, first: int) -> None:
         """Give one action, whose numbers start with `first`, its effect, or raise Failed."""
         mark = len(self._journal)
+        if self._is_made_by_a_part(action, first):
+            self._name_as_parts(range(first, first + numbers_taken(action)))
+            return
         try:
             match action["action"]:
                 case "Set" | "InitObject" | "InitArray" | "InsertBefore" | "InsertAfter":
@@ -249,6 +249,16 @@ class Oracle(Tree):
             self._undo(mark)
             failure.path = self._path_of_target(action)
             raise
+
+    def _is_made_by_a_part(self, action: Action, first: int) -> bool:
+        """Tell whether a part of a re-issued op has added the element that this action adds."""
+        if "origin" not in self._op or form_of(action) is not Form.ELEMENT:
+            return False
+        number = first + fill_of(action)
+        (author, index, offset), *links = read_name(self._op["origin"])
+        if action["action"] == "Move" or links or number == 0 or offset + number > OFFSET_MAX:
+            return False
+        return self._find(((author, index, offset + number),)) is not None
 
     def _check_size(self) -> None:
         count, depth = measure(self.root)
@@ -570,9 +580,13 @@ class Oracle(Tree):
     def _name_same(self, action: Action, first: int, place: Place) -> None:
         """Name only the place that another part of the same op assigned; the rest it repeats."""
         self._name_place(first, place)
+        self._name_as_parts(range(first + 1, first + numbers_taken(action)))
+
+    def _name_as_parts(self, numbers: range) -> None:
+        """Let names of the op find what the names of its origin find."""
         author, index = self._own
         (*origin, offset), *links = read_name(self._op["origin"])
-        for number in range(first + 1, first + numbers_taken(action)):
+        for number in numbers:
             if offset + number <= OFFSET_MAX:
                 name = (origin[0], origin[1], offset + number)
                 self._enter(self._parts, (author, index, number), (name, *links))

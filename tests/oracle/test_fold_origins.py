@@ -255,6 +255,28 @@ def test_no_offset_is_above_the_greatest_that_a_transaction_can_have(is_known):
     assert (history.fold().find(part) is None) == is_known
 
 
+def test_an_element_that_a_part_has_added_is_not_added_by_the_whole():
+    """The part came back first; the names of the whole find what the names of the parts find."""
+    history = History()
+    items = history.do("Set", "items", payload=[])
+    history.do("InsertAfter", items, 0, payload="x", origin=nth(LOST, 1))
+    insert = act("InsertAfter", items, 0, payload="x")
+    whole = history.transaction(act("Set", "a", payload=1), insert, origin=LOST, by=BOB)
+    history.do("Set", nth(whole, 1), payload="y")
+    assert history.document() == {"a": 1, "items": ["y"]}
+
+
+def test_an_element_that_a_part_has_added_stays_deleted():
+    """It need not be shown."""
+    history = History()
+    items = history.do("Set", "items", payload=[])
+    part = history.do("InsertAfter", items, 0, payload="x", origin=nth(LOST, 1))
+    history.do("Delete", part)
+    insert = act("InsertUnique", items, payload="x")
+    history.transaction(act("Set", "a", payload=1), insert, origin=LOST, by=BOB)
+    assert history.document() == {"a": 1, "items": []}
+
+
 def test_an_origin_with_links_is_the_name_of_a_copied_place():
     """What a lost copy had made is called by its old name."""
     history = History()

@@ -131,8 +131,13 @@ class Applier:
         try:
             check_payload(body.payload)
             code = (op_code << OFFSET_BITS) + base
+            act: Act | None
+            made = None if self.date is None else self._made_before(body, code)
             late = None if self.date is None else self._superseding(body, self.date, op_code)
-            if late is None:
+            if made is not None:
+                self.dates.supersede(op_code, self.ordinal, trail)
+                act = Act(NO_OFFSET, 0, *made, mapped={})  # its names are those of the parts
+            elif late is None:
                 act = self._apply_one(body, code, trail)
             else:
                 self.dates.supersede(op_code, self.ordinal, trail)
@@ -202,6 +207,17 @@ class Applier:
                 acts.append(act)
                 self.finder.forget(op_code)
             base += numbers_taken(inner)
+
+    def _made_before(self, body: Coded, code: int) -> Slot | None:
+        """Return the element that a re-issued op adds, if a part of it was quicker."""
+        if body.index == NO_INDEX or body.kind is Kind.MOVE:
+            return None
+        number = (code & OFFSET_MASK) + body.fill
+        name = self.finder.log.origins[code >> OFFSET_BITS] + number
+        if not number or name < number or (name & OFFSET_MASK) < number:
+            return None  # it is a copy of something, or such a number does not exist
+        found = self.finder.find(name)
+        return None if found is None else found[:2]
 
     def _superseding(self, body: Coded, date: int, op_code: int) -> int | None:
         """Return when what an action with an origin would write was written later, if it was.

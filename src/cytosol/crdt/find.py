@@ -8,7 +8,7 @@ moved and copied places, and those older than the log, are kept in tables.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from operator import attrgetter, itemgetter
 
 from cytosol.crdt.inner import InnerEffects
@@ -27,11 +27,12 @@ ALIAS_HOPS_MAX = 32  # origins of origins; honest ones name what was first, in o
 class Finder:
     """Looks names up in one tree and one log."""
 
-    __slots__ = ("_base", "_hops", "_inner", "log", "names", "tree")
+    __slots__ = ("_base", "_failures", "_hops", "_inner", "log", "names", "tree")
 
-    def __init__(self, tree: Tree, log: Log) -> None:
+    def __init__(self, tree: Tree, log: Log, failures: Container[int]) -> None:
         self.tree = tree
         self.log = log
+        self._failures = failures
         self.names: Names = tree.names
         self._inner: dict[int, dict[int, Slot]] = {}
         self._base: dict[int, Slot] | None = None
@@ -173,6 +174,8 @@ class Finder:
         origin = self.log.origins.get(op_code, -1)
         if origin < 0 or (origin & OFFSET_MASK) + offset > OFFSET_MASK:
             return None
+        if op_code in self._failures:
+            return None  # it has no part in what the origin names
         alias = self.tree.origins.get(origin + offset)
         return None if alias is None else self._find_alias(alias)
 
@@ -224,11 +227,14 @@ class Finder:
         if found is not None:
             return found
         alias = self.tree.origins.get(code)
-        if alias is None and offset:
+        if alias is not None:
+            found = self._find_alias(alias)
+        if found is None and offset:
             alias = self.tree.origins.get(code - offset)
             if alias is not None:
-                alias += offset  # first numbers of ops have no offset, so nothing overflows
-        return None if alias is None else self._find_alias(alias)
+                # First numbers of ops have no offset, so nothing overflows.
+                found = self._find_alias(alias + offset)
+        return found
 
     def _find_alias(self, alias: int) -> Found | None:
         """Find what an origin stands for, unless a peer has made up a chain or circle of them."""

@@ -43,14 +43,14 @@ class Replica:
         self.names = Names()
         self.tree = Tree(self.names)
         self.log = Log(self.names)
-        self.finder = Finder(self.tree, self.log)
+        self.failures: dict[int, tuple[list[Step], str]] = {}
+        self.finder = Finder(self.tree, self.log, self.failures)
         self.author = author
         self.number = self.names.number(author)
         self.latest: dict[PeerId, int] = {}
         self.changes = Changes()
         """Of `latest`, but for our own author, whose writes should not have to note it."""
         self.clock = 0
-        self.failures: dict[int, tuple[list[Step], str]] = {}
         self.dates = Dates(self.tree, self.log, self.finder, self.failures)
         self.applier = Applier(self.tree, self.finder, self.dates, places_max)
         self.waiting: dict[tuple[int, PeerId], Op] = {}
