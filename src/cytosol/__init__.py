@@ -73,6 +73,7 @@ from cytosol.protocol.events import (
     PeerConnected,
     PeerDisconnected,
     SyncDone,
+    SyncFailed,
     SyncProgress,
     Unpaired,
 )
@@ -126,6 +127,7 @@ __all__ = [  # noqa: RUF022  # grouped by concept, for people
     "PeerDisconnected",
     "SyncProgress",
     "SyncDone",
+    "SyncFailed",
     "IdentityRenewed",
     "HistoryAdopted",
     "CallbackError",

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from cytosol.protocol.events import SyncDone, SyncProgress
-from cytosol.protocol.sync_link import SyncStuck
+from cytosol.protocol.events import SyncDone, SyncFailed, SyncProgress
 from tests.simulation.sync_machines import SyncWorld
 
 MEGABYTE = "x" * 1_000_000
@@ -109,7 +108,7 @@ def test_a_snapshot_that_cannot_be_saved_is_kept_and_tried_again() -> None:
     world.run(30.0)
     assert 5 < len(offsets) < 20
     assert 1 == offsets.count(0)
-    stuck = [event for _, event in world.events if isinstance(event, SyncStuck)]
+    stuck = [event for _, event in world.events if isinstance(event, SyncFailed)]
     assert any("disk is full" in event.reason for event in stuck)
     world.replicas[1].disk_is_full = False
     world.settle()

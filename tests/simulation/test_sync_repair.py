@@ -6,9 +6,8 @@ from typing import Any
 
 from cytosol.limits import SYNC_PROGRESS_TIMEOUT_S
 from cytosol.protocol.effects import Call
-from cytosol.protocol.events import SyncDone
+from cytosol.protocol.events import SyncDone, SyncFailed
 from cytosol.protocol.sync import RETRY_MAX_S, STUCK_RETRY_S
-from cytosol.protocol.sync_link import SyncStuck
 from tests.simulation.sync_machines import SyncWorld
 
 FIND = "osmosis.sync.findLastSharedHistory"
@@ -29,8 +28,8 @@ def connected_world() -> SyncWorld:
 
 
 def stuck_reasons(world: SyncWorld) -> list[str]:
-    """Return the reasons of all SyncStuck events."""
-    return [event.reason for _, event in world.events if isinstance(event, SyncStuck)]
+    """Return the reasons of all SyncFailed events."""
+    return [event.reason for _, event in world.events if isinstance(event, SyncFailed)]
 
 
 def test_equal_numbers_with_other_hashes_are_repaired_from_a_shared_save_point() -> None:
@@ -61,7 +60,7 @@ def test_histories_without_a_shared_save_point_are_sent_whole() -> None:
 
 
 def test_hashes_that_stay_different_are_reported_and_seldom_tried_again() -> None:
-    """Three repairs, then SyncStuck and a pause; what is written goes on travelling."""
+    """Three repairs, then SyncFailed and a pause; what is written goes on travelling."""
     world = connected_world()
     lie = "ab" * 64
 

@@ -70,6 +70,7 @@ PUBLIC_NAMES = [
     "SqliteSaveState",
     "Subscription",
     "SyncDone",
+    "SyncFailed",
     "SyncProgress",
     "Transaction",
     "TransactionContext",

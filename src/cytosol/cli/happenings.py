@@ -40,6 +40,7 @@ class Happenings:
             "peer_connected": self._peer_connected,
             "peer_disconnected": self._peer_disconnected,
             "sync_progress": self._sync_progress,
+            "sync_failed": self._sync_failed,
             "history_adopted": self._history_adopted,
             "identity_renewed": self._identity_renewed,
             "callback_error": self._callback_error,
@@ -119,6 +120,13 @@ class Happenings:
         line = f"receiving from device {self.number_of(event.peer_id)}: {share}{size}"
         data = {"peerId": event.peer_id, "receivedBytes": event.received_bytes, "done": done}
         self._screen.event("sync_progress", line, data)
+
+    def _sync_failed(self, event: cytosol.SyncFailed) -> None:
+        self._told.pop(event.peer_id, None)
+        line = f"cannot sync with device {self.number_of(event.peer_id)} now: "
+        line += f"{printable(event.reason)}; it is tried again by itself"
+        data = {"peerId": event.peer_id, "reason": event.reason}
+        self._screen.event("sync_failed", line, data)
 
     def _peer_disconnected(self, event: cytosol.PeerDisconnected) -> None:
         self._told.pop(event.peer_id, None)

@@ -17,6 +17,7 @@ from cytosol.protocol.events import (
     PeerConnected,
     PeerDisconnected,
     SyncDone,
+    SyncFailed,
     SyncProgress,
     Unpaired,
 )
@@ -32,6 +33,7 @@ EVENTS: Final[dict[str, type]] = {
     "peer_disconnected": PeerDisconnected,
     "sync_progress": SyncProgress,
     "sync_done": SyncDone,
+    "sync_failed": SyncFailed,
     "identity_renewed": IdentityRenewed,
     "history_adopted": HistoryAdopted,
     "callback_error": CallbackError,

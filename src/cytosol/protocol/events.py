@@ -22,6 +22,7 @@ __all__ = [
     "PeerDisconnected",
     "PeersChanged",
     "SyncDone",
+    "SyncFailed",
     "SyncProgress",
     "Unpaired",
 ]
@@ -96,6 +97,18 @@ class SyncDone:
     """Say that a full sync ended well: each side has what the other had when it began."""
 
     peer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFailed:
+    """Say that syncing with a peer does not get on, and why; it is tried again by itself.
+
+    Comes at once where this device cannot save what it gets, otherwise if it goes on; once for
+    each reason, until a full sync ends well.
+    """
+
+    peer_id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,8 @@ class FullSync:
         self.is_ours = is_ours
         self.outcome: Outcome | None = None
         self.reason = ""
+        self.is_unsaved = False
+        """Whether it failed because this device cannot save what it gets."""
         self.progress_at = now
         self._link = link
         self._cache = cache
@@ -148,6 +150,10 @@ class FullSync:
     def fail(self, reason: str) -> None:
         """End the session, to be tried again."""
         self._end(Outcome.FAILED, reason)
+
+    def _cannot_save(self, reason: str) -> None:
+        self.is_unsaved = True
+        self.fail(reason)
 
     def _end(self, outcome: Outcome, reason: str = "") -> None:
         self.outcome, self.reason, self._state = outcome, reason, State.OVER
@@ -289,7 +295,7 @@ class FullSync:
             link.take_in(batch, brought)
         except SaveError as error:
             link.effects.append(AnswerError(request_id, ErrorCode.INTERNAL_ERROR, str(error)))
-            self.fail(f"what the peer sent cannot be saved: {error}")
+            self._cannot_save(f"what the peer sent cannot be saved: {error}")
             return
         for author, index in brought.items():
             if self._sent.get(author, 0) < index:
@@ -364,7 +370,7 @@ class FullSync:
         try:
             self._link.replica.adopt(whole, self._link.their_id)
         except SaveError as error:  # the chunks stay in the cache
-            self.fail(f"the peer's document cannot be saved: {error}")
+            self._cannot_save(f"the peer's document cannot be saved: {error}")
             return
         except RemoteProtocolError:
             self._cache.clear()

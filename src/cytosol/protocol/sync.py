@@ -17,13 +17,13 @@ from cytosol.errors import RemoteProtocolError, SaveError
 from cytosol.model.ids import PeerId, format_id
 from cytosol.model.json import JsonValue
 from cytosol.protocol.effects import Answer, AnswerError, Fail, SyncEffect
-from cytosol.protocol.events import SyncDone
+from cytosol.protocol.events import SyncDone, SyncFailed
 from cytosol.protocol.full_sync import FullSync, Outcome
 from cytosol.protocol.live_sync import LIVE_CALLS_MAX, LIVE_RUN_MAX, LiveSync
 from cytosol.protocol.machine import earliest
 from cytosol.protocol.seams import ReplicaSeam
 from cytosol.protocol.snapshot import SnapshotCache
-from cytosol.protocol.sync_link import SyncLink, SyncStuck, parse_brings
+from cytosol.protocol.sync_link import SyncLink, parse_brings
 from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.messages import Done
 from cytosol.wire.methods import Body, Place, parse_params
@@ -69,7 +69,7 @@ class SyncMachine:
 
     Sends `osmosis.sync.stateSummary` and `.endSession` as notifications (and takes them as requests
     too), `.sessionUpdate`, `.findLastSharedHistory`, `.liveUpdate` and `cytosol.sync.snapshot` as
-    requests. Emits OpsReceived, SyncProgress, SyncDone and SyncStuck.
+    requests. Emits OpsReceived, SyncProgress, SyncDone and SyncFailed.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class SyncMachine:
         self._own_prefix = format_id(own_id) + "/"
         self._retry_at: float | None = None
         self._setbacks = 0  # sessions in a row that did not end with equal hashes
+        self._trouble = ""  # why syncing does not get on, as the app was told
         self._ended_by_peer = False
         self._failed = False
         self._unanswered: list[int | str] = []  # live updates that were merged
@@ -258,6 +259,7 @@ class SyncMachine:
             is_merged = link.take_in(batch, brings)
         except SaveError as error:
             self._refuse(request_id, ErrorCode.INTERNAL_ERROR, str(error))
+            self._tell_trouble(f"what the peer sent cannot be saved: {error}")
             return
         self._live.note_update(brings)
         self._takes_news = message.takes_news
@@ -361,11 +363,18 @@ class SyncMachine:
             case _:
                 assert_never(outcome)
         if is_good:
+            self._trouble = ""
             self._link.emit(SyncDone(self._link.peer_id))
-        elif outcome is Outcome.STUCK or self._setbacks == STUCK_AFTER:
-            self._link.emit(SyncStuck(self._link.peer_id, session.reason))
+        elif session.is_unsaved or outcome is Outcome.STUCK or self._setbacks >= STUCK_AFTER:
+            self._tell_trouble(session.reason)
         if outcome is not Outcome.FAILED and self._live.resume() is not None:
             self._set_back(now)
+
+    def _tell_trouble(self, reason: str) -> None:
+        """Tell the app why syncing does not get on, unless it has been told that already."""
+        if reason != self._trouble:
+            self._trouble = reason
+            self._link.emit(SyncFailed(self._link.peer_id, reason))
 
     def _want_session(self, trouble: str | None, now: float) -> None:
         """Open a session for what live sync cannot mend, or plan one after setbacks."""

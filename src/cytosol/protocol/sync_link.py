@@ -22,7 +22,6 @@ __all__ = [
     "SLOW_LINK_BYTES_PER_S",
     "OpsReceived",
     "SyncLink",
-    "SyncStuck",
     "covers",
     "news",
     "parse_brings",
@@ -40,14 +39,6 @@ class OpsReceived:
     """Say that a batch of this peer was merged, so that it is relayed to the other peers."""
 
     peer_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SyncStuck:
-    """Say that syncing with a peer does not get on, and why; it is tried again later."""
-
-    peer_id: str
-    reason: str
 
 
 def covers(held: Mapping[PeerId, int], wanted: Mapping[PeerId, int]) -> bool:

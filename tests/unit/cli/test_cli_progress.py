@@ -70,6 +70,17 @@ def told(*events: tuple[str, float | None, int]) -> list[tuple[str, str, dict[st
     return screen.events
 
 
+def test_a_sync_that_does_not_get_on_is_told_of() -> None:
+    """As on a device whose disk is full: nobody would see it otherwise."""
+    announcer, screen = Announcer(), Recorder()
+    Happenings(announcer, screen).watch()  # type: ignore[arg-type]  # it has what is used
+    announcer.tell("sync_failed", cytosol.SyncFailed(OTHER, "the disk is full"))
+    ((name, line, data),) = screen.events
+    assert "sync_failed" == name
+    assert "cannot sync with device 1 now: the disk is full; it is tried again by itself" == line
+    assert {"peerId": OTHER, "reason": "the disk is full"} == data
+
+
 def test_a_long_sync_is_told_of_at_each_tenth() -> None:
     """With a bar for people and the numbers for programs."""
     events = told(*((OTHER, step / 100, step * 1024) for step in range(1, 101)))

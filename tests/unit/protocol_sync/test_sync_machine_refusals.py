@@ -15,9 +15,8 @@ from cytosol.limits import SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX
 from cytosol.model.ids import OpId, PeerId, format_id
 from cytosol.model.version import StateSummary
 from cytosol.protocol.effects import Answer, AnswerError, Call, Emit, Fail, Notify
-from cytosol.protocol.events import SyncDone
+from cytosol.protocol.events import SyncDone, SyncFailed
 from cytosol.protocol.sync import SyncMachine
-from cytosol.protocol.sync_link import SyncStuck
 from cytosol.wire.fields import encode_base64
 from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.sync_messages import SnapshotResult, StateSummaryParams
@@ -248,8 +247,10 @@ def test_a_full_disk_refuses_a_live_update_and_keeps_the_connection() -> None:
     """The code is that of an internal error, and the text says what is wrong."""
     bench = Bench().synced()
     bench.replica.disk_is_full = True
-    (refusal,) = bench.request(LIVE, {"batch": batch((1, peer(1), 0, "x"))})
+    refusal, told = bench.request(LIVE, {"batch": batch((1, peer(1), 0, "x"))})
     assert AnswerError(1, INTERNAL_ERROR, "the disk is full") == refusal
+    reason = "what the peer sent cannot be saved: the disk is full"
+    assert Emit(SyncFailed(format_id(peer(1)), reason)) == told
 
 
 def test_a_batch_that_says_nothing_about_its_sender_is_taken() -> None:
@@ -374,7 +375,7 @@ def test_a_session_that_the_peer_ends_is_tried_again_later() -> None:
     for number in range(1, 10):
         effects = bench.notify(END, {"session": f"{format_id(peer(2))}/{number}"})
         assert not any(isinstance(effect, Notify) for effect in effects)
-        stuck += sum(isinstance(e, Emit) and isinstance(e.event, SyncStuck) for e in effects)
+        stuck += sum(isinstance(e, Emit) and isinstance(e.event, SyncFailed) for e in effects)
         pause = bench.machine.next_deadline() - bench.now  # type: ignore[operator]
         pauses.append(pause)
         bench.machine.local_changes(bench.now)  # without a view of the peer nothing is sent
@@ -490,7 +491,7 @@ def test_a_snapshot_that_changes_nothing_is_adopted_twice_and_no_more() -> None:
         bench.result(call.call_id, chunk(len(nothing), 0, nothing))
         effects = bench.summary()
         call = next(iter(calls(effects, SNAPSHOT)), call)
-    assert [SyncStuck(format_id(peer(1)), "adopting one base did not end the difference")] == [
+    assert [SyncFailed(format_id(peer(1)), "adopting one base did not end the difference")] == [
         effect.event for effect in effects if isinstance(effect, Emit)
     ]
     assert 2 == bench.replica.adopted
@@ -634,9 +635,10 @@ def test_a_full_disk_in_a_session_refuses_the_batch_and_ends_the_session() -> No
     bench.summary()
     bench.replica.disk_is_full = True
     params = {"session": bench.session, "last": True, "batch": batch((1, peer(1), 0, "x"))}
-    refusal, end = bench.request(UPDATE, params)
+    refusal, end, told = bench.request(UPDATE, params)
     assert INTERNAL_ERROR == refusal.code
     assert END == end.method
+    assert "what the peer sent cannot be saved" in told.event.reason
     assert bench.machine.next_deadline() is not None
 
 
@@ -659,8 +661,12 @@ def test_an_error_of_the_disk_is_no_error_of_the_peer() -> None:
         raise SaveError("read-only")
 
     bench.replica.import_batch = refuse  # type: ignore[method-assign]  # a disk that fails
-    (refusal,) = bench.request(LIVE, {"batch": "W10="})
+    refusal, told = bench.request(LIVE, {"batch": "W10="})
     assert "read-only" == refusal.message
+    reason = "what the peer sent cannot be saved: read-only"
+    assert Emit(SyncFailed(format_id(peer(1)), reason)) == told
+    (again,) = bench.request(LIVE, {"batch": "W10="})
+    assert refusal.message == again.message, "the app is told once"
     assert OpId(1, peer(2)) == bench.replica.write("still alive")
 
 
