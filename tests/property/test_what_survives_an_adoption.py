@@ -88,7 +88,9 @@ def check_survival(seed: int) -> None:
     assert expected == as_text(first.document), f"seed {seed}: what both brought along"
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize(
+    "block", [0, 1, *(pytest.param(block, marks=pytest.mark.long) for block in range(2, 10))]
+)
 def test_what_a_device_holds_survives_an_adoption(block: int) -> None:
     """Values, elements, what was moved and copied: all, once, and in its order."""
     for seed in range(block * 100, block * 100 + 100):
