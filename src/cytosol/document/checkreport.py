@@ -84,7 +84,7 @@ class CheckReport:
         return tuple(each for each in self.sections if each.outcome is CheckOutcome.NOTE)
 
     def __str__(self) -> str:
-        verdict = "is whole" if self.is_whole else "is DAMAGED"
+        verdict = "is whole" if self.is_whole else "is not whole, or not a Cytosol file"
         return "\n".join([f"{self.subject} {verdict}", *map(str, self.sections)])
 
     def to_json(self) -> JsonValue:
