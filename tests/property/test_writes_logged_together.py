@@ -175,6 +175,8 @@ def pair_with_subscriptions() -> tuple[Written, Written]:
     for written in (quick, plain):
         for action in (Set("$.a", {"n": 0}), InitArray("$.list"), Set("$.heard", [1])):
             written.dispatch(action, 0)
+        written.dispatch(Set("$.told", {"n": 0}), 0)
+        written.subscribe("$.told.n", is_meta=False)
         written.subscribe("$.elsewhere", is_meta=False)
         written.subscribe("$.heard[0]", is_meta=False)
     return quick, plain
@@ -210,6 +212,7 @@ def test_long_runs_of_writes_are_logged_from_time_to_time() -> None:
         Set("$.a['k']", 2),
         Set("$.list", 2),
         Delete("$.a.n"),
+        Add("$.told.n", 1),
         {"action": "Set", "path": ["$.a.n"], "payload": 1},
         {"action": [], "path": "$.a.n", "payload": 1},
         {"action": "Set", "path": "$.a.n", "payload": 1, "vars": {}},
