@@ -74,7 +74,7 @@ format: $(STAMP)
 	@$(BIN)/ruff format --quiet .
 
 quick: $(STAMP)
-	@HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not long"
+	@HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not long"
 
 # One after the other, also under `make -j`: lint fails in seconds, tests take minutes.
 test: $(STAMP)
@@ -83,11 +83,11 @@ test: $(STAMP)
 
 # Exit code 5 is "no test is marked long": nothing was broken.
 long: $(STAMP)
-	@HYPOTHESIS_PROFILE=check $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "long or shared" || [ $$? -eq 5 ]
+	@HYPOTHESIS_PROFILE=check $(BIN)/python -m pytest -q -n 3 --dist worksteal -m "long or shared" || [ $$? -eq 5 ]
 
 coverage: $(STAMP)
 	@$(BIN)/coverage erase
-	@HYPOTHESIS_PROFILE=quick $(BIN)/coverage run -m pytest -q -n 2 --dist worksteal \
+	@HYPOTHESIS_PROFILE=quick $(BIN)/coverage run -m pytest -q -n 3 --dist worksteal \
 	  -m "not long and not netns" $(UNMEASURED:%=--ignore=tests/%) \
 	  $(UNMEASURED_FILES:%=--ignore-glob='tests/%')
 	@$(BIN)/coverage combine --quiet
