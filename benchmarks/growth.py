@@ -234,12 +234,13 @@ def _devices(sizes: list[int]) -> Measured:
     measured = {}
     database, source = ours.open_memory(), ours.open_empty()
     set_known = setter(database, f"{ours.PREFIX}.k_", 100)
-    replica = ours.piece(ours.document_of(database), "replica")
     authors = random.Random(3)
     done = 0
     for size in within_patience([size for size in sizes if size <= DEVICES_MAX]):
+        replica = ours.piece(ours.document_of(database), "replica")
         for i in range(done, size):
             writer = Replica(authors.randbytes(16))
+            writer.clock = replica.clock  # the newest of all, so that nothing is taken back
             action = ours.typed_set(f"$.device_{i}", i)
             Compiler(writer).dispatch(action, 0)
             replica.merge([writer.log.op(0)])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from cytosol.crdt.actions import Add, Delete, InitArray, InitObject, InsertBefore, Set
+from cytosol.crdt.log import Log
 from cytosol.crdt.quick import LEFT_MAX
 from cytosol.document import document as document_module
 from cytosol.document.document import Document
@@ -274,3 +275,31 @@ def test_ctrl_c_while_waiting_for_the_lock_is_told_as_it_is() -> None:
     document.lock = Interrupted()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
         document.dispatch(Set("$.a", 1))
+
+
+@pytest.mark.parametrize("at", range(9))
+def test_ctrl_c_while_writes_are_logged_together_leaves_them_for_the_next_time(
+    monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Wherever it comes: the columns of the log are as long as each other again."""
+    columns_of = Log._columns
+    asked: list[Log] = []
+
+    def interrupted(log: Log) -> Iterator[Any]:
+        asked.append(log)
+        yield from columns_of(log)[:at] if len(asked) == 1 else columns_of(log)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+
+    document = open_document()
+    for now in range(20):
+        document.dispatch(Set("$.n", now))
+    assert document._alone is not None
+    monkeypatch.setattr(Log, "_columns", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        document.settle()
+    monkeypatch.undo()
+    document.dispatch(Set("$.n", "after"))
+    assert 21 == len(document.replica.log) == document.replica.clock
+    document.replica.check_invariants()
+    assert ["after"] == document.query("$.n")

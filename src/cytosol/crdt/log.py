@@ -329,9 +329,13 @@ class Log:
     def cut(self, start: int) -> list[Row]:
         """Remove all rows from `start` on and return them (they must be taken back before)."""
         rows = [self.row(row) for row in range(start, len(self))]
-        for column in self._columns():
-            del column[start:]
+        self.shorten(start)
         return rows
+
+    def shorten(self, count: int) -> None:
+        """Remove all rows but the first `count`, some of which may have been added in part."""
+        for column in self._columns():
+            del column[count:]
 
     def forget(self, op_code: int) -> None:
         """Forget what was noted of an op beside its row."""

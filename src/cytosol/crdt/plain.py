@@ -38,7 +38,9 @@ def are_plain_slots(places: Sequence[Place], which: Sequence[int], keys: Sequenc
 
     `which` tells the object of each key.
     """
-    if any(_has_containers(place, keys) for place in places):
+    holders = [place for place in places if place.places is not None]
+    # All keys are compared with one object at once, but with each of many only their own.
+    if holders and (len(places) > 1 or _has_containers(holders[0], keys)):
         values = map([place.value for place in places].__getitem__, which)
         if not CONTAINERS.isdisjoint(map(type, map(dict.get, values, keys))):
             return False

@@ -235,6 +235,19 @@ class Quick:
         left = self._left
         if not left:
             return
+        log, latest, author = self._replica.log, self._replica.latest, self._replica.author
+        rows, had, before = len(log.indexes), latest.get(author, 0), self._replica.clock
+        try:
+            self._log_left(left)
+            left.clear()
+        except BaseException:  # Ctrl-C: all of it is logged the next time
+            if left:
+                log.shorten(rows)
+                self._replica.clock = before
+                latest[author] = had
+            raise
+
+    def _log_left(self, left: list[Any]) -> None:
         replica = self._replica
         log, latest, author, number = replica.log, replica.latest, replica.author, replica.number
         previous, before, count = latest.get(author, 0), replica.clock, len(left) // LEFT_WIDTH
@@ -258,7 +271,6 @@ class Quick:
                 *rest,
             )
         latest[author] = replica.clock = before + count
-        left.clear()
 
     # --- one action -----------------------------------------------------------------------
 

@@ -116,8 +116,8 @@ class Document:
     def settle(self) -> None:
         """Log what own writes have left to be logged, and have them log for themselves."""
         with self.lock:
+            self._compiler.quick.settle()  # if Ctrl-C stops it, it is done the next time
             self._alone = None
-            self._compiler.quick.settle()
 
     @property
     def observers(self) -> tuple[Observer, ...]:
