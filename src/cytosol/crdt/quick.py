@@ -241,7 +241,7 @@ class Quick:
             self._log_left(left)
             left.clear()
         except BaseException:  # Ctrl-C: all of it is logged the next time
-            if left:
+            if left:  # pragma: no branch - else it came when all was done
                 log.shorten(rows)
                 self._replica.clock = before
                 latest[author] = had
