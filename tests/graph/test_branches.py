@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cytosol import Graph
 from cytosol.errors import GraphError
-from cytosol.graph import MemoryStorage, NodeMap
+from cytosol.graph import ConnectionGroup, MemoryStorage, Node, NodeMap, ReadNodes, Write
 from tests.graph.running import run
 from tests.unit.database.databases import open_alone
 
@@ -621,6 +621,36 @@ def test_a_branch_reads_a_storage_that_the_call_names():
         assert {"f": 1} == node.snapshot()
         assert 0 == len(branch.changes())
         assert graph.value("k") is None
+
+    run(steps())
+
+
+def test_what_the_source_reads_from_the_network_later_does_not_show():
+    """Other graphs may have written it since; a rebase takes it over."""
+
+    async def steps() -> None:
+        peer = Graph()
+        await peer.write("known", {"f": 2})
+        await peer.write("new", {"f": 2})
+
+        class Asking:
+            async def pull(self, action: ReadNodes) -> list[Node | None]:
+                return [peer.copy().nodes[key] for key in action.keys]
+
+            async def push(self, action: Write) -> None: ...
+
+        graph = Graph({"network": ConnectionGroup(), "router": Asking()})
+        await graph.write("known", {"g": 1})
+        branch = graph.branch()
+        inner = branch.branch()
+        await graph.nodes(["known", "new"], force=True)
+        assert {"f": 2, "g": 1} == graph.value("known").snapshot()
+        assert {"f": 2} == graph.value("new").snapshot()
+        for each in (branch, inner):
+            assert {"known": {"g": 1}} == shown(each)
+            assert await each.read("new") is None
+        branch.rebase(graph)
+        assert {"known": {"f": 2, "g": 1}, "new": {"f": 2}} == shown(branch)
 
     run(steps())
 

@@ -29,7 +29,7 @@ class Backing(Protocol):
     @property
     def watchers(self) -> WeakSet[Any]:
         """Whoever must know a node as it was: `remember(key, node or None)` is called before it
-        changes, not when it is only loaded."""
+        changes, not when it is only loaded from the storage."""
         ...
 
     def attach(self, graph: Graph) -> None:

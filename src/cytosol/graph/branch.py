@@ -4,7 +4,8 @@ The overlay holds what was edited in the branch, and each node of the source tha
 here or has changed there since: the source tells its branches before a node changes. All else
 is read through, so a branch costs nothing until somebody writes.
 
-What the source only loads is no change: the storage had it when the branch was made.
+What the source only loads from its storage is no change: it was there when the branch was made.
+What it reads from the network is one.
 """
 
 from __future__ import annotations

@@ -413,9 +413,14 @@ class Graph:
 
     def _load(self, nodes: NodeMap, *, is_news: bool = False) -> None:
         """Take over what was read from the storage, or, as news, from another graph."""
+        backing = self._backing
         if not nodes.nodes:
             return
-        delta = self._backing.load(nodes)
+        if is_news:  # unlike what our storage held, branches made before must not see it
+            for watcher in tuple(backing.watchers):
+                for key in nodes.nodes:
+                    watcher.remember(key, backing.node(key))
+        delta = backing.load(nodes)
         if is_news:  # what our own storage holds has been announced when it was written
             self._announce(delta)
 
