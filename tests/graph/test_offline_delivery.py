@@ -228,6 +228,30 @@ def test_a_peer_that_has_lost_everything_gets_everything() -> None:
     run(main())
 
 
+def test_a_peer_that_restarts_is_asked_again_what_it_has_not_answered() -> None:
+    """The question went down with it; a hello of the same session says nothing of that."""
+
+    async def main() -> None:
+        graph, stranger, _ = stranger_of()
+        peer, session = str(uuid4()), str(uuid4())
+        stranger.say(hello(peer, session))
+        await settle()
+        reading = asyncio.ensure_future(graph.read("k"))
+        await until(lambda: stranger.of("pull"))
+        stranger.say(hello(peer, session))
+        await settle()
+        assert 1 == len(stranger.of("pull"))
+        stranger.say(hello(peer))
+        await until(lambda: len(stranger.of("pull")) == 2)
+        first, again = stranger.of("pull")
+        assert first == again
+        answer = {"k": node_json("k", "title", "new", 1)}
+        stranger.say({"type": "answer", "id": again["id"], "nodes": answer})
+        assert {"title": "new"} == (await reading).snapshot()
+
+    run(main())
+
+
 def test_an_acknowledgement_from_before_a_restart_counts_for_nothing() -> None:
     """The numbers of a session begin anywhere: `done` for another one hits no push of this."""
 

@@ -20,7 +20,7 @@ from cytosol.graph.channels import Channel, Peer
 from cytosol.graph.collection import NodeMap
 from cytosol.graph.connection import Connection, ConnectionGroup, report
 from cytosol.graph.delivery import Batch
-from cytosol.graph.messages import Hello, Message, Push, parts_of
+from cytosol.graph.messages import Hello, Message, Pull, Push, parts_of
 from cytosol.graph.node import Node, merge_node
 from cytosol.graph.notes import Notes
 from cytosol.graph.rules import Rules
@@ -358,6 +358,9 @@ class Courier:
             return
         if channel.peer is not peer:
             self._change_peer(channel, peer)
+        if channel.session not in (None, hello.session):  # what was asked of the last one is lost
+            for number, asked in [*channel.asked.items()]:
+                self.send(channel, Pull(number, tuple(asked.keys)))
         channel.session = hello.session
         if not hello.is_reply:
             await self._greet(channel, is_reply=True)

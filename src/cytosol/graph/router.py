@@ -180,9 +180,10 @@ class Router:
         """Ask all connections for nodes; the answers, merged, come when all have answered.
 
         Connections that have gone offline are not asked; one that was never online yet is: it
-        may be about to connect. Who does not answer in time is not waited
-        for, neither then nor later, until it speaks again. Nobody is asked for what it may not
-        read, as the question names the key; an answer counts as far as its sender may write it.
+        may be about to connect. One that restarts before it has answered is asked again. Who does
+        not answer in time is not waited for, neither then nor later, until it speaks again. Nobody
+        is asked for what it may not read, as the question names the key; an answer counts as far
+        as its sender may write it.
         What is news in the answers goes on to the other peers, as if it had been pushed here.
         Raises PermissionDeniedError if somebody refused and nobody else had all of the nodes.
         """
