@@ -14,7 +14,7 @@ import math
 import re
 from array import array
 from collections.abc import Collection, Container, Hashable, Iterator, Sequence
-from itertools import chain, compress, count, islice, repeat
+from itertools import accumulate, compress, count, islice
 from typing import Any, TypeVar
 
 from cytosol.crdt.heads import Heads, are_below
@@ -41,7 +41,7 @@ __all__ = ["load_bulk", "merge_bulk"]
 
 OPS_MIN = 4  # fewer are merged as fast one by one
 FORMS = bytes((KEY_AT_ROOT, KEY))
-TOLD_AGAIN = bytes((AGAIN,))
+IS_BY_NUMBER = bytes(way == AGAIN for way in range(256))
 IN_FULL = re.compile(b"[^%c%c]" % (SAME, AGAIN), re.DOTALL)
 """Ways to tell a name other than by those told before."""
 
@@ -63,8 +63,7 @@ def merge_bulk(
     if len(columns.index) < OPS_MIN or replica.waiting or replica.tree.origins:
         return Idents()  # an op may let others follow, or silence one that stood for it
     batch = _Batch(replica, columns)
-    is_plain = _is_plain(columns) and batch.read_numbers() and batch.read_places()
-    if not is_plain or not batch.fits():
+    if not _is_plain(columns) or not batch.is_ready():
         mixed = merge_mixed(replica, columns, is_watched)
         return Idents() if mixed is None else Idents(mixed.indexes, mixed.authors)
     batch.apply()
@@ -130,8 +129,32 @@ class _Batch(Heads):
         self.which: list[int] = []
         """To which of them each op writes."""
         self.objects: dict[int, Place | None] = {}
+        self.numbers = array("H")
+        """Of the author of each op, here."""
         self.start = len(replica.log)
         """The first row that comes after the first op of the batch."""
+
+    def is_ready(self) -> bool:
+        """Read the batch and tell whether it can be applied; if not, nothing has changed."""
+        names = self.replica.names
+        known, is_ready = len(names.authors), False
+        try:
+            if self.read_numbers() and self.read_places() and self.fits():
+                self._number_authors()
+                is_ready = True
+        finally:
+            if not is_ready:
+                names.forget_authors(known)
+        return is_ready
+
+    def _number_authors(self) -> None:
+        """Read the numbers of the authors of its ops; of others that it names it needs none."""
+        columns, number = self.columns, self.replica.names.number
+        used = {who: number(columns.authors[who]) for who in set(columns.author)}
+        if self.is_of_one:
+            self.numbers = array("H", [used[columns.author[0]]]) * len(columns.author)
+        else:
+            self.numbers = array("H", map(used.__getitem__, columns.author))
 
     def read_places(self) -> bool:
         """Find the object of every op; False if one is not here or a name is strange."""
@@ -172,20 +195,14 @@ class _Batch(Heads):
         return True
 
     def _repeat(self, how: bytes, what: Iterator[int]) -> None:
-        """Find objects that were named before."""
-        first, *others = how.split(TOLD_AGAIN)
-        if first:
-            self.which += repeat(self.which[-1], len(first))
-        if not others:
+        """Find objects that were named before: as the last one, or by a number."""
+        if not how:
             return
-        told = list(islice(what, len(others)))
-        if len(told) < len(others) or not are_below(told, len(self.places)):
+        told = list(islice(what, how.count(AGAIN)))
+        if not are_below(told, len(self.places)):
             raise StopIteration
-        if len(others) < len(how):
-            times = [len(same) + 1 for same in others]
-            self.which += chain.from_iterable(map(repeat, told, times))
-        else:
-            self.which += told
+        objects = [self.which[-1], *told]
+        self.which += map(objects.__getitem__, accumulate(how.translate(IS_BY_NUMBER)))
 
     def _object(self, code: int) -> Place | None:
         """Return the present object with a name, None if there is none."""
@@ -222,8 +239,7 @@ class _Batch(Heads):
         """Write all values, and put the rows where they belong."""
         replica, columns = self.replica, self.columns
         log, tree = replica.log, replica.tree
-        table = [replica.names.number(author) for author in columns.authors]
-        numbers = array("H", self._of_each(table, columns.author, self.is_of_one))
+        numbers = self.numbers
         for op, seen in self.seen.items():
             log.seen[self.indexes[op] << AUTHOR_BITS | numbers[op]] = seen
         has_one = len(self.places) == 1

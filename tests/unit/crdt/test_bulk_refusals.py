@@ -12,7 +12,7 @@ from cytosol.crdt.actions import Add, Copy, Delete, Set
 from cytosol.crdt.bulk import merge_bulk
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
-from cytosol.errors import ActionError
+from cytosol.errors import ActionError, RemoteProtocolError
 from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX
 from cytosol.model.json import canonical_bytes
 from cytosol.model.op import Body, Kind, Name, Op
@@ -168,6 +168,11 @@ CASES: dict[str, Callable[[], Columns]] = {
     "a name told again by no number": changed(
         how=[bytes((OTHER,)) + bytes((AGAIN,)) * 5] + [b""] * 3
     ),
+    "a name by an author nobody knows, and a strange one": changed(
+        authors=[THEM, US, THIRD],
+        what=[[2, 1, 0], [], [], []],
+        how=[bytes((OTHER, 9)) + b"\x00" * 4] + [b""] * 3,
+    ),
     "a name of a negative author": changed(what=[[-1, *batch().what[0][1:]], [], [], []]),
     "a name of index 0": lambda: below(Name(US, 0)),
     "an unknown place": lambda: below(Name(US, 4_000)),
@@ -216,7 +221,34 @@ def test_what_is_not_sound_goes_the_general_way(case: str) -> None:
     before = canonical_bytes(replica.document), replica.state_hash(), dict(replica.latest)
     assert not merge_bulk(replica, CASES[case]())
     assert before == (canonical_bytes(replica.document), replica.state_hash(), replica.latest)
+    assert [US] == replica.names.authors
     replica.check_invariants()
+
+
+@pytest.mark.parametrize("payload", [1, {}], ids=["plain", "mixed"])
+def test_authors_that_no_op_of_a_batch_uses_get_no_number(payload: Any) -> None:
+    """A document knows at most 65,535, and a batch can name as many."""
+    more = [bytes([number]) * 16 for number in range(100)]
+    wide = msgspec.structs.replace(
+        batch(), authors=batch().authors + more, payload=[1] * 5 + [payload]
+    )
+    replica = replica_with_object()
+    assert 6 == len(merge_bulk(replica, wide))
+    assert [US, THEM] == replica.names.authors
+
+
+def test_a_batch_of_one_author_too_many_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also not of those who had a place."""
+    replica = replica_with_object()
+    before = canonical_bytes(replica.document), replica.state_hash(), dict(replica.latest)
+    monkeypatch.setattr("cytosol.crdt.names.AUTHORS_MAX", 2)
+    with pytest.raises(RemoteProtocolError, match="at most"):
+        merge_bulk(replica, by_turns()())
+    assert [US] == replica.names.authors
+    assert before == (canonical_bytes(replica.document), replica.state_hash(), replica.latest)
+    replica.check_invariants()
+    monkeypatch.undo()
+    assert 6 == len(merge_bulk(replica, by_turns()()))
 
 
 def test_the_inside_of_a_copy_can_be_a_parent() -> None:
