@@ -113,12 +113,12 @@ def hidden_forks(old: Replica, ours: Contents, new: Replica, theirs: Contents) -
 
 def _overlaps(replica: Replica, columns: Columns) -> bool:
     """Tell whether some op of a batch may be known, or an author number in it is damaged."""
-    latest = [replica.latest.get(author, 0) for author in columns.authors]
-    if columns.author and not 0 <= min(columns.author) <= max(columns.author) < len(latest):
+    steps, used = columns.index, set(columns.author)
+    if used and not 0 <= min(used) <= max(used) < len(columns.authors):
         return True
-    steps = columns.index
-    if steps and steps[0] > max(latest, default=0) and min(steps) >= 0:
-        return False  # the numbers rise, and all are above what is here
+    latest = [replica.latest.get(author, 0) for author in columns.authors]
+    if steps and steps[0] > max(map(latest.__getitem__, used), default=0) and min(steps) >= 0:
+        return False  # the numbers rise, and all are above what is here of these authors
     return any(map(le, accumulate(steps), map(latest.__getitem__, columns.author)))
 
 

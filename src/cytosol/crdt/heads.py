@@ -22,7 +22,7 @@ class Heads:
     def __init__(self, replica: Replica, columns: Columns) -> None:
         self.replica = replica
         self.columns = columns
-        self.indexes = list(accumulate(columns.index))
+        self.indexes = _sums(columns.index)
         self.times = list(accumulate(columns.time))
         self.previous: list[int] = []
         self.authors: list[PeerId] = []
@@ -120,6 +120,13 @@ class Heads:
             self.seen[number] = tuple((authors[who], index - back) for who, back in pairs)
             at = end
         return True
+
+
+def _sums(steps: list[int]) -> list[int]:
+    """Return the sum up to each of some numbers; mostly each is one more than the one before."""
+    if steps and steps.count(1) == len(steps) - (steps[0] != 1):
+        return list(range(steps[0], steps[0] + len(steps)))
+    return list(accumulate(steps))
 
 
 def are_below(column: list[int], below: int) -> bool:

@@ -284,22 +284,28 @@ class Log:
         if first is None or second is None:
             return False
         low, high = max(first.start, second.start), min(first.stop, second.stop)
-        runs = [(first, start, middle), (second, middle, len(self))]
-        if self.key(middle)[1] < self.key(start)[1]:
-            runs.reverse()
         if low >= high:
             return False
+        runs = [(first, start), (second, middle)]
+        if self.key(middle)[1] < self.key(start)[1]:
+            runs.reverse()
+        turns = start + low - min(first.start, second.start)
+        after = turns + 2 * (high - low)
         for column in self._columns():
-            before, after = column[:0], column[:0]
-            parts = []
-            for span, begin, end in runs:
-                run = column[begin:end]
-                before += run[: low - span.start]
-                parts.append(run[low - span.start : high - span.start])
-                after += run[high - span.start :]
-            woven = parts[0] + parts[1]
-            woven[::2], woven[1::2] = parts
-            column[start:] = before + woven + after
+            cut = [
+                (
+                    column[begin : begin + low - span.start],
+                    column[begin + low - span.start : begin + high - span.start],
+                    column[begin + high - span.start : begin + len(span)],
+                )
+                for span, begin in runs
+            ]
+            for turn, (alone, by_turns, left) in enumerate(cut):
+                column[turns + turn : after : 2] = by_turns
+                if alone:
+                    column[start:turns] = alone
+                if left:
+                    column[after:] = left
         return True
 
     def _span(self, start: int, stop: int) -> range | None:

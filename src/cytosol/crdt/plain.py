@@ -38,9 +38,7 @@ def are_plain_slots(places: Sequence[Place], which: Sequence[int], keys: Sequenc
 
     `which` tells the object of each key.
     """
-    holders = [place for place in places if place.places is not None]
-    # All keys are compared with one object at once, but with each of many only their own.
-    if holders and (len(places) > 1 or _has_containers(holders[0], keys)):
+    if _may_have_containers(places, keys):
         values = map([place.value for place in places].__getitem__, which)
         if not CONTAINERS.isdisjoint(map(type, map(dict.get, values, keys))):
             return False
@@ -51,9 +49,18 @@ def are_plain_slots(places: Sequence[Place], which: Sequence[int], keys: Sequenc
     return not any(map(gt, is_known, is_shown))
 
 
-def _has_containers(place: Place, keys: Sequence[str]) -> bool:
-    """Tell whether there is, or was, a container at one of some keys of an object."""
-    return place.places is not None and not place.places.keys().isdisjoint(keys)
+def _may_have_containers(places: Sequence[Place], keys: Sequence[str]) -> bool:
+    """Tell whether one of some keys may hold a container in one of some objects.
+
+    So that nobody has to look at each key in its own object, all are compared with those that
+    hold, or held, a container in any, unless these are many more.
+    """
+    holders = {id(place): place.places for place in places if place.places is not None}
+    if len(holders) == 1:
+        return not all(held.keys().isdisjoint(keys) for held in holders.values())
+    if sum(map(len, holders.values())) > len(keys):
+        return True
+    return not set().union(*holders.values()).isdisjoint(keys)
 
 
 def codes_of(indexes: Sequence[int], numbers: Sequence[int]) -> list[int]:

@@ -128,19 +128,21 @@ class Encoder:
         They are given as columns; `name_of` is asked once for each of the objects in `places`.
         """
         start, count = len(self.author), len(keys)
-        steps = list(map(sub, indexes, chain((self._last_index,), indexes)))
-        self.index += steps
-        if authors.count(authors[0]) == count:  # mostly: then each builds on the one before
+        if authors.count(authors[0]) == count:
             self.author += [self._number(authors[0])] * count
         else:
             number_of = {author: self._number(author) for author in dict.fromkeys(authors)}
             self.author += map(number_of.__getitem__, authors)
-        if previous[1:] == indexes[:-1]:
+        steps = _steps(indexes)
+        self.index.append(indexes[0] - self._last_index)
+        self.index += steps
+        if previous[1:] == indexes[:-1]:  # mostly: each builds on the one before
             self.previous.append(indexes[0] - previous[0])
-            self.previous += steps[1:]
+            self.previous += steps
         else:
             self.previous += map(sub, indexes, previous)
-        self.time += map(sub, times, chain((self._last_time,), times))
+        self.time.append(times[0] - self._last_time)
+        self.time += _steps(times)
         self._last_index, self._last_time = indexes[-1], times[-1]
         self.kind += bytes((Kind.SET,)) * count
         self.key += keys
@@ -309,6 +311,12 @@ class Encoder:
         if len(plain) <= PLAIN_BYTES_MAX:
             return PLAIN + plain
         return PACKED + pack(plain)
+
+
+def _steps(numbers: Sequence[int]) -> list[int]:
+    """Return how far it is from each number to the next."""
+    each = list(numbers)
+    return list(map(sub, each[1:], each))
 
 
 def columns_of(singles: Sequence[Single]) -> Columns:
