@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from cytosol.crdt import sequence as sequences
 from cytosol.crdt.names import OFFSET_BITS, Names
 from cytosol.crdt.savepoints import SavePoints
 from cytosol.crdt.sequence import Sequence
@@ -31,7 +32,22 @@ def insert_by_index(
 @pytest.mark.parametrize("steps", [60, 200])
 def test_a_sequence_is_a_list_of_which_some_are_hidden(seed: int, steps: int) -> None:
     """Insert, append, hide, show and remove at random, and look at everything."""
-    chance = random.Random(seed)
+    change_at_random(random.Random(seed), steps)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("block", "group"), [(2, 2), (4, 2), (3, 5)])
+def test_so_is_one_whose_blocks_and_groups_are_tiny(
+    seed: int, block: int, group: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are divided all the time, and go again."""
+    monkeypatch.setattr(sequences, "BLOCK_MAX", block)
+    monkeypatch.setattr(sequences, "GROUP_MAX", group)
+    change_at_random(random.Random(seed), 60, often=True)
+
+
+def change_at_random(chance: random.Random, steps: int, often: bool = False) -> None:
+    """Do so many random things to a sequence and to a list, and compare them."""
     sequence, codes, hidden = Sequence(), [], set()
     new = 1
     for _ in range(steps):
@@ -58,11 +74,14 @@ def test_a_sequence_is_a_list_of_which_some_are_hidden(seed: int, steps: int) ->
             index = sequence.show(code)
             hidden.remove(code)
             assert index == sum(c not in hidden for c in codes[: codes.index(code)])
-        elif chance.random() < 0.3:
+        elif chance.random() < 0.3 or often:
             for code in codes[-chance.randrange(1, 40) :] if chance.random() < 0.2 else codes[:1]:
                 sequence.remove(code)
                 codes.remove(code)
                 hidden.discard(code)
+        if often:
+            sequence.check_invariants()
+            assert codes == list(sequence)
     sequence.check_invariants()
     shown = [code for code in codes if code not in hidden]
     assert codes == list(sequence)
