@@ -7,6 +7,7 @@ gap-free, per author and in what it builds on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from cytosol.errors import RemoteProtocolError
 from cytosol.limits import LAMPORT_LEAP_MAX, LAMPORT_MAX, WAITING_OP_BYTES_MAX, WAITING_OPS_MAX
@@ -15,6 +16,8 @@ from cytosol.model.json import canonical_bytes
 from cytosol.model.op import Body, Kind, Op
 
 __all__ = ["Admission"]
+
+SEEN_BYTES: Final = 140  # an id of an op that was seen: a tuple, an author, and an index
 
 Waiting = dict[tuple[int, PeerId], Op]
 
@@ -83,7 +86,8 @@ class Admission:
         """
         waiting = self.waiting
         for ident in news.keys() & waiting.keys():
-            if _weight(waiting[ident].body) > WAITING_OP_BYTES_MAX:
+            op = waiting[ident]
+            if _weight(op.body) + SEEN_BYTES * len(op.seen) > WAITING_OP_BYTES_MAX:
                 del waiting[ident]
         if len(waiting) <= WAITING_OPS_MAX:
             return

@@ -58,6 +58,15 @@ def test_large_ops_are_not_kept_waiting(body: Body, waits: bool) -> None:
     assert waits == bool(replica.waiting)
 
 
+@pytest.mark.parametrize(("count", "waits"), [(50, True), (100, False)])
+def test_ops_that_have_seen_very_many_authors_are_not_kept_waiting(count: int, waits: bool) -> None:
+    """What an op builds on is memory, too."""
+    replica = Replica(b"b" * 16)
+    early = op(9, 8)._replace(seen=tuple((bytes([at]) * 16, 1) for at in range(count)))
+    assert [] == replica.merge([early])
+    assert waits == bool(replica.waiting)
+
+
 def test_an_op_may_turn_the_clock_by_2_to_the_20_and_no_more() -> None:
     """One poisoned number must not freeze the clock of everybody."""
     replica = Replica(b"b" * 16)
