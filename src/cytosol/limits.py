@@ -24,6 +24,7 @@ COPY_CHAIN_MAX: Final = 64  # names of copies of copies grow by one link each ti
 LAMPORT_MAX: Final = 2**53 - 1  # exact in every JSON reader
 LAMPORT_LEAP_MAX: Final = 2**20  # above the greatest applied: one op must not freeze the clock
 AUTHORS_MAX: Final = 65_535  # authors of one document: a 16-bit column
+CLAIMS_MAX: Final = 2 * AUTHORS_MAX  # authors in what devices say they hold and we do not yet
 FAILURES_KEPT_MAX: Final = 10_000  # older ones become a count
 WAITING_OPS_MAX: Final = 4_096  # ops that arrived before their author's previous one, per peer
 WAITING_OP_BYTES_MAX: Final = 8 * 1024  # about; larger ones are not kept, the next sync brings them

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from cytosol.crdt import retention
 from cytosol.crdt.replica import Replica
+from cytosol.limits import CLAIMS_MAX
 from cytosol.model.ids import PeerId
 
 __all__ = ["Acknowledgements"]
 
 _Vectors = dict[PeerId, dict[PeerId, int]]
+
+_NEVER: Final[dict[PeerId, int]] = {b"": 1}
+"""A claim that never counts, as nobody has this id."""
 
 
 class Acknowledgements:
@@ -19,6 +24,9 @@ class Acknowledgements:
     Ops that the device had and we still lack may have been made without knowing ours, and could
     not be merged if ours were trimmed. So what it says is a claim first; while one waits for us to
     catch up, what is said later waits behind it.
+
+    What waits has a bound, as a device may name authors that there are not. Beyond it the longest
+    claim is dropped, and of its device nothing more counts until it says all that it holds.
     """
 
     def __init__(self) -> None:
@@ -49,6 +57,7 @@ class Acknowledgements:
         else:
             self._later[peer] = dict(latest)
         self._count(replica, peer)
+        self._bound_claims()
 
     def note_news(self, replica: Replica, peer: PeerId, news: Mapping[PeerId, int]) -> None:
         """Note what has changed in what a device holds; the cost is in proportion to that."""
@@ -56,8 +65,11 @@ class Acknowledgements:
         if peer not in self._claims and not retention.lacks(replica.latest, news):
             self._counted.setdefault(peer, {}).update(news)
             return
+        if self._claims.get(peer) is _NEVER:
+            return
         waiting = self._later if peer in self._claims else self._claims
         waiting.setdefault(peer, {}).update(news)
+        self._bound_claims()
 
     def _count(self, replica: Replica, peer: PeerId) -> None:
         """Count the claims of a device with which we have caught up."""
@@ -65,3 +77,15 @@ class Acknowledgements:
             self._counted.setdefault(peer, {}).update(self._claims.pop(peer))
             if peer in self._later:
                 self._claims[peer] = self._later.pop(peer)
+
+    def _bound_claims(self) -> None:
+        """Drop the longest claims until what waits is within its bound."""
+        later = self._later
+        lengths = {
+            peer: len(claim) + len(later.get(peer, ())) for peer, claim in self._claims.items()
+        }
+        while sum(lengths.values()) > CLAIMS_MAX + len(lengths):
+            longest = max(lengths, key=lengths.__getitem__)
+            self._claims[longest] = _NEVER
+            later.pop(longest, None)
+            lengths[longest] = 1

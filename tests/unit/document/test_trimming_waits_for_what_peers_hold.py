@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 import cytosol
+from cytosol.document import acknowledgements
 from cytosol.document.history import SLACK_MIN, History
 
 APP_ID = "82feacaf-3ae0-41c2-9aff-dd7dcb0a2a80"
@@ -87,3 +90,23 @@ def test_news_count_like_all_that_a_peer_holds() -> None:
     assert {author: WRITES, PEER: 3} == history._acks.held(replica, PEER)
     history.trim()
     assert length(database) == 0
+
+
+def test_devices_cannot_fill_memory_with_what_they_claim_to_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The longest claim is dropped; its device counts again once it says all that it holds."""
+    monkeypatch.setattr(acknowledgements, "CLAIMS_MAX", 20)
+    database, history = history_with_writes()
+    replica = database._document.replica
+    author, other = replica.author, b"o" * 16
+    invented = {bytes([number]) * 16: 1 for number in range(1, 12)}
+    history.note_latest(other, {author: 1, b"x" * 16: 1})
+    for peer in (PEER, other):
+        history.note_news(peer, invented)
+    assert 20 >= sum(map(len, (*history._acks._claims.values(), *history._acks._later.values())))
+    history.note_news(other, invented)
+    history.note_news(other, {author: WRITES})
+    assert {} == history._acks.held(replica, other)
+    history.note_latest(other, {author: WRITES})
+    assert {author: WRITES} == history._acks.held(replica, other)
