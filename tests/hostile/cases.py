@@ -62,7 +62,7 @@ LIMIT_SECTIONS = ("The document", "Discovery", "Connections", "Pairing")
 NOT_REACHED: dict[str, str] = {
     "COMPRESS_ABOVE_BYTES": "a choice of ours, not a bound",
     "DOCUMENT_PLACES_MAX": "takes gigabytes; tests/oracle/test_fold_limits.py sets it lower",
-    "AUTHORS_MAX": "tests/unit/crdt counts that far without a network",
+    "CLAIMS_MAX": "tests/unit/document sets it lower; AUTHORS_MAX is reached first",
     "FAILURES_KEPT_MAX": "tests/unit/document fails that often without a network",
 }
 

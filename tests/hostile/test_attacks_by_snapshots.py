@@ -111,6 +111,17 @@ def test_a_snapshot_that_never_ends(field: Field) -> None:
     wire.close()
 
 
+@case("forged histories", "SNAPSHOT_BYTES_MAX")
+def test_snapshots_of_several_devices_that_never_end(field: Field) -> None:
+    """Forged histories: what devices have sent that are away is kept of one of them only."""
+    step = 2**20
+    for _ in range(8):
+        wire = be_adopted(field.paired())
+        digest = os.urandom(64)
+        serve(wire, [chunk(SNAPSHOT_BYTES_MAX, n * step, digest, bytes(step)) for n in range(12)])
+        wire.close()
+
+
 @case("forged histories", "malformed messages")
 def test_a_snapshot_that_is_garbage(field: Field) -> None:
     """Forged histories: random bytes, empty parts, wrong versions, bases that are no bases."""

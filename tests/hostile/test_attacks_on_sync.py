@@ -13,7 +13,7 @@ from cytosol.limits import (
     WAITING_OPS_MAX,
 )
 from cytosol.model.ids import format_id
-from cytosol.model.op import Body, Kind
+from cytosol.model.op import Body, Kind, Op
 from cytosol.model.opcodec import encode_ops
 from cytosol.model.packed import pack
 from cytosol.wire.sync_messages import StateSummaryParams
@@ -62,6 +62,33 @@ def test_summaries_of_very_many_authors(field: Field) -> None:
         wire = field.paired().connect()
         open_session(wire, summary(**changes))
         wire.read_all()
+
+
+@case("forged histories", "call floods", "AUTHORS_MAX")
+def test_updates_that_name_ever_more_authors(field: Field) -> None:
+    """Forged histories: empty batches, and beside them 20,000 invented authors each time."""
+    wire = field.paired().connect()
+    for _ in range(20):
+        latest = {format_id(os.urandom(16)): 1 for _ in range(20_000)}
+        answer = wire.call("osmosis.sync.liveUpdate", {"batch": "", "latest": latest})
+        if answer is None:
+            break
+    assert wire.is_closed
+
+
+@case("forged histories", "WAITING_OP_BYTES_MAX")
+def test_ops_that_wait_and_have_seen_very_much(field: Field) -> None:
+    """Forged histories: each of 2,000 early ops builds on 1,000 others that nobody has."""
+    mallory = field.paired()
+    wire = mallory.connect()
+    known_to(wire)
+    invented = sorted(os.urandom(16) for _ in range(1_000))
+    for start in range(0, 2_000, 200):
+        ops = []
+        for index in range(5_000 + start, 5_200 + start):
+            seen = tuple((who, 1 + (index * 7 + at) % 1_000) for at, who in enumerate(invented))
+            ops.append(Op(index, mallory.peer_id, index - 1, 0, Body(Kind.SET, None, "k"), seen))
+        live(wire, ops)
 
 
 @case("forged histories", "call floods", "SESSION_LENGTH_MAX")

@@ -15,6 +15,7 @@ import heapq
 import itertools
 import json
 import random
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from cytosol.model.ids import OpId, PeerId
 from cytosol.model.version import ZERO_HASH, News, StateSummary, fold_hash
 from cytosol.protocol.effects import Answer, AnswerError, Call, Emit, Fail, Notify
 from cytosol.protocol.seams import Relation
+from cytosol.protocol.snapshot import SnapshotCache
 from cytosol.protocol.sync import SyncMachine
 from cytosol.protocol.sync_link import OpsReceived
 
@@ -236,7 +238,7 @@ class SyncWorld:
         self.now = 1_000.0
         self.replicas = [FakeReplica(peer(number + 1)) for number in range(count)]
         self.machines: dict[tuple[int, int], SyncMachine] = {}
-        self.caches: dict[tuple[int, int], dict[bytes, bytearray]] = {}
+        self.caches = defaultdict[int, SnapshotCache](SnapshotCache)
         self.events: list[tuple[int, object]] = []
         self.failures: list[str] = []
         self.sent: list[str] = []  # the method of every message
@@ -252,8 +254,7 @@ class SyncWorld:
         """Connect two peers that are not connected."""
         self._epoch += 1
         for a, b in ((one, other), (other, one)):
-            cache = self.caches.setdefault((a, b), {})
-            machine = SyncMachine(self.replicas[a], peer(a + 1), peer(b + 1), cache)
+            machine = SyncMachine(self.replicas[a], peer(a + 1), peer(b + 1), self.caches[a])
             machine.epoch = self._epoch  # type: ignore[attr-defined]  # which connection it is
             machine.calls = {}  # type: ignore[attr-defined]  # which method a request was
             self.machines[a, b] = machine

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cytosol.protocol.events import SyncDone, SyncFailed, SyncProgress
-from tests.simulation.sync_machines import SyncWorld
+from tests.simulation.sync_machines import SyncWorld, peer
 
 MEGABYTE = "x" * 1_000_000
 
@@ -67,7 +67,7 @@ def test_a_fetch_goes_on_where_a_lost_connection_stopped_it() -> None:
     world.connect(0, 1)
     world.settle()
     world.check_equal()
-    assert {} == world.caches[1, 0]
+    assert 0 == len(world.caches[1])
 
 
 def test_a_fetch_starts_again_when_the_snapshot_has_changed_meanwhile() -> None:
@@ -91,7 +91,7 @@ def test_a_fetch_starts_again_when_the_snapshot_has_changed_meanwhile() -> None:
 def test_a_fetch_starts_again_when_the_new_snapshot_is_shorter() -> None:
     """The server answers an offset beyond the end with the first chunk."""
     world = trimmed_world()
-    world.caches[1, 0] = {bytes(64): bytearray(9_000_000)}
+    world.caches[1].begin(peer(1), bytes(64)).extend(bytes(9_000_000))
     offsets = chunk_offsets(world)
     world.connect(0, 1)
     world.settle()

@@ -373,9 +373,9 @@ class FullSync:
             self._cannot_save(f"the peer's document cannot be saved: {error}")
             return
         except RemoteProtocolError:
-            self._cache.clear()
+            self._cache.drop(self._link.their_id)
             raise
-        self._cache.clear()
+        self._cache.drop(self._link.their_id)
         self._fetch = None
         self._link.emit(OpsReceived(self._link.peer_id))
         self._next_round()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from cytosol.crypto.keys import KeyPair, make_key_pair
 from cytosol.crypto.primitives import KEY_BYTES
@@ -43,6 +43,7 @@ from cytosol.protocol.pair_prompt import GatewayAnswer, GatewayRefusal
 from cytosol.protocol.rpc import CallFailed, CallReturned
 from cytosol.protocol.seams import PairedPeer
 from cytosol.protocol.session import RandomBytes
+from cytosol.protocol.snapshot import SnapshotCache
 from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.messages import ConnectParams, ConnectResult, SharePeersParams
 
@@ -106,7 +107,8 @@ class LinkSurroundings:
     own_secret: bytes = field(repr=False)
     candidates: Callable[[PeerId], Sequence[Candidate]]
     share_for: Callable[[PeerId], SharePeersParams]
-    make_sync: Callable[[PeerId, dict[Any, Any]], SyncLike]
+    make_sync: Callable[[PeerId], SyncLike]
+    snapshots: SnapshotCache
     is_listening: Callable[[], bool]  # does a program listen to messages of graphs
     half_open: HalfOpenTable
     connection_ids: Iterator[int]
@@ -174,7 +176,6 @@ class Link(Machine[LinkEffect]):
         self._next_try: float | None = None
         self._failures = 0
         self.is_unpaired = False
-        self._sync_cache: dict[Any, Any] = {}
 
     @property
     def is_connected(self) -> bool:
@@ -453,7 +454,7 @@ class Link(Machine[LinkEffect]):
             is_caller=is_caller,
             ip_address=ip_address,
             share=lambda: around.share_for(peer_id),
-            sync=around.make_sync(peer_id, self._sync_cache),
+            sync=around.make_sync(peer_id),
             is_listening=around.is_listening,
             random_bytes=around.random_bytes,
             now=now,
@@ -491,6 +492,7 @@ class Link(Machine[LinkEffect]):
             self._pump(older, now)
         self._connected_at = now
         self._next_try = None
+        self._around.snapshots.came(self.peer.peer_id)
         gateway = self._gateway if connection.is_caller else self._gateway_at(connection)
         if gateway is not None:
             self._do(Reached(*gateway))
@@ -510,6 +512,7 @@ class Link(Machine[LinkEffect]):
             self._leaving = None
         elif connection is self._connection:
             self._connection = None
+            self._around.snapshots.left(self.peer.peer_id)
             self._disconnected(reason)
             if now >= self._connected_at + STABLE_AFTER_S:
                 self._failures = 0

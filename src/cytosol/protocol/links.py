@@ -206,4 +206,5 @@ class Links(Machine[LinksEffect]):
 
     def _forget(self, link: Link) -> None:
         del self._links[link.peer.peer_id]
+        self._around.snapshots.drop(link.peer.peer_id)
         self._deadlines.pop(link.peer.peer_id, None)

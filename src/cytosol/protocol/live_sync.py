@@ -122,7 +122,8 @@ class LiveSync:
         """Take the peer's answer to a live update, compare, and send what has come up since.
 
         The hashes are compared only when both hold the same ops; otherwise a write on its way
-        would look like a difference (spec: network, Sync).
+        would look like a difference (spec: network, Sync). Raises RemoteProtocolError as
+        `SyncLink.raise_view` does.
         """
         brings = self._in_flight.pop(call_id)
         self._passed = max(self._passed - 1, 0)
@@ -137,7 +138,7 @@ class LiveSync:
             for author, index in latest.items():
                 if view.get(author, 0) > index:
                     return "the peer's history was replaced by an adopted one"
-                view[author] = index
+            link.raise_view(latest)
             link.replica.note_news(latest)
         if not covers(view, brings):
             return "the peer did not take in what we sent"

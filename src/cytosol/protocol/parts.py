@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from cytosol.crypto.keys import KeyPair
 from cytosol.model.ids import PeerId
@@ -26,13 +26,14 @@ from cytosol.protocol.pair_prompt import PairPrompt
 from cytosol.protocol.seams import PairingsSeam, ReplicaSeam
 from cytosol.protocol.session import RandomBytes
 from cytosol.protocol.sharing import Sharing
+from cytosol.protocol.snapshot import SnapshotCache
 
 __all__ = ["Identity", "Parts", "PeerOptions", "SyncFactory"]
 
 ADDRESSES_MAX: Final = 8  # tried in one visit: those heard, then those remembered
 
-SyncFactory: TypeAlias = Callable[[ReplicaSeam, PeerId, PeerId, dict[Any, Any]], SyncLike]
-"""Make a sync machine from the replica, our id, the peer's id, and a dict to keep between them."""
+SyncFactory: TypeAlias = Callable[[ReplicaSeam, PeerId, PeerId, SnapshotCache], SyncLike]
+"""Make a sync machine from the replica, our id, the peer's id, and what all of them share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,14 @@ class Parts:
         self.links = Links(self._surroundings(replica, sync_factory))
 
     def _surroundings(self, replica: ReplicaSeam, sync_factory: SyncFactory) -> LinkSurroundings:
-        own_id = self.own_id
+        own_id, snapshots = self.own_id, SnapshotCache()
         return LinkSurroundings(
             own_id=own_id,
             own_secret=self._keys.secret,
             candidates=self.candidates,
             share_for=self.sharing.params_for,
-            make_sync=lambda peer_id, cache: sync_factory(replica, own_id, peer_id, cache),
+            make_sync=lambda peer_id: sync_factory(replica, own_id, peer_id, snapshots),
+            snapshots=snapshots,
             is_listening=lambda: self.is_graph_listening,
             half_open=self.half_open,
             connection_ids=self._connection_ids,

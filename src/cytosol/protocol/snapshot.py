@@ -15,6 +15,7 @@ from cytosol.limits import (
     SNAPSHOT_CHUNK_BYTES_MAX,
     SYNC_PROGRESS_TIMEOUT_S,
 )
+from cytosol.model.ids import PeerId
 from cytosol.protocol.events import SyncProgress
 from cytosol.protocol.sync_link import SyncLink
 from cytosol.wire.sync_messages import SnapshotParams, SnapshotResult
@@ -24,8 +25,58 @@ __all__ = ["CHUNK_BYTES", "SnapshotCache", "SnapshotFetch", "SnapshotServer"]
 CHUNK_BYTES = 1024 * 1024
 """What we put into one chunk; up to SNAPSHOT_CHUNK_BYTES_MAX is accepted."""
 
-SnapshotCache = dict[bytes, bytearray]
-"""At most one half-fetched snapshot by its hash; the owner keeps one of these for each peer."""
+
+class SnapshotCache:
+    """What is here of snapshots that are being fetched: at most one for each device.
+
+    A fetch that was cut off goes on where it stopped. But devices may be many, and none of them
+    need ever send the end of what it began. So of the devices that are away, what the last one
+    has sent is kept; and where all parts together are more than one snapshot may take, those go
+    first that have not grown for longest.
+    """
+
+    __slots__ = ("_away", "_parts")
+
+    def __init__(self) -> None:
+        self._parts: dict[PeerId, tuple[bytes, bytearray]] = {}  # the one that grew last is last
+        self._away: PeerId | None = None
+
+    def __len__(self) -> int:
+        """Return how many bytes are kept."""
+        return sum(len(data) for _, data in self._parts.values())
+
+    def held(self, peer: PeerId) -> tuple[bytes, bytearray]:
+        """Return the hash of the snapshot that a device is sending, and what is here of it."""
+        return self._parts.get(peer, (b"", bytearray()))
+
+    def begin(self, peer: PeerId, digest: bytes) -> bytearray:
+        """Return an empty part for a device's snapshot, in place of any other one."""
+        self._parts[peer] = digest, bytearray()
+        return self._parts[peer][1]
+
+    def grow(self, peer: PeerId, data: bytes) -> None:
+        """Append to the part of a device."""
+        part = self._parts.pop(peer)
+        while self._parts and len(self) + len(part[1]) + len(data) > SNAPSHOT_BYTES_MAX:
+            del self._parts[next(iter(self._parts))]
+        part[1].extend(data)
+        self._parts[peer] = part
+
+    def drop(self, peer: PeerId) -> None:
+        """Forget the part of a device."""
+        self._parts.pop(peer, None)
+
+    def left(self, peer: PeerId) -> None:
+        """Take note that a device is away."""
+        if peer in self._parts:
+            if self._away is not None and self._away != peer:
+                self.drop(self._away)
+            self._away = peer
+
+    def came(self, peer: PeerId) -> None:
+        """Take note that a device is here."""
+        if self._away == peer:
+            self._away = None
 
 
 class SnapshotServer:
@@ -52,14 +103,15 @@ class SnapshotServer:
 class SnapshotFetch:
     """One snapshot on its way to us; memory grows with what has arrived, not with the claim."""
 
-    __slots__ = ("_cache", "_first", "_link", "_session", "call_id")
+    __slots__ = ("_cache", "_first", "_link", "_peer", "_session", "call_id")
 
     def __init__(self, link: SyncLink, session: str, cache: SnapshotCache) -> None:
         self._link = link
+        self._peer = link.their_id
         self._session = session
         self._cache = cache
         self._first = True
-        self.call_id = self._ask(sum(map(len, cache.values())))
+        self.call_id = self._ask(len(cache.held(self._peer)[1]))
 
     def _ask(self, offset: int) -> int:
         params = SnapshotParams(self._session, offset)
@@ -76,12 +128,15 @@ class SnapshotFetch:
                 f"the peer's snapshot of {chunk.total} bytes is empty or larger than "
                 f"{SNAPSHOT_BYTES_MAX} bytes and cannot be adopted"
             )
-        data = self._cache.get(chunk.digest)
-        if data is None:
+        digest, data = self._cache.held(self._peer)
+        if digest != chunk.digest:
             if not first:
-                raise RemoteProtocolError("the peer changed its snapshot while sending it")
-            self._cache.clear()
-            data = self._cache[chunk.digest] = bytearray()
+                raise RemoteProtocolError(
+                    "the peer changed its snapshot while sending it"
+                    if digest
+                    else "the snapshots of other devices took the room of this one"
+                )
+            data = self._cache.begin(self._peer, chunk.digest)
             if chunk.offset:
                 self.call_id = self._ask(0)
                 return None
@@ -92,7 +147,7 @@ class SnapshotFetch:
             return None
         whole = bytes(data)
         if blake2b(whole).digest() != chunk.digest:
-            self._cache.clear()
+            self._cache.drop(self._peer)
             raise RemoteProtocolError("the peer's snapshot does not have the hash it announced")
         return whole
 
@@ -100,9 +155,9 @@ class SnapshotFetch:
         """Add a chunk, which must come next and not be too large."""
         if chunk.offset != len(data) or len(chunk.data) > SNAPSHOT_CHUNK_BYTES_MAX:
             held = len(data)
-            self._cache.clear()
+            self._cache.drop(self._peer)
             raise RemoteProtocolError(
                 f"a chunk of {len(chunk.data)} bytes at {chunk.offset} does not fit into the "
                 f"peer's snapshot of {chunk.total} bytes, of which {held} are here"
             )
-        data += chunk.data
+        self._cache.grow(self._peer, chunk.data)

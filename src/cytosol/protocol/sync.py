@@ -64,8 +64,8 @@ ANSWER_AT_ONCE_BYTES = 4_096
 class SyncMachine:
     """Keep our replica and that of one peer equal while they are connected.
 
-    `cache` keeps a half-fetched snapshot; hand in the same dict for the same peer after a
-    reconnect, and the fetch goes on where it stopped.
+    `cache` keeps half-fetched snapshots; hand in the same one after a reconnect, and the fetch
+    goes on where it stopped.
 
     Sends `osmosis.sync.stateSummary` and `.endSession` as notifications (and takes them as requests
     too), `.sessionUpdate`, `.findLastSharedHistory`, `.liveUpdate` and `cytosol.sync.snapshot` as
@@ -81,7 +81,7 @@ class SyncMachine:
     ) -> None:
         self._link = SyncLink(replica, own_id, their_id)
         self._live = LiveSync(self._link)
-        self._cache: SnapshotCache = {} if cache is None else cache
+        self._cache = SnapshotCache() if cache is None else cache
         self._session: FullSync | None = None
         self._session_count = 0
         self._last_ended = ""

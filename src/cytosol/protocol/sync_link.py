@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from cytosol.errors import RemoteProtocolError
+from cytosol.limits import AUTHORS_MAX
 from cytosol.model.ids import PeerId, format_id
 from cytosol.model.json import JsonValue
 from cytosol.protocol.effects import Call, Emit, Notify, SyncEffect
@@ -120,11 +122,18 @@ class SyncLink:
         return is_merged
 
     def raise_view(self, brought: Mapping[PeerId, int]) -> None:
-        """Note that the peer holds at least this much."""
+        """Note that the peer holds at least this much.
+
+        Raises RemoteProtocolError if it names more authors than a document can have.
+        """
         view = self.view
         for author, index in brought.items():
             if view.get(author, 0) < index:
                 view[author] = index
+        if len(view) > AUTHORS_MAX:
+            raise RemoteProtocolError(
+                f"the peer names more than {AUTHORS_MAX} authors, which no document has"
+            )
 
 
 def parse_brings(params: JsonValue) -> dict[PeerId, int]:

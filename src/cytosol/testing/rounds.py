@@ -18,6 +18,7 @@ from cytosol.protocol.connection import SyncLike
 from cytosol.protocol.effects import AnswerError, Fail, SyncEffect
 from cytosol.protocol.parts import SyncFactory
 from cytosol.protocol.seams import ReplicaSeam
+from cytosol.protocol.snapshot import SnapshotCache
 from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.sync_messages import StateSummaryParams
 
@@ -48,7 +49,7 @@ class Rounds:
         """Return a factory of machines whose rounds are counted."""
 
         def make_counted(
-            replica: ReplicaSeam, own_id: PeerId, their_id: PeerId, kept: dict[Any, Any]
+            replica: ReplicaSeam, own_id: PeerId, their_id: PeerId, kept: SnapshotCache
         ) -> SyncLike:
             number = next(self._machines)  # names of rounds begin anew in each connection
             machine: Any = _Counted(

@@ -14,10 +14,12 @@ from cytosol.errors import SaveError
 from cytosol.limits import SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNK_BYTES_MAX
 from cytosol.model.ids import OpId, PeerId, format_id
 from cytosol.model.version import StateSummary
+from cytosol.protocol import snapshot, sync_link
 from cytosol.protocol.effects import Answer, AnswerError, Call, Emit, Fail, Notify
 from cytosol.protocol.events import SyncDone, SyncFailed
+from cytosol.protocol.snapshot import SnapshotCache
 from cytosol.protocol.sync import SyncMachine
-from cytosol.wire.fields import encode_base64
+from cytosol.wire.fields import encode_base64, index_map
 from cytosol.wire.jsonrpc import ErrorCode
 from cytosol.wire.sync_messages import SnapshotResult, StateSummaryParams
 from tests.simulation.sync_machines import FakeReplica, peer
@@ -40,7 +42,7 @@ class Bench:
     def __init__(self, own: int = 2, their: int = 1) -> None:
         self.replica = FakeReplica(peer(own))
         self.theirs = FakeReplica(peer(their))
-        self.cache: dict[bytes, bytearray] = {}
+        self.cache = SnapshotCache()
         self.machine = SyncMachine(self.replica, peer(own), peer(their), self.cache)
         self.now = 10.0
         self.requests = 0
@@ -437,6 +439,63 @@ def chunk(total: int, offset: int, data: bytes, whole: bytes | None = None) -> A
     return SnapshotResult(total, offset, digest, data).to_json()
 
 
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_peer_that_names_ever_more_authors_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, answered: bool
+) -> None:
+    """Beside its updates, or in its answers to ours: what is noted of them would fill memory."""
+    monkeypatch.setattr(sync_link, "AUTHORS_MAX", 100)
+    bench = Bench().synced()
+    for start in range(0, 240, 40):
+        latest = {format_id(bytes([number]) * 16): 1 for number in range(start, start + 40)}
+        if answered:
+            bench.replica.write(f"{start}")
+            (call,) = calls(bench.local_changes(), LIVE)
+            held = {**latest, **index_map(bench.replica.latest())}
+            effects = bench.result(call.call_id, {"news": held, "hash": "ab" * 64})
+        else:
+            effects = bench.request(LIVE, {"batch": "", "latest": latest})
+        if start == 80:
+            assert any(isinstance(each, Fail) and "authors" in each.reason for each in effects)
+            return
+        assert Fail not in kinds(effects)
+    raise AssertionError("it was never cut off")
+
+
+def test_of_devices_that_are_away_one_half_fetched_snapshot_is_kept() -> None:
+    """Devices may be many, and none need send the end of what it began."""
+    cache = SnapshotCache()
+    for number in range(1, 5):
+        cache.begin(peer(number), bytes(64))
+        cache.grow(peer(number), b"abc")
+    assert 12 == len(cache)
+    for number in (1, 2, 2, 3):
+        cache.left(peer(number))
+    assert 6 == len(cache)  # of 3, which left last, and of 4, which is here
+    cache.came(peer(3))
+    cache.left(peer(4))
+    cache.left(peer(5))
+    assert 6 == len(cache)
+    cache.drop(peer(3))
+    cache.drop(peer(3))
+    assert (bytes(64), bytearray(b"abc")) == cache.held(peer(4))
+    assert (b"", bytearray()) == cache.held(peer(3))
+
+
+def test_a_snapshot_that_grows_takes_the_room_of_those_that_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All together take no more than one may; a fetch that has lost its part is told why."""
+    monkeypatch.setattr(snapshot, "SNAPSHOT_BYTES_MAX", 10)
+    bench, call = fetching()
+    _, again = bench.result(call.call_id, chunk(9, 0, b"abc", b"whole"))
+    bench.cache.begin(peer(7), bytes(64))
+    bench.cache.grow(peer(7), b"abcdefgh")
+    assert 8 == len(bench.cache)
+    (failure,) = bench.result(again.call_id, chunk(9, 3, b"def", b"whole"))
+    assert "took the room" in failure.reason
+
+
 def test_an_empty_or_enormous_snapshot_ends_the_connection() -> None:
     """Nothing is allocated for what was only announced."""
     for total in (0, SNAPSHOT_BYTES_MAX + 1):
@@ -451,7 +510,7 @@ def test_a_chunk_that_is_too_large_or_elsewhere_ends_the_connection() -> None:
     bench, call = fetching()
     (failure,) = bench.result(call.call_id, chunk(2 * size, 0, bytes(size)))
     assert "does not fit" in failure.reason
-    assert {} == bench.cache
+    assert 0 == len(bench.cache)
 
     bench, call = fetching()
     _, again = bench.result(call.call_id, chunk(9, 0, b"abc", b"whole"))
@@ -472,7 +531,7 @@ def test_a_snapshot_with_another_hash_than_announced_ends_the_connection() -> No
     bench, call = fetching()
     (*_, failure) = bench.result(call.call_id, chunk(3, 0, b"abc", b"whole"))
     assert "the hash it announced" in failure.reason
-    assert {} == bench.cache
+    assert 0 == len(bench.cache)
 
 
 def test_a_snapshot_that_cannot_be_read_ends_the_connection() -> None:
@@ -480,7 +539,7 @@ def test_a_snapshot_that_cannot_be_read_ends_the_connection() -> None:
     bench, call = fetching()
     (*_, failure) = bench.result(call.call_id, chunk(3, 0, b"abc"))
     assert "damaged" in failure.reason
-    assert {} == bench.cache
+    assert 0 == len(bench.cache)
 
 
 def test_a_snapshot_that_changes_nothing_is_adopted_twice_and_no_more() -> None:
