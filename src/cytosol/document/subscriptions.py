@@ -71,7 +71,10 @@ class Subscriptions:
     hears of what callbacks raise, `lock` is the document's own, which must be re-entrant.
     """
 
-    __slots__ = ("_deliveries", "_interest", "_lock", "_next", "_read", "_report", "live", "quiet")
+    __slots__ = (
+        "_cancelled", "_deliveries", "_interest", "_lock", "_looking", "_next", "_read", "_report",
+        "live", "quiet",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -87,6 +90,8 @@ class Subscriptions:
         self.quiet: set[Hashable] = set()
         """Containers in which no change concerns anybody, as far as is noted."""
         self._next = 0
+        self._looking = 0  # who is cancelled meanwhile, as by the garbage collector, waits
+        self._cancelled: list[Subscription] = []
         self._interest: Interest[Subscription] = Interest()
         self._deliveries = Deliveries()
 
@@ -108,10 +113,14 @@ class Subscriptions:
             subscription._last = first = freeze(self._read(query))
             # Changes from now on are queued, but must not be heard of before the first list.
             self._deliveries.hold(subscription)
-            self.live[subscription] = self._next
-            self._next += 1
-            self._interest.add(subscription, query)
-            self.quiet.clear()
+            self._looking += 1
+            try:
+                self.live[subscription] = self._next
+                self._next += 1
+                self._interest.add(subscription, query)
+                self.quiet.clear()
+            finally:
+                self._stop_looking()
         try:
             try:
                 self._call(subscription, first, None)
@@ -147,13 +156,21 @@ class Subscriptions:
         Call it once after each dispatch or merge, with the places at or below which anything
         has changed; for insertions and deletions in an array that is the array itself.
         """
-        concerned = self._interest.concerned(locations)
-        if concerned:
-            self._refresh(sorted(concerned, key=self.live.__getitem__))
+        self._looking += 1
+        try:
+            concerned = self._interest.concerned(locations)
+            if concerned:
+                self._refresh(sorted(concerned, key=self.live.__getitem__))
+        finally:
+            self._stop_looking()
 
     def touch_all(self) -> None:
         """Queue deliveries to all whose list has changed, anywhere; call with the lock held."""
-        self._refresh(list(self.live))
+        self._looking += 1
+        try:
+            self._refresh(list(self.live))
+        finally:
+            self._stop_looking()
 
     def deliver(self) -> None:
         """Call the callbacks that are due, in order; call it without the lock.
@@ -199,6 +216,13 @@ class Subscriptions:
     def _remove(self, subscription: Subscription) -> None:
         """Forget a subscription; nothing happens when that was done before."""
         with self._lock:
-            if self.live.pop(subscription, None) is not None:
+            if self._looking:
+                self._cancelled.append(subscription)
+            elif self.live.pop(subscription, None) is not None:
                 self._interest.discard(subscription, subscription._query)
                 subscription._last = b""
+
+    def _stop_looking(self) -> None:
+        self._looking -= 1
+        while self._cancelled and not self._looking:
+            self._remove(self._cancelled.pop())

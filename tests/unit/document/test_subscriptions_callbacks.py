@@ -304,6 +304,30 @@ def test_a_callback_may_cancel_its_own_subscription() -> None:
     assert [[0], [1]] == seen
 
 
+@pytest.mark.parametrize("cancelled", [0, 1, 2])
+def test_one_that_is_cancelled_while_lists_are_read_leaves_the_others(cancelled: int) -> None:
+    """The garbage collector may run a finalizer at any moment, and that may cancel."""
+    world = World({"a": 1})
+    told: list[Any] = []
+    subscriptions = [
+        world.subscribe("$.a", lambda values, who=who: told.append((who, values)))
+        for who in range(3)
+    ]
+    read = world.subscriptions._read
+
+    def reading(query: Query) -> list[Any]:
+        subscriptions[cancelled].cancel()
+        return read(query)
+
+    world.subscriptions._read = reading
+    told.clear()
+    world.write("a", 2)
+    assert [(who, [2]) for who in range(3) if who != cancelled] == told
+    assert 2 == len(world.subscriptions)
+    world.subscriptions.touch_all()
+    assert [(who, [2]) for who in range(3) if who != cancelled] == told
+
+
 def test_a_subscription_ends_with_its_with_block() -> None:
     """A subscription is a context manager, and shows no data when printed."""
     world = World({"secret": 0})
