@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cytosol.crdt.inner import InnerActions
-from cytosol.crdt.log import Form, Log
+from cytosol.crdt.log import Form, Log, are_alike
 from cytosol.crdt.names import AUTHOR_BITS, AUTHOR_MASK, OFFSET_BITS, OFFSET_MASK
 from cytosol.crdt.quick import PRIMITIVES
 from cytosol.limits import BATCH_OPS_MAX
@@ -116,7 +116,7 @@ def _add_sets(encoder: Encoder, log: Log, rows: Sequence[int]) -> None:
 
     author = table.authors[numbers[0]]
     authors = [author] * len(rows)
-    if numbers.count(numbers[0]) < len(rows):
+    if not are_alike(numbers):
         authors = list(map(table.authors.__getitem__, numbers))
     encoder.add_sets(authors, indexes, previous, times, names, name_of, keys, payloads)
 
@@ -179,7 +179,7 @@ def _stretch_size(log: Log, rows: range, after: Mapping[PeerId, int]) -> int:
     number = log.numbers[start]
     if log.previous[start] != after.get(log.table.authors[number], 0):
         return 0
-    if log.numbers[start:stop].count(number) != count or not _are_keys(log.steps[start:stop]):
+    if not are_alike(log.numbers[start:stop]) or not _are_keys(log.steps[start:stop]):
         return 0
     payloads = log.payloads[start:stop]
     kinds = set(map(type, payloads))

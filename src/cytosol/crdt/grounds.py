@@ -15,7 +15,7 @@ from itertools import accumulate
 from operator import le
 
 from cytosol.crdt.contents import Contents, digest_after
-from cytosol.crdt.log import Log
+from cytosol.crdt.log import Log, are_alike
 from cytosol.crdt.replica import Replica
 from cytosol.model.ids import PeerId
 from cytosol.model.op import Op
@@ -71,7 +71,7 @@ def _telling(log: Log, rows: Sequence[int]) -> Sequence[int]:
     if type(rows) is not range or 8 * len(log.seen) > len(rows):
         return rows
     numbers = log.numbers[rows.start : rows.stop]
-    if numbers.count(numbers[0]) < len(numbers):
+    if not are_alike(numbers):
         return rows
     return sorted({rows[0], rows[-1], *filter(rows.__contains__, map(log.find, log.seen))})
 

@@ -27,7 +27,18 @@ from cytosol.model.ids import PeerId
 from cytosol.model.json import JsonValue, count_places
 from cytosol.model.op import WRITES, Body, Kind, Op, Side, Spot
 
-__all__ = ["Act", "Coded", "Form", "Log", "Row", "body_of", "code_body", "columns_of", "share_keys"]
+__all__ = [
+    "Act",
+    "Coded",
+    "Form",
+    "Log",
+    "Row",
+    "are_alike",
+    "body_of",
+    "code_body",
+    "columns_of",
+    "share_keys",
+]
 
 
 class Coded(NamedTuple):
@@ -151,6 +162,11 @@ def share_keys(forms: Iterable[Form]) -> list[Form]:
     That is worth a look-up for each where keys are written again, not where all are new.
     """
     return [intern(form) if type(form) is str else form for form in forms]
+
+
+def are_alike(numbers: Any) -> bool:
+    """Tell whether an array, or a list, holds one number only: without making any of them."""
+    return bool(numbers == numbers[:1] * len(numbers))
 
 
 class Log:
@@ -311,7 +327,7 @@ class Log:
     def _span(self, start: int, stop: int) -> range | None:
         """Return the indexes of some rows, if they are of one author and without gaps."""
         numbers, first = self.numbers[start:stop], self.indexes[start]
-        if numbers.count(numbers[0]) < len(numbers):
+        if not are_alike(numbers):
             return None
         span = range(first, self.indexes[stop - 1] + 1)
         return span if len(span) == stop - start else None

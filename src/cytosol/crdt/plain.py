@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import compress, repeat
-from operator import contains, delitem, gt, is_, is_not, itemgetter, setitem
+from operator import contains, delitem, gt, is_, is_not, not_, setitem
 from typing import Any
 
+from cytosol.crdt.log import are_alike
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
 from cytosol.crdt.quick import CREATED
 from cytosol.crdt.replica import Replica
@@ -17,7 +18,6 @@ __all__ = ["are_plain_slots", "codes_of", "find_object", "take_back_values", "wr
 
 CONTAINERS = frozenset({dict, list})
 NEXT_OP = AUTHOR_BITS + OFFSET_BITS
-_FIRST = itemgetter(0)
 
 
 def find_object(replica: Replica, code: int) -> Place | None:
@@ -56,17 +56,20 @@ def _may_have_containers(places: Sequence[Place], keys: Sequence[str]) -> bool:
     hold, or held, a container in any, unless these are many more.
     """
     holders = {id(place): place.places for place in places if place.places is not None}
-    if len(holders) == 1:
-        return not all(held.keys().isdisjoint(keys) for held in holders.values())
+    if not holders:
+        return False
+    first, *others = holders.values()
+    if not others:
+        return not first.keys().isdisjoint(keys)
     if sum(map(len, holders.values())) > len(keys):
         return True
-    return not set().union(*holders.values()).isdisjoint(keys)
+    return not set(first).union(*others).isdisjoint(keys)
 
 
 def codes_of(indexes: Sequence[int], numbers: Sequence[int]) -> list[int]:
     """Return the names of the places that some ops make."""
     number = numbers[0]
-    if indexes[-1] - indexes[0] == len(indexes) - 1 and numbers.count(number) == len(numbers):
+    if indexes[-1] - indexes[0] == len(indexes) - 1 and are_alike(numbers):
         first = (indexes[0] << AUTHOR_BITS | number) << OFFSET_BITS
         return list(range(first, first + (len(indexes) << NEXT_OP), 1 << NEXT_OP))
     return [
@@ -83,12 +86,15 @@ def write_values(
     `codes` are the names that places get where there are none. All is as `are_plain_slots` says.
     """
     values, named = _columns_of(places)
-    known = map(dict.setdefault, named, keys, codes)
-    if any(map(is_not, known, codes)):
-        _run(known)
+    if any(map(is_not, map(dict.setdefault, named, keys, codes), codes)):
         olds = map(dict.get, values, keys, repeat(CREATED))
-        # A zip asks one after the other: each is read before it is written, and after the last.
-        return list(map(_FIRST, zip(olds, map(setitem, values, keys, payloads), strict=True)))
+        written = map(setitem, values, keys, payloads)
+        # Compress asks one after the other: each is read before it is written, and after the last.
+        undos = list(compress(olds, map(not_, written)))
+        is_made = list(map(is_, undos, repeat(CREATED)))
+        made = (compress(each, is_made) for each in (named, keys, codes))
+        _run(map(setitem, *made))
+        return undos
     _run(map(setitem, values, keys, payloads))
     return [CREATED] * len(keys)
 

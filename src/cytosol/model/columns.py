@@ -133,10 +133,12 @@ class Encoder:
         else:
             number_of = {author: self._number(author) for author in dict.fromkeys(authors)}
             self.author += map(number_of.__getitem__, authors)
-        steps = _steps(indexes)
+        builds_on_last = previous[1:] == indexes[:-1]  # mostly, so that they rise
+        is_run = builds_on_last and indexes[-1] - indexes[0] == count - 1
+        steps = [1] * (count - 1) if is_run else _steps(indexes)
         self.index.append(indexes[0] - self._last_index)
         self.index += steps
-        if previous[1:] == indexes[:-1]:  # mostly: each builds on the one before
+        if builds_on_last:
             self.previous.append(indexes[0] - previous[0])
             self.previous += steps
         else:
