@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from cytosol.errors import ActionError
-from cytosol.model.json import JsonValue
+from cytosol.model.json import JsonValue, brief
 from cytosol.model.op import KIND_OF_ACTION, Kind
 from cytosol.path import Variables
 
@@ -220,11 +220,10 @@ def parse_action(action: DataAction | Mapping[str, Any]) -> ParsedAction:
             if kind in _WITH_PATH_AND_PAYLOAD:
                 return kind, path, payload, ()
     if isinstance(action, DataAction):
-        if type(action.path) is not str:
-            kind_name = action.__class__.__name__
-            raise ActionError(f"the path of the action {kind_name} must be a string")
-        _check_variables(type(action).__name__, action.vars)
-        return action.kind, action.path, action.payload, action.vars
+        name = type(action).__name__
+        path = _checked_path(name, action.path)
+        _check_variables(name, action.vars)
+        return action.kind, path, action.payload, action.vars
     if not isinstance(action, Mapping):
         raise ActionError(
             'an action is an object such as {"action": "Set", "path": "$.a", "payload": 1} '
@@ -236,17 +235,17 @@ def parse_action(action: DataAction | Mapping[str, Any]) -> ParsedAction:
         known = ", ".join(KIND_OF_ACTION)
         if "action" not in action:
             raise ActionError(f"the member 'action' is missing; the data actions are {known}")
-        raise ActionError(f"{name!r} is not an action; the data actions are {known}")
+        raise ActionError(f"{brief(name)} is not an action; the data actions are {known}")
     payload = action.get("payload", _ABSENT)
     path = action.get("path", _ABSENT)
     if kind is Kind.TRANSACTION:
         if path is not _ABSENT:
             raise ActionError("a Transaction has no path; its inner actions have")
         path = ""
-    elif type(path) is not str:
-        if path is _ABSENT:
-            raise ActionError(f"the action {name} needs a path such as '$.a'")
-        raise ActionError(f"the path of the action {name} must be a string, not {path!r}")
+    elif path is _ABSENT:
+        raise ActionError(f"the action {name} needs a path such as '$.a'")
+    else:
+        path = _checked_path(name, path)
     if kind in _WITH_PAYLOAD:
         if payload is _ABSENT:
             raise ActionError(f"the action {name} needs a payload")
@@ -256,10 +255,17 @@ def parse_action(action: DataAction | Mapping[str, Any]) -> ParsedAction:
         payload = None
     extra = action.keys() - {"action", "path", "payload", "vars"}
     if extra:
-        raise ActionError(f"the action {name} has no member {min(map(str, extra))!r}")
+        raise ActionError(f"the action {name} has no member {brief(min(map(str, extra)))}")
     variables = action.get("vars", ())
     _check_variables(name, variables)
     return kind, path, payload, variables
+
+
+def _checked_path(name: Any, path: Any) -> str:
+    """Return a path as a plain string: it may be a member of an enumeration, too."""
+    if not isinstance(path, str):
+        raise ActionError(f"the path of the action {name} must be a string, not {brief(path)}")
+    return path if type(path) is str else str.__str__(path)
 
 
 def _check_variables(name: Any, variables: Any) -> None:

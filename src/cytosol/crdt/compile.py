@@ -27,7 +27,7 @@ from cytosol.crdt.tree import Place, Slot, Step
 from cytosol.crdt.undo import Trail
 from cytosol.errors import ActionError, FailureError
 from cytosol.limits import ARRAY_FILL_MAX, COPY_CHAIN_MAX, TRANSACTION_OPS_MAX
-from cytosol.model.json import JsonValue, copy_json
+from cytosol.model.json import JsonValue, brief, copy_json
 from cytosol.model.op import ACTION_NAMES, WRITES, Kind, Side
 from cytosol.path import Target, Variables, parse_path, singular_steps
 
@@ -399,7 +399,9 @@ def _parse_inner(action: Any) -> ParsedAction:
 def _number(kind: Kind, payload: Any) -> int | float:
     number = copy_json(payload)
     if type(number) is not int and type(number) is not float:
-        raise ActionError(f"the payload of {ACTION_NAMES[kind]} must be a number, not {payload!r}")
+        raise ActionError(
+            f"the payload of {ACTION_NAMES[kind]} must be a number, not {brief(payload)}"
+        )
     return number
 
 

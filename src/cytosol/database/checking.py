@@ -20,6 +20,7 @@ from cytosol.document.document import Document
 from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
 from cytosol.limits import PAIRINGS_MAX
 from cytosol.model.ids import format_id
+from cytosol.model.json import brief
 from cytosol.savestates.faults import os_fault
 from cytosol.savestates.sqlitelog import count_unreadable
 
@@ -40,7 +41,7 @@ def check_database(
     Raises DatabaseClosedError, and ActionError for a `progress` that cannot be called.
     """
     if not callable(progress):
-        raise ActionError(f"progress is a function of (what, share), not {progress!r}")
+        raise ActionError(f"progress is a function of (what, share), not {brief(progress)}")
     path = document.journal.path
     sections: list[CheckSection] = []
     if path is not None and document.journal.is_one_file:

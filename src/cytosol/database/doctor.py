@@ -18,6 +18,7 @@ from cytosol.database.causes import Cause
 from cytosol.database.diagnosis import DeviceSeen, Diagnosis, diagnose
 from cytosol.errors import ActionError
 from cytosol.model.ids import parse_id
+from cytosol.model.json import brief
 from cytosol.net.probes import Subject, examine_network
 from cytosol.net.service import NetworkService
 from cytosol.savestates.files import log_without_file
@@ -140,14 +141,14 @@ def file_faults(path: str | os.PathLike[str] | None) -> list[FileFault]:
 
 def _checked(wait_s: float, addresses: Sequence[str]) -> tuple[str, ...]:
     if isinstance(wait_s, bool) or not isinstance(wait_s, (int, float)) or not 0 <= wait_s <= 3600:
-        raise ActionError(f"wait_s is a number of seconds, 0 to 3600, not {wait_s!r}")
+        raise ActionError(f"wait_s is a number of seconds, 0 to 3600, not {brief(wait_s)}")
     if isinstance(addresses, (str, bytes)) or not isinstance(addresses, Sequence):
-        raise ActionError(f"addresses is a list of IPv4 addresses, not {addresses!r}")
+        raise ActionError(f"addresses is a list of IPv4 addresses, not {brief(addresses)}")
     for address in addresses:
         try:
             if not isinstance(address, str):  # else 5 would be 0.0.0.5
                 raise ValueError
             ipaddress.IPv4Address(address)
         except ValueError:
-            raise ActionError(f"{address!r} is no IPv4 address such as 192.168.1.20") from None
+            raise ActionError(f"{brief(address)} is no IPv4 address such as 192.168.1.20") from None
     return tuple(addresses)

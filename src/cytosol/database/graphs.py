@@ -31,6 +31,7 @@ from cytosol.graph.node import Delta, Node, check_room, merge_node
 from cytosol.graph.pointer import DELETED, checked_field, checked_key, checked_value
 from cytosol.limits import LAMPORT_MAX, NODE_FIELDS_MAX
 from cytosol.model.ids import OpId, parse_id
+from cytosol.model.json import brief
 from cytosol.path import parse_path
 
 __all__ = ["DocumentBacking", "DocumentClock", "graph_in"]
@@ -53,7 +54,7 @@ def graph_in(document: Document, path: str, configs: Sequence[Mapping[str, Any]]
     steps = query.prefix
     if not steps or query.steps != steps or not all(type(step) is str for step in steps):
         raise ConfigError(
-            f"a graph stands at a path made of keys, such as '$.graph', not at {path!r}"
+            f"a graph stands at a path made of keys, such as '$.graph', not at {brief(path)}"
         )
     backing = DocumentBacking(document, tuple(map(str, steps)))
     return Graph._over(backing, tuple(configs))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from cytosol.document.events import CallbackError, HistoryAdopted, IdentityRenewed
 from cytosol.errors import ActionError
+from cytosol.model.json import brief
 from cytosol.protocol.events import (
     PairCancelled,
     PairRequest,
@@ -79,9 +80,9 @@ class Listeners:
         """
         listening = self._listening.get(event) if isinstance(event, str) else None
         if listening is None:
-            raise ActionError(f"{event!r} is not an event; there are {', '.join(EVENTS)}")
+            raise ActionError(f"{brief(event)} is not an event; there are {', '.join(EVENTS)}")
         if not callable(callback):
-            raise ActionError(f"the callback for {event} cannot be called: {callback!r}")
+            raise ActionError(f"the callback for {event} cannot be called: {brief(callback)}")
         listener = Listener(callback, lambda each: self._remove(event, each))
         with self._lock:
             listening.append(listener)

@@ -13,7 +13,7 @@ from cytosol.document.checking import Progress
 from cytosol.errors import ActionError
 from cytosol.limits import HISTORY_DEFAULT_MAX, LAMPORT_MAX
 from cytosol.model.ids import parse_id
-from cytosol.model.json import copy_json
+from cytosol.model.json import brief, copy_json
 from cytosol.savestates import SaveState, SqliteSaveState
 
 __all__ = ["open", "open_in"]
@@ -85,12 +85,12 @@ def open_in(
     """Open a database in other surroundings than the machine's own; otherwise as `open`."""
     if type(app_id) is not str:
         raise ActionError(
-            f"app_id is a UUID as a string, the same on all devices of an app, not {app_id!r}"
+            f"app_id is a UUID as a string, the same on all devices of an app, not {brief(app_id)}"
         )
     app = parse_id(app_id)
     for name, number in (("min_history", min_history), ("max_history", max_history)):
         if type(number) is not int or not -1 <= number <= LAMPORT_MAX:
-            raise ActionError(f"{name} is a count of ops, or -1 for no limit, not {number!r}")
+            raise ActionError(f"{name} is a count of ops, or -1 for no limit, not {brief(number)}")
     for name, flag in (
         ("visible_to_peers", visible_to_peers),
         ("sync_enabled", sync_enabled),
@@ -99,9 +99,9 @@ def open_in(
         ("loopback", loopback),
     ):
         if type(flag) is not bool:
-            raise ActionError(f"{name} is True or False, not {flag!r}")
+            raise ActionError(f"{name} is True or False, not {brief(flag)}")
     if progress is not None and not callable(progress):
-        raise ActionError(f"progress is a function of (what, share), not {progress!r}")
+        raise ActionError(f"progress is a function of (what, share), not {brief(progress)}")
     options = NetworkOptions(
         _checked_name(peer_name), visible_to_peers, sync_enabled, trust_shared_peers, loopback
     )
@@ -128,19 +128,21 @@ def _checked_name(peer_name: str | None) -> str:
     if peer_name is None:
         return socket.gethostname() or "A device"
     if not isinstance(peer_name, str) or not peer_name.strip():
-        raise ActionError(f"peer_name is a string that people can tell apart, not {peer_name!r}")
+        raise ActionError(
+            f"peer_name is a string that people can tell apart, not {brief(peer_name)}"
+        )
     copy_json(peer_name)  # refuses what is not Unicode text
     return peer_name
 
 
 def _save_state(given: Any, durability: str) -> SaveState | None:
     if durability not in ("full", "relaxed"):
-        raise ActionError(f"durability is 'full' or 'relaxed', not {durability!r}")
+        raise ActionError(f"durability is 'full' or 'relaxed', not {brief(durability)}")
     if given is None or isinstance(given, SaveState):
         return given
     path = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(path, str):
-        raise ActionError(f"save_state is a path, a SaveState or None, not {given!r}")
+        raise ActionError(f"save_state is a path, a SaveState or None, not {brief(given)}")
     if not path or "\0" in path:
-        raise ActionError(f"save_state is no name of a file: {path!r}")
+        raise ActionError(f"save_state is no name of a file: {brief(path)}")
     return SqliteSaveState(Path(path), durability=durability)  # type: ignore[arg-type]  # checked above

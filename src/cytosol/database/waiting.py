@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cytosol.document.subscriptions import Subscription
 from cytosol.errors import ActionError, DatabaseClosedError, PeerTimeoutError
-from cytosol.model.json import JsonValue
+from cytosol.model.json import JsonValue, brief
 
 __all__ = ["Closing", "checked_timeout", "wait_for", "watch"]
 
@@ -73,7 +73,7 @@ def checked_timeout(timeout: object) -> float | None:
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout != timeout:
-        raise ActionError(f"the timeout is a number of seconds, or None, not {timeout!r}")
+        raise ActionError(f"the timeout is a number of seconds, or None, not {brief(timeout)}")
     return float(min(timeout, _TIMEOUT_MAX_S))
 
 

@@ -24,7 +24,7 @@ from cytosol.crdt.tree import MISSING, Place, Step
 from cytosol.errors import ActionError, FailureError
 from cytosol.limits import AUTHORS_MAX, LAMPORT_LEAP_MAX, LAMPORT_MAX
 from cytosol.model.ids import OpId
-from cytosol.model.json import JsonValue, canonical_bytes
+from cytosol.model.json import JsonValue, brief, canonical_bytes
 from cytosol.model.op import Kind, Name, Op
 from cytosol.path import parse_path, singular_steps
 
@@ -206,9 +206,11 @@ def _origin(ident: OpId, messages: list[dict[str, JsonValue]]) -> Name:
 def _checked_id(ident: OpId) -> OpId:
     index, author = ident
     if type(author) is not bytes or len(author) != 16:
-        raise ActionError(f"the author of an assignment's id is 16 bytes, not {author!r}")
+        raise ActionError(f"the author of an assignment's id is 16 bytes, not {brief(author)}")
     if type(index) is not int or not 1 <= index <= LAMPORT_MAX:
-        raise ActionError(f"the index of an assignment's id is 1 to {LAMPORT_MAX}, not {index!r}")
+        raise ActionError(
+            f"the index of an assignment's id is 1 to {LAMPORT_MAX}, not {brief(index)}"
+        )
     return OpId(index, author)
 
 
@@ -222,7 +224,7 @@ def _parsed(action: DataAction | Mapping[str, Any]) -> _Parsed:
     steps = None if variables else _plain_steps(path)
     if not steps or not all(type(step) is str for step in steps):
         raise ActionError(
-            f"an assignment with an id of its own names one place by keys, not {path!r}"
+            f"an assignment with an id of its own names one place by keys, not {brief(path)}"
         )
     return _Parsed(
         kind, steps, action.to_message() if isinstance(action, DataAction) else dict(action)

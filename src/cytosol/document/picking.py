@@ -8,6 +8,7 @@ from typing import Any
 from cytosol.crdt.tree import Place, Step, Tree
 from cytosol.document.interest import Location
 from cytosol.errors import ActionError
+from cytosol.model.json import brief
 
 __all__ = ["NOTHING", "check_steps", "locations", "pick"]
 
@@ -17,14 +18,14 @@ NOTHING: Any = object()
 def check_steps(steps: tuple[Step, ...]) -> None:
     """Raise ActionError for a step that is neither a key nor an index."""
     for step in steps:
-        if type(step) is not str and type(step) is not int:
-            raise ActionError(f"a step is a key (str) or an index (int), not {step!r}")
+        if not isinstance(step, str) and type(step) is not int:
+            raise ActionError(f"a step is a key (str) or an index (int), not {brief(step)}")
 
 
 def pick(value: Any, steps: tuple[Step, ...]) -> Any:
     """Return what stands at some keys and indexes, or `NOTHING`; checks the steps."""
     for step in steps:
-        if type(value) is dict and type(step) is str:
+        if type(value) is dict and isinstance(step, str):
             value = value.get(step, NOTHING)
         elif type(value) is list and type(step) is int:
             value = value[step] if -len(value) <= step < len(value) else NOTHING

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from cytosol.errors import ActionError
+from cytosol.model.json import brief
 
 __all__ = ["OpId", "PeerId", "format_id", "parse_id"]
 
@@ -39,7 +40,7 @@ def parse_id(text: str) -> bytes:
     try:
         return _parse(text)
     except (ValueError, AttributeError, TypeError):  # TypeError: also for what has no hash
-        raise ActionError(f"{text!r} is not a UUID such as {uuid.NAMESPACE_DNS}") from None
+        raise ActionError(f"{brief(text)} is not a UUID such as {uuid.NAMESPACE_DNS}") from None
 
 
 @lru_cache(maxsize=4096)

@@ -14,10 +14,12 @@ import msgspec
 from cytosol.errors import ActionError
 from cytosol.limits import DEPTH_MAX, INTEGER_MAX, INTEGER_MIN
 
-__all__ = ["JsonValue", "canonical_bytes", "copy_json", "count_places", "equal_json"]
+__all__ = ["JsonValue", "brief", "canonical_bytes", "copy_json", "count_places", "equal_json"]
 
 JsonValue: TypeAlias = Any
 """None, bool, int, float, str, list of these, or dict from str to these."""
+
+BRIEF_MAX = 80
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -36,7 +38,7 @@ def copy_json(value: JsonValue, depth: int = 1) -> JsonValue:
     if kind is int:
         if INTEGER_MIN <= value <= INTEGER_MAX:
             return value
-        raise ActionError(f"the integer {_brief(value)} is outside -2^63 .. 2^64-1")
+        raise ActionError(f"{brief(value)} is outside -2^63 .. 2^64-1")
     if kind is float:
         if math.isfinite(value):
             return value
@@ -48,7 +50,7 @@ def copy_json(value: JsonValue, depth: int = 1) -> JsonValue:
         for key, item in value.items():
             if type(key) is not str:
                 if not isinstance(key, str):
-                    raise ActionError(f"object keys must be strings, not {_brief(key)}")
+                    raise ActionError(f"object keys must be strings, not {brief(key)}")
                 key = str.__str__(key)
             if not key.isascii():
                 _checked_text(key)
@@ -89,11 +91,15 @@ def _checked_text(text: str) -> str:
     return text
 
 
-def _brief(value: object) -> str:
+def brief(value: object) -> str:
+    """Return any object as an error names it: on one short line, whatever its `repr` does."""
     if isinstance(value, int) and value.bit_length() > 200:
-        return f"of {value.bit_length()} bits"
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+        return f"an integer of {value.bit_length()} bits"
+    try:
+        text = repr(value[:BRIEF_MAX] if isinstance(value, str) else value)
+    except Exception:  # its own, or Python's for an integer of very many digits
+        return f"an object of type {type(value).__name__}"
+    return text if len(text) <= BRIEF_MAX else text[: BRIEF_MAX - 3] + "..."
 
 
 def equal_json(left: JsonValue, right: JsonValue) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cytosol.errors import ActionError, MissingVariableError
-from cytosol.model.json import JsonValue, copy_json
+from cytosol.model.json import JsonValue, brief, copy_json
 from cytosol.path.evaluate import (
     BoundComputed,
     BoundFilter,
@@ -100,7 +100,7 @@ def _integer(value: JsonValue, variable: Variable, place: str) -> int:
     """Return a plain int, whatever subclass the app may have made of it."""
     if isinstance(value, int) and not isinstance(value, bool):
         return int.__int__(value)
-    raise ActionError(f"the variable {{{variable.name}}} stands for {place}, not {value!r:.60}")
+    raise ActionError(f"the variable {{{variable.name}}} stands for {place}, not {brief(value)}")
 
 
 class Binder:

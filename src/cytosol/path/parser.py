@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from cytosol import limits
 from cytosol.errors import ActionError, PathSyntaxError
+from cytosol.model.json import brief
 from cytosol.path.functions import FUNCTIONS, Kind
 from cytosol.path.lexer import Cursor
 from cytosol.path.syntax import (
@@ -60,7 +61,7 @@ def parse_segments(text: str) -> tuple[tuple[Segment, ...], frozenset[str]]:
     """
     if not isinstance(text, str):
         raise ActionError(
-            f"a path is a string such as '$.notes[0]', not a {type(text).__name__}: {text!r:.60}"
+            f"a path is a string such as '$.notes[0]', not a {type(text).__name__}: {brief(text)}"
         )
     if len(text) > limits.PATH_LENGTH_MAX:
         raise PathSyntaxError(

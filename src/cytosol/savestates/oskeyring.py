@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cytosol.errors import ActionError, SealError
+from cytosol.model.json import brief
 from cytosol.savestates.sealkeys import KEY_BYTES, Secret, key_secret
 
 __all__ = ["KeyringKey"]
@@ -33,7 +34,9 @@ class KeyringKey:
     def __post_init__(self) -> None:
         for word, value in (("name", self.name), ("service", self.service)):
             if type(value) is not str or not value or "\0" in value:
-                raise ActionError(f"the {word} of a key in the keyring is a text, not {value!r}")
+                raise ActionError(
+                    f"the {word} of a key in the keyring is a text, not {brief(value)}"
+                )
 
     def secret(self, is_new: bool, random_bytes: Callable[[int], bytes]) -> Secret:
         """Return the key; for a new file it is made if it is not there. Raises SealError."""

@@ -34,6 +34,7 @@ from cytosol.limits import (
     SEAL_MEMORY_BYTES_MAX,
     SEAL_PASSES_MAX,
 )
+from cytosol.model.json import brief
 
 __all__ = [
     "KEY_BYTES",
@@ -77,11 +78,11 @@ class SealCost:
 
     def __post_init__(self) -> None:
         if type(self.passes) is not int or not 1 <= self.passes <= SEAL_PASSES_MAX:
-            raise ActionError(f"passes are 1 to {SEAL_PASSES_MAX}, not {self.passes!r}")
+            raise ActionError(f"passes are 1 to {SEAL_PASSES_MAX}, not {brief(self.passes)}")
         lowest, highest = _MEMORY_BYTES_MIN, SEAL_MEMORY_BYTES_MAX
         if type(self.memory_bytes) is not int or not lowest <= self.memory_bytes <= highest:
             raise ActionError(
-                f"memory_bytes are {lowest:,} to {highest:,}, not {self.memory_bytes!r}"
+                f"memory_bytes are {lowest:,} to {highest:,}, not {brief(self.memory_bytes)}"
             )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import multiprocessing
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,62 @@ def test_a_typed_action_needs_a_path_that_is_a_string(path: Any) -> None:
     """As its message does."""
     with alone() as db, pytest.raises(cytosol.ActionError, match="must be a string"):
         db.dispatch(cytosol.Set(path, 1))
+
+
+class Place(enum.StrEnum):
+    """Names that an app gives its paths and keys."""
+
+    TITLE = "$.title"
+    KEY = "title"
+
+
+def test_paths_and_keys_may_be_members_of_an_enumeration() -> None:
+    """They are strings; what is stored is plain."""
+    with alone() as db:
+        db.dispatch(cytosol.Set(Place.TITLE, 1))
+        db.dispatch({"action": "Add", "path": Place.TITLE, "payload": 1})
+        assert [2] == db.query_once(Place.TITLE)
+        assert 2 == db.get(Place.KEY)
+        assert [str] == [type(key) for key in db.get()]
+
+
+class Silent:
+    """What says nothing about itself."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 5_000_000, 10**5_000, -(10**5_000), Silent(), [[0]] * 999],
+    ids=["text", "number", "negative", "silent", "lists"],
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda db, value: db.dispatch({"action": "Add", "path": "$.n", "payload": value}),
+        lambda db, value: db.dispatch({"action": "Set", "path": [value], "payload": 1}),
+        lambda db, value: db.dispatch({"action": [value], "path": "$.n", "payload": 1}),
+        lambda db, value: db.dispatch(cytosol.Set("$.l[{a}]", 1, vars={"a": [value]})),
+        lambda db, value: db.query_once("$.l[{a}]", {"a": [value]}),
+        lambda db, value: db.query_once([value]),
+        lambda db, value: db.get([value]),
+        lambda db, value: db.on([value], print),
+        lambda db, value: cytosol.open(None, app_id=[value]),
+        lambda db, value: cytosol.open(None, app_id=APP_ID, min_history=[value]),
+    ],
+)
+def test_errors_name_what_they_refuse_in_a_few_words(
+    call: Callable[[cytosol.Database, Any], object], value: Any
+) -> None:
+    """Whatever it is, and whatever its `repr` does."""
+    with alone() as db:
+        db.dispatch(cytosol.Set("$.n", 1))
+        db.dispatch(cytosol.Set("$.l", [1]))
+        with pytest.raises(cytosol.CytosolError) as caught:
+            call(db, value)
+        assert 600 > len(str(caught.value))
 
 
 def test_indexes_past_the_end_may_come_in_any_order() -> None:
