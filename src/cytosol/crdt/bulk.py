@@ -14,7 +14,7 @@ import math
 import re
 from array import array
 from collections.abc import Collection, Container, Hashable, Iterator, Sequence
-from itertools import accumulate, compress, count, islice
+from itertools import accumulate, compress, count, islice, repeat
 from operator import xor
 from typing import Any, TypeVar
 
@@ -198,6 +198,9 @@ class _Batch(Heads):
     def _repeat(self, how: bytes, what: Iterator[int]) -> None:
         """Find objects that were named before: as the last one, or by a number."""
         if not how:
+            return
+        if AGAIN not in how:
+            self.which += repeat(self.which[-1], len(how))
             return
         told = list(islice(what, how.count(AGAIN)))
         if not are_below(told, len(self.places)):

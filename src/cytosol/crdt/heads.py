@@ -5,6 +5,8 @@ All of a batch passes, or it has to go the general way, which looks at its ops o
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from itertools import accumulate, islice
 from operator import lt, sub
 
@@ -22,9 +24,9 @@ class Heads:
     def __init__(self, replica: Replica, columns: Columns) -> None:
         self.replica = replica
         self.columns = columns
-        self.indexes = _sums(columns.index)
+        self.indexes: Sequence[int] = _sums(columns.index)
         self.times = list(accumulate(columns.time))
-        self.previous: list[int] = []
+        self.previous: Sequence[int] = []
         self.authors: list[PeerId] = []
         self.is_of_one = False
         """Whether one author has made all of the batch."""
@@ -73,12 +75,13 @@ class Heads:
         before = latest.get(author, 0)
         if indexes[0] - back[0] != before or back[0] <= 0 or back[1:] != columns.index[1:]:
             return False
-        self.previous = [before, *indexes[:-1]]
+        as_rows = array("q", indexes)  # once for both columns: nothing is out of range any more
+        self.indexes, self.previous = as_rows, array("q", [before]) + as_rows[:-1]
         for op, seen in self.seen.items():
             for other, known in seen:
                 if (self.previous[op] if other == author else latest.get(other, 0)) < known:
                     return False
-        self.raised = {author: indexes[-1]}
+        self.raised = {author: as_rows[-1]}
         return True
 
     def _follow_on(self) -> bool:
