@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -104,8 +105,9 @@ def source_of(name: str, text: str, *, is_package: bool = False) -> Source:
     return Source(name, text, ast.parse(text), is_package)
 
 
-def all_sources() -> list[Source]:
-    """Parse every module of the package."""
+@cache
+def all_sources() -> tuple[Source, ...]:
+    """Parse every module of the package, once."""
     base = ROOT / "src" / PACKAGE
     sources = []
     for path in sorted(base.rglob("*.py")):
@@ -113,7 +115,12 @@ def all_sources() -> list[Source]:
         is_package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if is_package else parts)
         sources.append(source_of(name, path.read_text("utf-8"), is_package=is_package))
-    return sources
+    return tuple(sources)
+
+
+def complaints_of(check: Callable[[Source], list[str]]) -> list[str]:
+    """Return what a rule says about all modules together."""
+    return [complaint for source in all_sources() for complaint in check(source)]
 
 
 def imports_of(source: Source) -> Iterator[tuple[ast.stmt, str]]:

@@ -4,26 +4,20 @@ import pytest
 
 from tests.architecture import rules
 
-SOURCES = rules.all_sources()
-NAMES = [source.name or "cytosol" for source in SOURCES]
 
-
-@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
-def test_pure_packages_touch_nothing_outside_the_program(source: rules.Source) -> None:
+def test_pure_packages_touch_nothing_outside_the_program() -> None:
     """What decides merging depends on its arguments only, so it can be simulated."""
-    assert [] == rules.check_purity(source)
+    assert [] == rules.complaints_of(rules.check_purity)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
-def test_locks_stand_only_where_threads_meet(source: rules.Source) -> None:
+def test_locks_stand_only_where_threads_meet() -> None:
     """Below the document everything belongs to one thread at a time."""
-    assert [] == rules.check_locks(source)
+    assert [] == rules.complaints_of(rules.check_locks)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=NAMES)
-def test_clocks_and_randomness_are_read_at_the_edge(source: rules.Source) -> None:
+def test_clocks_and_randomness_are_read_at_the_edge() -> None:
     """Time and random bytes are handed down."""
-    assert [] == rules.check_clocks(source)
+    assert [] == rules.complaints_of(rules.check_clocks)
 
 
 def test_every_pure_package_has_a_level() -> None:
