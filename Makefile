@@ -21,6 +21,14 @@ UNMEASURED := architecture docs durability end_to_end fuzz oracle planted
 UNMEASURED_FILES := hostile/test_attacks_* hostile/test_mixes_* simulation/test_worlds.py \
   graph/test_histories_over_transports.py graph/test_two_processes_*
 
+# Tests start hundreds of programs: each would compile every module anew where the environment
+# says that compiled ones are not kept. And they flush files all the time: in memory nobody waits
+# for a disk.
+define run_tests
+@home=$$($(BIN)/python -m tests.scratch) && trap 'rm -rf "$$home"' EXIT && trap 'exit 130' INT TERM && \
+  TMPDIR=$$home PYTHONDONTWRITEBYTECODE= HYPOTHESIS_PROFILE=$(1)
+endef
+
 .PHONY: help venv demo test quick lint format check long coverage soak bench profile clean
 
 help:
@@ -74,7 +82,7 @@ format: $(STAMP)
 	@$(BIN)/ruff format --quiet .
 
 quick: $(STAMP)
-	@HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not long"
+	$(call run_tests,quick) $(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not long"
 
 # One after the other, also under `make -j`: lint fails in seconds, tests take minutes.
 test: $(STAMP)
@@ -83,11 +91,11 @@ test: $(STAMP)
 
 # Exit code 5 is "no test is marked long": nothing was broken.
 long: $(STAMP)
-	@HYPOTHESIS_PROFILE=check $(BIN)/python -m pytest -q -n 3 --dist worksteal -m "long or shared" || [ $$? -eq 5 ]
+	$(call run_tests,check) $(BIN)/python -m pytest -q -n 3 --dist worksteal -m "long or shared" || [ $$? -eq 5 ]
 
 coverage: $(STAMP)
 	@$(BIN)/coverage erase
-	@HYPOTHESIS_PROFILE=quick $(BIN)/coverage run -m pytest -q -n 3 --dist worksteal \
+	$(call run_tests,quick) $(BIN)/coverage run -m pytest -q -n 3 --dist worksteal \
 	  -m "not long and not netns" $(UNMEASURED:%=--ignore=tests/%) \
 	  $(UNMEASURED_FILES:%=--ignore-glob='tests/%')
 	@$(BIN)/coverage combine --quiet
@@ -121,3 +129,4 @@ profile: $(BENCH_STAMP)
 
 clean:
 	@rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
