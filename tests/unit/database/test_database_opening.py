@@ -90,8 +90,10 @@ def test_a_wrong_argument_touches_no_file(tmp_path: Path) -> None:
 
 def test_an_app_id_is_one_in_any_case_of_letters(tmp_path: Path) -> None:
     """Opening with the same id in capitals is opening with the same id."""
-    open_alone(tmp_path / "a").close()
-    open_alone(tmp_path / "a", app_id=APP_ID.upper()).close()
+    with open_alone(tmp_path / "a") as database:
+        database.dispatch({"action": "Set", "path": "$.kept", "payload": True})
+    with open_alone(tmp_path / "a", app_id=APP_ID.upper()) as database:
+        assert [True] == database.query_once("$.kept")
 
 
 # --- No network -----------------------------------------------------------------------------

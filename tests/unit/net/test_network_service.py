@@ -74,6 +74,8 @@ def test_three_devices_on_one_machine_all_hear_broadcasts() -> None:
             for other in (alice, bob, carol):
                 if one is not other:
                     one.wait_for(lambda one=one, other=other: one.row(other) is not None)  # type: ignore[misc]
+        heard = [{row["name"] for row in one.service.peers()} for one in (alice, bob, carol)]
+        assert [{"Bob", "Carol"}, {"Alice", "Carol"}, {"Alice", "Bob"}] == heard
 
 
 def test_both_sides_notice_a_stop_and_a_restart_reconnects() -> None:
@@ -81,12 +83,12 @@ def test_both_sides_notice_a_stop_and_a_restart_reconnects() -> None:
     with devices("Alice", "Bob") as (alice, bob):
         alice.pair_with(bob)
         bob.service.stop()
-        alice.wait_told(PeerDisconnected)
-        bob.wait_told(PeerDisconnected)
+        assert bob.id == alice.wait_told(PeerDisconnected).peer_id
+        assert alice.id == bob.wait_told(PeerDisconnected).peer_id
         bob.renew()
         bob.service.start()
-        alice.wait_told(PeerConnected, 2)
-        bob.wait_told(PeerConnected, 2)
+        assert bob.id == alice.wait_told(PeerConnected, 2).peer_id
+        assert alice.id == bob.wait_told(PeerConnected, 2).peer_id
 
 
 def test_unpairing_is_heard_by_the_other() -> None:
@@ -94,8 +96,9 @@ def test_unpairing_is_heard_by_the_other() -> None:
     with devices("Alice", "Bob") as (alice, bob):
         alice.pair_with(bob)
         alice.service.command("unpair", bob.id)
-        alice.wait_told(Unpaired)
-        bob.wait_told(Unpaired)
+        assert bob.id == alice.wait_told(Unpaired).peer_id
+        assert alice.id == bob.wait_told(Unpaired).peer_id
+        assert [{}, {}] == [device.pairings.paired() for device in (alice, bob)]
 
 
 def test_commands_raise_in_the_caller() -> None:
@@ -263,6 +266,9 @@ def test_interfaces_that_cannot_be_read_stop_nothing(monkeypatch: pytest.MonkeyP
             patched.setattr(driver_module, "broadcast_interfaces", fail)
             alice.wait_for(is_told)
         alice.pair_with(bob)
+        row = alice.row(bob)
+        assert row is not None
+        assert row["connected"]
 
 
 def test_the_service_takes_the_real_sync_machine_unless_told_otherwise() -> None:

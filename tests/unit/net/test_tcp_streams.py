@@ -167,7 +167,9 @@ def test_closing_does_not_wait_for_ever_for_who_does_not_read(
 
 
 def test_a_stream_that_never_opened_can_be_closed() -> None:
-    """Nothing to do."""
-    stream = Stream(Owner(), lambda: 1, None)
+    """Nothing to do, and nothing to tell."""
+    owner = Owner()
+    stream = Stream(owner, lambda: 1, None)
     stream.send(b"x")
     stream.close()
+    assert owner.notes.empty()

@@ -45,10 +45,14 @@ def test_a_lock_without_a_process_id_still_holds(path: Path, content: str) -> No
 
 def test_a_lock_file_left_behind_by_a_crash_is_taken_over(path: Path) -> None:
     """The lock went with the process, only its file stayed."""
-    path.with_name("notes.cytosol-lock").write_text("999999999\n")
+    file = path.with_name("notes.cytosol-lock")
+    file.write_text("999999999\n")
     owner = FileLock(path)
     owner.acquire()
+    assert owner.is_ours()
+    assert f"{os.getpid()}\n" == file.read_text()
     owner.release()
+    assert not file.exists()
 
 
 def test_a_lock_file_that_vanishes_while_it_is_taken_is_made_again(
