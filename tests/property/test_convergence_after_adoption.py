@@ -10,27 +10,11 @@ import pytest
 from cytosol.crdt.contents import Contents, digest_of
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
-from cytosol.crdt.retention import clean_cut
-from cytosol.crdt.snapshot import Notes, export_base, load_base
+from cytosol.crdt.snapshot import Notes, load_base
 from cytosol.limits import DOCUMENT_PLACES_MAX
-from cytosol.model.op import Op
 from cytosol.model.packed import zstd
+from tests.property.bases import ops_of, trim
 from tests.property.histories import History, Peer
-
-
-def trim(replica: Replica, count: int, notes: Notes) -> tuple[bytes, list[Op]] | None:
-    """Trim a replica; return base and remaining ops, None if nothing could go."""
-    count = clean_cut(replica, count)
-    if not count:
-        return None
-    rows = replica.rewind(count)
-    notes.contents.advance(replica, count)
-    replica.trim_to(count)
-    base = export_base(replica, notes)
-    if rows:
-        replica.reinsert(rows)
-    replica.check_invariants()
-    return base, [replica.log.op(row) for row in range(len(replica.log))]
 
 
 def copied(peer: Peer) -> Replica:
@@ -84,8 +68,7 @@ def adopt_once(seed: int) -> bool:
     reissue(ours, new)
     new.check_invariants()
     held = {op.id for op in ops}
-    added = [new.log.op(row) for row in range(len(new.log))]
-    added = [op for op in added if op.id not in held]
+    added = [op for op in ops_of(new) if op.id not in held]
     whole.merge(added)
     theirs.merge(added)
     expected = outcome(whole, since)

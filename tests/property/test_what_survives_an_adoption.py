@@ -13,12 +13,12 @@ import pytest
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
-from cytosol.crdt.retention import clean_cut
-from cytosol.crdt.snapshot import Notes, export_base, load_base
+from cytosol.crdt.snapshot import Notes, load_base
 from cytosol.errors import ActionError, FailureError
 from cytosol.limits import DOCUMENT_PLACES_MAX
 from cytosol.model.op import Op
 from cytosol.testing.actions import RandomActions
+from tests.property.bases import ops_of, trim
 from tests.property.replay import as_text, seeds_of
 
 
@@ -35,23 +35,9 @@ def written(chance: random.Random, root: str) -> Replica:
     return replica
 
 
-def ops(replica: Replica) -> list[Op]:
-    return [replica.log.op(row) for row in range(len(replica.log))]
-
-
 def trimmed(replica: Replica, count: int) -> tuple[bytes | None, list[Op]]:
     """Trim a history; return its base, if anything could go, and the ops on top."""
-    notes = Notes()
-    count = clean_cut(replica, min(count, len(replica.log)))
-    if not count:
-        return None, ops(replica)
-    rows = replica.rewind(count)
-    notes.contents.advance(replica, count)
-    replica.trim_to(count)
-    base = export_base(replica, notes)
-    if rows:
-        replica.reinsert(rows)
-    return base, ops(replica)
+    return trim(replica, count, Notes()) or (None, ops_of(replica))
 
 
 def opened(base: bytes | None, held: list[Op], author: bytes) -> Replica:
@@ -70,7 +56,7 @@ def check_survival(seed: int) -> None:
     ours, theirs = written(chance, "ours"), written(chance, "theirs")
     expected = as_text({**ours.document, **theirs.document})
     known = theirs.latest
-    held = ops(ours)
+    held = ops_of(ours)
     history = trimmed(theirs, chance.randrange(40))
     cut = chance.randrange(40)
     adopted = []
@@ -83,7 +69,7 @@ def check_survival(seed: int) -> None:
         assert expected == as_text(new.document), f"seed {seed}: what one brought along"
         adopted.append(new)
     first, second = adopted
-    first.merge([op for op in ops(second) if op.index > known.get(op.author, 0)])
+    first.merge([op for op in ops_of(second) if op.index > known.get(op.author, 0)])
     first.check_invariants()
     assert expected == as_text(first.document), f"seed {seed}: what both brought along"
 
