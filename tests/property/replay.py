@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from cytosol.model.op import op_to_json
@@ -18,7 +19,7 @@ from tests.oracle.fold import fold
 from tests.oracle.render import explain
 from tests.property.histories import History, Peer
 
-__all__ = ["check_history", "differences", "seeds_of"]
+__all__ = ["check_history", "check_seeds", "differences", "seeds_of"]
 
 
 def as_text(value: Any) -> str:
@@ -100,6 +101,20 @@ def seeds_of(text: str) -> range:
     """Return what `7` or `1000-1999` on the command line means."""
     first, _, last = text.partition("-")
     return range(int(first), int(last or first) + 1)
+
+
+def check_seeds(check: Callable[[int], object], module: str, text: str) -> int:
+    """Check the seeds that `text` names; print how to replay what fails; 1 if any did, or 0."""
+    seeds = seeds_of(text)
+    failed = 0
+    for seed in seeds:
+        try:
+            check(seed)
+        except AssertionError as error:
+            failed += 1
+            print(f"FAILED {error}\nReplay: python -m {module} {seed}", flush=True)
+    print(f"{len(seeds)} seeds: {failed or 'none'} of them failed")
+    return 1 if failed else 0
 
 
 def main(seeds: range, steps: int, peers: int) -> int:

@@ -16,7 +16,7 @@ from tests.oracle.fold import fold
 from tests.oracle.histories import nth
 from tests.oracle.test_fold_random_histories import LOST, Scribbler
 from tests.oracle.tree import numbers_taken
-from tests.property.replay import as_text, seeds_of
+from tests.property.replay import as_text, check_seeds
 
 OPS = 60
 
@@ -92,9 +92,4 @@ def test_re_issued_ops_are_merged_as_the_page_says(block: int) -> None:
 
 
 if __name__ == "__main__":
-    for seed in seeds_of(sys.argv[1]):
-        try:
-            check_merging(seed)
-        except AssertionError as error:
-            print(error)
-            print(f"replay: python -m tests.property.test_re_issued_ops_against_the_oracle {seed}")
+    sys.exit(check_seeds(check_merging, __spec__.name, sys.argv[1]))

@@ -19,7 +19,7 @@ from cytosol.limits import DOCUMENT_PLACES_MAX
 from cytosol.model.op import Op
 from cytosol.testing.actions import RandomActions
 from tests.property.bases import ops_of, trim
-from tests.property.replay import as_text, seeds_of
+from tests.property.replay import as_text, check_seeds
 
 
 def written(chance: random.Random, root: str) -> Replica:
@@ -84,9 +84,4 @@ def test_what_a_device_holds_survives_an_adoption(block: int) -> None:
 
 
 if __name__ == "__main__":
-    for seed in seeds_of(sys.argv[1]):
-        try:
-            check_survival(seed)
-        except AssertionError as error:
-            print(error)
-            print(f"replay: python -m tests.property.test_what_survives_an_adoption {seed}")
+    sys.exit(check_seeds(check_survival, __spec__.name, sys.argv[1]))
