@@ -18,6 +18,7 @@ __all__ = ["BackgroundLoop"]
 T = TypeVar("T")
 
 ALIVE_CHECK_S: Final = 0.5  # only a loop that is being stopped leaves a call unanswered
+SIGNAL_CHECK_S: Final = 0.5  # a Ctrl-C that nobody noticed waits so long
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -47,7 +48,11 @@ class BackgroundLoop:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop and wait for its result; not from the loop's thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        # A wait notices no Ctrl-C that came as it began: only when it is over.
+        while not wait([future], timeout=SIGNAL_CHECK_S).done:
+            pass
+        return future.result()
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function in the loop's thread and wait for it; from that thread, at once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
 import types
@@ -37,6 +38,32 @@ def test_work_runs_in_the_other_thread() -> None:
     loop.post(posted.clear)
     loop.stop()
     assert posted.is_set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals go to threads on POSIX only")
+def test_an_interrupt_that_wakes_nobody_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that comes just before the caller begins to wait: here another thread gets it."""
+    monkeypatch.setattr(background, "SIGNAL_CHECK_S", 0.01)
+    loop = BackgroundLoop("test-loop")
+    loop.start()
+
+    working: list[asyncio.Task[None]] = []
+
+    async def interrupt() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        working.append(task)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        await asyncio.sleep(30.0)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run(interrupt())
+        assert not working[0].done(), "the interrupt was noticed only when all was over"
+        loop.call(working[0].cancel)
+        loop.run(asyncio.sleep(0))
+    finally:
+        loop.stop()
 
 
 def test_a_call_into_a_loop_that_stops_ends(monkeypatch: pytest.MonkeyPatch) -> None:
