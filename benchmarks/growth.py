@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ LINES = {
     "query": "query of one key, by keys in its object",
     "append": "append, by length of the list",
     "list": "insert in the middle, by length of the list",
+    "list_get": "insert in the middle and get of it, by length of the list",
+    "list_query": "insert in the middle and query of it, by length of the list",
+    "list_delete": "delete in the middle, by length of the list",
     "transaction": "set in a transaction, by its size",
     "subscriptions": "set, by subscriptions elsewhere",
     "devices": "set, by devices that ever wrote",
@@ -49,16 +53,20 @@ LINES = {
 """Key of a line -> what it says; a value of the workload is called `LINE.SIZE`."""
 
 
-def probe_us(once: Callable[[int], object], first: int = 0) -> float:
-    """Return the microseconds of one call: the best of a few runs, so that noise is left out."""
+def probe_us(once: Callable[[int], object], first: int = 0, part: int = 1) -> float:
+    """Return the microseconds of one call: the best of a few runs, so that noise is left out.
+
+    What takes long is called only a part of the times.
+    """
     best = float("inf")
     number = first
+    times = max(1, PROBE // part)
     for _ in range(REPEATS):
         start = cpu_s()
-        for _ in range(PROBE):
+        for _ in range(times):
             once(number)
             number += 1
-        best = min(best, (cpu_s() - start) / PROBE * 1e6)
+        best = min(best, (cpu_s() - start) / times * 1e6)
     return best
 
 
@@ -169,7 +177,7 @@ def _keys(sizes: list[int]) -> Measured:
 
 
 def _list(sizes: list[int]) -> Measured:
-    """Make a list of each size, append to it and insert in its middle."""
+    """Make a list of each size, append to it, insert in its middle, look there, and delete."""
     measured = {}
     for size in within_patience(sizes):
         database = ours.open_memory()
@@ -180,15 +188,22 @@ def _list(sizes: list[int]) -> Measured:
         def append(i: int, dispatch: Any = dispatch, path: str = path) -> None:
             dispatch({"action": "Set", "path": f"{path}[{i}]", "payload": 0})
 
-        middle = {"action": "InsertBefore", "path": f"{path}[{size // 2}]", "payload": 0}
-
-        def insert(_: int, dispatch: Any = dispatch, middle: Any = middle) -> None:
-            dispatch(middle)
-
         measured[f"append.{size}"] = probe_us(append, size)
-        measured[f"list.{size}"] = probe_us(insert)
+        element = f"{path}[{size // 2}]"
+        insert = partial(dispatch, {"action": "InsertBefore", "path": element, "payload": 0})
+        delete = partial(dispatch, {"action": "Delete", "path": element})
+        get = partial(database.get, "root", "l1", "l2", "list", size // 2)
+        query = partial(database.query_once, element)
+        measured[f"list.{size}"] = probe_us(lambda _, do=insert: do())
+        measured[f"list_get.{size}"] = probe_us(_one_and_other(insert, get))
+        measured[f"list_query.{size}"] = probe_us(_one_and_other(insert, query), part=10)
+        measured[f"list_delete.{size}"] = probe_us(lambda _, do=delete: do(), part=10)
         database.close()
     return measured
+
+
+def _one_and_other(one: Callable[[], object], other: Callable[[], object]) -> Callable[[int], Any]:
+    return lambda _: (one(), other())
 
 
 def _transaction(sizes: list[int]) -> Measured:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cytosol.crdt.actions import Add, Delete, InsertAfter, InsertBefore, Multiply, Set
 from cytosol.crdt.calculate import calculate
+from cytosol.crdt.late import FAR, LateInserts
 from cytosol.crdt.log import NO_INDEX, Coded, Form, share_keys
 from cytosol.crdt.names import AUTHOR_BITS, OFFSET_BITS
 from cytosol.crdt.tree import MISSING, Place, Step
@@ -73,12 +74,14 @@ class Quick:
 
     `dispatch` logs what it does. Between `begin` and `settle`, when nothing else may look at the
     log or write, `write` leaves that to `settle`: many rows take less than half of the time then.
+    Where inserts may lag, native lists show some of them only once `late` was settled.
     """
 
     __slots__ = (
         "_applier",
         "_arrays",
         "_code",
+        "_lags",
         "_left",
         "_left_max",
         "_objects",
@@ -87,6 +90,7 @@ class Quick:
         "_shape",
         "_touched",
         "_tree",
+        "late",
     )
 
     def __init__(self, replica: Replica) -> None:
@@ -101,9 +105,15 @@ class Quick:
         self._left_max = 0  # items; none without `begin`
         self._code = 0  # the first name of the next op that is left
         self._quiet: Container[Any] | None = None
+        self._lags = False
+        self.late = LateInserts()
 
-    def dispatch(self, action: Any, now_ms: int) -> bool:
-        """Log and apply what may be an action as one op, if it is plain enough."""
+    def dispatch(self, action: Any, now_ms: int, lags: bool = False) -> bool:
+        """Log and apply what may be an action as one op, if it is plain enough.
+
+        With `lags`, whoever looks at the document next has to settle what is `late`.
+        """
+        self._lags = lags
         replica = self._replica
         clock, number = replica.clock + 1, replica.number
         done = self._do(action, (clock << AUTHOR_BITS | number) << OFFSET_BITS)
@@ -130,6 +140,7 @@ class Quick:
 
         Returns which one is not, or how many there are.
         """
+        self._lags = False
         do, first, base = self._do, inner.first, inner.base
         names, forms, payloads = inner.actions.names, inner.actions.forms, inner.actions.payloads
         acts, undos = inner.acts, inner.undos
@@ -156,13 +167,15 @@ class Quick:
     def begin(self, room: int, quiet: Container[Any] | None) -> bool:
         """Let `write` leave up to so many rows to `settle`; False if that cannot be now.
 
-        With `quiet` it writes to these containers only. What it touches is not noted.
+        With `quiet` it writes to these containers only. What it touches is not noted, and inserts
+        may lag.
         """
         replica = self._replica
         if room <= 0 or replica.unsaid:  # the next op has to tell what was seen of others
             return False
         self._left_max = min(room, LEFT_MAX) * LEFT_WIDTH
         self._quiet = quiet
+        self._lags = True
         self._code = replica.next_code() << OFFSET_BITS
         self._forget_moved()
         return True
@@ -366,7 +379,9 @@ class Quick:
     def _insert(self, kind: Kind, known: Known, index: int, payload: Any, code: int) -> Done | None:
         """Insert into a present array, before or after an index or at its end."""
         value, up, name = known
-        number, length, tree = INSERTS.get(kind), len(value), self._tree
+        number, sequence, tree = INSERTS.get(kind), up.sequence, self._tree
+        assert sequence is not None, "an array has its positions"
+        length = sequence.shown
         if self._quiet is not None and up not in self._quiet:
             return None
         if number is None or index < 0 or tree.made >= self._applier.places_max:
@@ -379,9 +394,11 @@ class Quick:
             index += 1
         elif kind is SET:
             return None
-        assert up.sequence is not None, "an array has its positions"
-        beside, side, at = up.sequence.insert_beside(index, code)
-        value.insert(at, payload)
+        beside, side, at = sequence.insert_beside(index, code)
+        if length < FAR or (length - at < FAR and not self.late):
+            value.insert(at, payload)
+        else:
+            self.late.insert(value, at, payload, self._lags)
         tree.made += 1
         self._touched.append((up, None))
         return name, (number, beside, side, index), payload, up, INSERTED
@@ -443,10 +460,11 @@ class Quick:
         for step in steps:
             value = place.value
             if isinstance(step, int):
-                if type(value) is not list or not -len(value) <= step < len(value):
+                sequence = place.sequence  # there is one, too, where an array was replaced
+                length = sequence.shown if sequence is not None and type(value) is list else 0
+                if sequence is None or not -length <= step < length:
                     return None
-                assert place.sequence is not None
-                step = place.sequence.at(step % len(value))
+                step = sequence.at(step % length)
             elif type(value) is not dict or step not in value:
                 return None
             below = self._tree.place_at(place, step)

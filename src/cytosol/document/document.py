@@ -35,7 +35,7 @@ from cytosol.document.history import History
 from cytosol.document.interest import Location
 from cytosol.document.journal import Journal, OpKey, Ticket
 from cytosol.document.metadata import Metadata
-from cytosol.document.picking import NOTHING, check_steps, locations, pick
+from cytosol.document.picking import NOTHING, check_steps, locations, pick, pick_late
 from cytosol.document.subscriptions import Subscription, Subscriptions
 from cytosol.errors import ActionError, DatabaseClosedError, DatabaseError
 from cytosol.model.ids import OpId, PeerId
@@ -98,6 +98,7 @@ class Document:
         """`Quick.write`, while nobody looks at the log and nobody has to hear of changes."""
         self._unlooked = 0  # own writes since somebody looked
         self._quick = self._compiler.quick.dispatch
+        self._late = self._compiler.quick.late
         self.subscriptions = Subscriptions(self._read, report, self.lock)
         self.metadata = Metadata({})
         self.meta_subscriptions = Subscriptions(self._read_meta, report, self.lock)
@@ -109,15 +110,20 @@ class Document:
     def replica(self) -> Replica:
         """The replica, in whose log is all that was written; ask anew after letting the lock go."""
         self._unlooked = 0
-        if self._alone is not None:
+        if self._alone is not None or self._late:
             self.settle()
         return self._replica
 
     def settle(self) -> None:
         """Log what own writes have left to be logged, and have them log for themselves."""
         with self.lock:
-            self._compiler.quick.settle()  # if Ctrl-C stops it, it is done the next time
-            self._alone = None
+            self._log_alone()
+            self._late.settle()
+
+    def _log_alone(self) -> None:
+        """Do the same with the lock held; inserts may still be late."""
+        self._compiler.quick.settle()  # if Ctrl-C stops it, it is done the next time
+        self._alone = None
 
     @property
     def observers(self) -> tuple[Observer, ...]:
@@ -155,6 +161,7 @@ class Document:
         self._replica = replica
         self._compiler = Compiler(replica)
         self._quick = self._compiler.quick.dispatch
+        self._late = self._compiler.quick.late
         self.subscriptions.quiet.clear()
 
     def close(self) -> None:
@@ -210,8 +217,8 @@ class Document:
         """Do the same, and log it at once."""
         with self.lock:
             if self._alone is not None:
-                self.settle()
-            if self._closed or not self._quick(action, self._now_ms()):
+                self._log_alone()
+            if self._closed or not self._quick(action, self._now_ms(), True):
                 return False
             replica = self._replica
             touched = replica.applier.mutator.touched
@@ -330,7 +337,7 @@ class Document:
             try:
                 ticket = self.journal.add_rows(replica.log, start)
             except BaseException:  # Ctrl-C: what is not queued must not be there, either
-                replica.take_back(start)
+                self.replica.take_back(start)
                 raise
         is_watched = self._is_watched
         if is_watched:
@@ -462,6 +469,8 @@ class Document:
         query = parse_path(path).bind(variables)
         with self.lock:
             self.check_open()
+            if self._late:
+                self._late.settle()
             values = query.values(self._replica.document)
             if len(values) == 1 and type(values[0]) not in _CONTAINERS:
                 return values
@@ -477,7 +486,8 @@ class Document:
             if self._closed:
                 check_steps(steps)
                 self.check_open()
-            found = pick(self._replica.tree.root.value, steps)
+            root = self._replica.tree.root.value
+            found = pick_late(self._late, root, steps) if self._late else pick(root, steps)
             if type(found) is dict or type(found) is list:
                 found = thaw(freeze(found))
         return default if found is NOTHING else found

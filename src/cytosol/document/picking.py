@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from cytosol.crdt.late import LateInserts
 from cytosol.crdt.tree import Place, Step, Tree
 from cytosol.document.interest import Location
 from cytosol.errors import ActionError
 from cytosol.model.json import brief
 
-__all__ = ["NOTHING", "check_steps", "locations", "pick"]
+__all__ = ["NOTHING", "check_steps", "locations", "pick", "pick_late"]
 
 NOTHING: Any = object()
 
@@ -32,6 +33,19 @@ def pick(value: Any, steps: tuple[Step, ...]) -> Any:
         else:
             check_steps(steps)
             return NOTHING
+    return value
+
+
+def pick_late(late: LateInserts, value: Any, steps: tuple[Step, ...]) -> Any:
+    """Do the same where some inserts are late; settles them only if a container is found."""
+    for step in steps:
+        backlog = late.get(id(value))
+        if backlog is not None and type(step) is int:
+            value = backlog.at(step) if -len(backlog) <= step < len(backlog) else NOTHING
+        else:
+            value = pick(value, (step,))
+    if type(value) is dict or type(value) is list:
+        late.settle()
     return value
 
 
