@@ -91,6 +91,20 @@ BUGS = (
         "if op.index > LAMPORT_MAX:",
         "tests/unit/crdt/test_limits_of_merging.py",
     ),
+    Bug(
+        "an insert far from the end of a list stands where the last one did",
+        "crdt/late.py",
+        "if near < len(places) and places[near] + near < index:",
+        "if near < len(places) and False:",
+        "tests/property/test_late_inserts.py",
+    ),
+    Bug(
+        "a query does not see what is late",
+        "document/document.py",
+        "            if self._late:\n                self._late.settle()\n            values =",
+        "            values =",
+        "tests/property/test_late_inserts.py",
+    ),
     # --- history that was trimmed -------------------------------------------------------
     Bug(
         "history is cut where somebody has not seen it",
