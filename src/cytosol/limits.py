@@ -111,7 +111,9 @@ PAIRING_TIMEOUT_S: Final = 120.0
 WRONG_CODES_PAUSE_AT: Final = 3
 WRONG_CODES_PAUSE_S: Final = 300.0
 WRONG_CODES_STOP_AT: Final = 10
-PAIRINGS_MAX: Final = 1_024  # paired and refused devices that sharePeers can bring
+PAIRINGS_MAX: Final = 1_024  # devices in one sharePeers; what others bring and refuse, each
+PAIRINGS_OF_ONE_MAX: Final = 256  # of each, what one device brings or refuses
+USED_CODES_MAX: Final = 1_024  # remembered while the app runs, so that none is used twice
 
 # --- Links: what carries the messages of graphs ------------------------------------------------
 JSON_VALUES_MAX: Final = 2**22 + 2**16  # in one such message: an op's 8 MiB hold no more than 2^22

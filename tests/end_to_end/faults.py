@@ -7,6 +7,7 @@ import time
 from typing import Any, Final
 
 from cytosol.database.database import Database
+from cytosol.protocol.seams import Refusal
 from tests.end_to_end.clinic import LAPTOP, PHONE, PORT, Clinic, Fault, offline
 from tests.end_to_end.lab import Cable, run
 from tests.end_to_end.remote import APP_ID
@@ -140,7 +141,8 @@ def clock_wrong(database: Database, clinic: Clinic) -> None:
 def peer_refused(database: Database, clinic: Clinic) -> None:
     """The phone was unpaired here."""
     database._pairings.add(clinic.paired("phone"), True)
-    database._pairings.remove(clinic.identities["phone"][0], 1_770_000_000.0)
+    phone = clinic.paired("phone")
+    database._pairings.refuse({phone.peer_id: Refusal(phone.public_key, 1_770_000_000.0)})
 
 
 def peer_key_changed(database: Database, clinic: Clinic) -> None:

@@ -63,6 +63,7 @@ NOT_REACHED: dict[str, str] = {
     "COMPRESS_ABOVE_BYTES": "a choice of ours, not a bound",
     "DOCUMENT_PLACES_MAX": "takes gigabytes; tests/oracle/test_fold_limits.py sets it lower",
     "CLAIMS_MAX": "tests/unit/document sets it lower; AUTHORS_MAX is reached first",
+    "USED_CODES_MAX": "of codes that this device itself has shown",
     "FAILURES_KEPT_MAX": "tests/unit/document fails that often without a network",
 }
 

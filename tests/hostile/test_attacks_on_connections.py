@@ -13,7 +13,7 @@ from cytosol.limits import (
     FRAME_BYTES_MAX,
     GRAPH_PIECE_LENGTH_MAX,
     GRAPH_PIECES_WAITING_MAX,
-    PAIRINGS_MAX,
+    PAIRINGS_OF_ONE_MAX,
     RPC_MESSAGE_BYTES_MAX,
     RPC_VALUES_MAX,
     UNPACKED_BYTES_MAX,
@@ -380,21 +380,21 @@ def entry(**changes: object) -> dict[str, object]:
         "peerId": format_id(os.urandom(16)),
         "peerName": "Invented",
         "publicKey": encode_base64(key),
-        "sinceMs": 1,
         **changes,
     }
 
 
-@case("invented devices", "PAIRINGS_MAX")
+@case("invented devices", "PAIRINGS_OF_ONE_MAX")
 def test_pairings_without_end_are_shared(fresh_field: Field) -> None:
-    """Invented devices: 4,000 are shared, and 1,024 are kept."""
+    """Invented devices: 4,000 are shared, and 256 are kept."""
     field = fresh_field
     wire = field.paired().connect()
     for _ in range(5):
         wire.send(method="osmosis.net.sharePeers", params=[entry() for _ in range(800)])
         wire.send(method="osmosis.net.sharePeers", params=[entry(refused=True) for _ in range(200)])
     assert wire.call(PING, {}) is not None
-    assert len(field.victim.ask("meta", path="$.pairings[*].id")) <= PAIRINGS_MAX
+    count = len(field.victim.ask("meta", path="$.pairings[?@.sharedBy != null].id"))
+    assert 0 < count <= PAIRINGS_OF_ONE_MAX
     assert field.knows(field.victim, field.witness)
 
 
@@ -404,7 +404,7 @@ def test_pairings_of_others_are_rewritten(field: Field) -> None:
     mallory = field.paired()
     wire = mallory.connect()
     for peer_id in (field.witness.id, field.victim.id, mallory.id):
-        for change in ({}, {"refused": True}, {"refused": True, "sinceMs": 2**53 - 1}):
+        for change in ({}, {"refused": True}, {"refused": True, "ageMs": 0}):
             wire.send(method="osmosis.net.sharePeers", params=[entry(peerId=peer_id, **change)])
     assert wire.call(PING, {}) is not None
     assert field.knows(field.victim, field.witness)

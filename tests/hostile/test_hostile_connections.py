@@ -9,7 +9,12 @@ import pytest
 
 from cytosol.crypto.keys import make_key_pair
 from cytosol.crypto.primitives import seal, shared_key
-from cytosol.limits import FRAME_BYTES_MAX, PAIRINGS_MAX, UNPACKED_BYTES_MAX
+from cytosol.limits import (
+    FRAME_BYTES_MAX,
+    PAIRINGS_MAX,
+    PAIRINGS_OF_ONE_MAX,
+    UNPACKED_BYTES_MAX,
+)
 from cytosol.model.ids import format_id
 from cytosol.protocol.events import PeerConnected, PeerDisconnected, Unpaired
 from cytosol.wire.compression import Compressor
@@ -227,9 +232,9 @@ def test_shared_peers_cannot_name_us_or_change_a_pinned_key(
     } == {peer_id: peer.public_key for peer_id, peer in alice.pairings.paired().items()}
 
 
-@case("invented devices", "PAIRINGS_MAX")
+@case("invented devices", "PAIRINGS_OF_ONE_MAX")
 def test_shared_peers_are_bounded(world: PeerWorld, alice: SimPeer, mallory: RawPeer) -> None:
-    """Thousands of invented devices fill the list up to its bound and no further."""
+    """Thousands of invented devices fill the share of whoever invents them and no more."""
     stream = mallory.connect(alice)
     for _ in range(3):
         entries = []
@@ -249,8 +254,8 @@ def test_shared_peers_are_bounded(world: PeerWorld, alice: SimPeer, mallory: Raw
         ]
         stream.send(method="osmosis.net.sharePeers", params=refusals)
     assert stream.is_open
-    total = len(alice.pairings.paired()) + len(alice.pairings.refused())
-    assert PAIRINGS_MAX == total
+    assert PAIRINGS_OF_ONE_MAX == len(alice.pairings.paired()) - 1  # the one is Mallory
+    assert PAIRINGS_OF_ONE_MAX == len(alice.pairings.refused())
 
 
 @case("malformed messages")

@@ -8,7 +8,7 @@ from typing import Any
 from cytosol.model.ids import OpId, PeerId
 from cytosol.model.version import ZERO_HASH, News, StateSummary
 from cytosol.protocol.effects import Answer, AnswerError, Call, Emit, Notify, SyncEffect
-from cytosol.protocol.seams import PairedPeer, Relation
+from cytosol.protocol.seams import PairedPeer, Refusal, Relation
 from cytosol.protocol.sync_link import OpsReceived
 
 
@@ -17,18 +17,15 @@ class MemoryPairings:
 
     def __init__(self) -> None:
         self._paired: dict[PeerId, PairedPeer] = {}
-        self._refused: dict[PeerId, tuple[bytes, float]] = {}
+        self._refused: dict[PeerId, Refusal] = {}
         self._addresses: dict[PeerId, list[tuple[str, int]]] = {}
         self._wrong = (0, 0.0)
 
     def paired(self) -> Mapping[PeerId, PairedPeer]:
         return dict(self._paired)
 
-    def refused(self) -> Mapping[PeerId, bytes]:
-        return {peer_id: key for peer_id, (key, _) in self._refused.items()}
-
-    def refused_since(self) -> Mapping[PeerId, float]:
-        return {peer_id: since_s for peer_id, (_, since_s) in self._refused.items()}
+    def refused(self) -> Mapping[PeerId, Refusal]:
+        return dict(self._refused)
 
     def add(self, peer: PairedPeer, by_hand: bool) -> None:
         if by_hand:
@@ -37,16 +34,17 @@ class MemoryPairings:
             return
         self._paired[peer.peer_id] = peer
 
-    def remove(self, peer_id: PeerId, since_s: float = 0.0) -> None:
-        peer = self._paired.pop(peer_id)
-        self._refused[peer_id] = (peer.public_key, since_s)
+    def refuse(
+        self, refusals: Mapping[PeerId, Refusal], forgotten: Collection[PeerId] = ()
+    ) -> None:
+        for peer_id in refusals:
+            self._paired.pop(peer_id, None)
+        self._refused.update(refusals)
+        for peer_id in forgotten:
+            del self._refused[peer_id]
 
     def forget(self, peer_id: PeerId) -> None:
         self._paired.pop(peer_id, None)
-
-    def refuse(self, peer_id: PeerId, public_key: bytes, since_s: float = 0.0) -> None:
-        self._paired.pop(peer_id, None)
-        self._refused[peer_id] = (public_key, since_s)
 
     def addresses(self, peer_id: PeerId) -> Sequence[tuple[str, int]]:
         return tuple(self._addresses.get(peer_id, ()))
@@ -128,16 +126,12 @@ class NumbersReplica:
 class TinySync:
     """Sends all counts in one call whenever something is new; enough to test what carries it."""
 
-    def __init__(
-        self, replica: Any, own_id: PeerId, their_id: PeerId, cache: dict[Any, Any]
-    ) -> None:
+    def __init__(self, replica: Any, own_id: PeerId, their_id: PeerId, snapshots: Any) -> None:
         self._replica = replica
         self._their_id = their_id
         self._effects: list[SyncEffect] = []
         self._calls = 0
-        self.cache = cache
         self.errors: list[tuple[int, int, str]] = []
-        cache["count"] = cache.get("count", 0) + 1
 
     def start(self, now: float) -> None:
         self._effects.append(Notify("osmosis.sync.endSession", {"hello": True}))

@@ -77,18 +77,23 @@ def _check_identity(identity: Identity) -> str:
 
 def _check_pairings(identity: Identity, pairings: PairingStore) -> str:
     paired, refused = pairings.paired(), pairings.refused()
-    for what, peers in (("paired", paired), ("refused", refused)):
-        if len(peers) > PAIRINGS_MAX:
+    brought = [peer_id for peer_id, peer in paired.items() if peer.shared_by is not None]
+    told = [peer_id for peer_id, refusal in refused.items() if refusal.told_by is not None]
+    for what, by_others in (("paired", brought), ("refused", told)):
+        if len(by_others) > PAIRINGS_MAX:
             raise ActionError(
-                f"{len(peers):,} devices are {what}, and {PAIRINGS_MAX:,} are allowed"
+                f"{len(by_others):,} devices that others have brought are {what}, and "
+                f"{PAIRINGS_MAX:,} are allowed"
             )
+    for what, peers in (("paired", paired.keys()), ("refused", refused.keys())):
         if identity.peer_id in peers:
             raise ActionError(f"this device itself is among the {what} ones")
     both = sorted(map(format_id, paired.keys() & refused.keys()))
     if both:
         raise ActionError(f"the device {both[0]} is paired and refused at once")
     keys = {peer_id: peer.public_key for peer_id, peer in paired.items()}
-    for peer_id, key in (*keys.items(), *refused.items()):
+    refused_keys = {peer_id: refusal.public_key for peer_id, refusal in refused.items()}
+    for peer_id, key in (*keys.items(), *refused_keys.items()):
         try:
             check_public_key(key)
         except RemoteProtocolError as error:

@@ -62,7 +62,8 @@ def examine(
         wrong_code_s=wrong_s,
         now_s=time.time(),
         latest_note_s=max(
-            [each.since_s for each in paired.values()] + [*pairings.refused_since().values()],
+            [each.since_s for each in paired.values()]
+            + [each.since_s for each in pairings.refused().values()],
             default=0.0,
         ),
         paired=len(paired),
@@ -74,7 +75,7 @@ def examine(
         keys=database._identity.key_pair,
         name=options.peer_name,
         paired=paired,
-        refused=pairings.refused(),
+        refused={each: known.public_key for each, known in pairings.refused().items()},
         addresses={peer_id: pairings.addresses(peer_id) for peer_id in paired},
         connected=frozenset(parse_id(row["id"]) for row in rows if row["connected"]),
         named=named,

@@ -40,10 +40,10 @@ def open(  # `cytosol.open` is the name users expect, as in gzip.open
     devices of the same app find each other. `peer_name` is what other devices show (default: the
     host's name). `min_history` and `max_history` count the ops that are kept (-1: no limit).
     `network=False` opens no socket and starts no thread. `loopback=True` also finds peers on this
-    machine. `trust_shared_peers=False` only lists devices that a paired device is
-    paired with. `durability="relaxed"` lets SQLite lose the last moments (never more) in a power
-    cut. `progress(what, done)` is called while the history is read, with the part of it that is
-    done, 0 to 1.
+    machine. `trust_shared_peers=False` does not pair with the devices that a paired device is
+    paired with: each is paired by hand. `durability="relaxed"` lets SQLite lose the last moments
+    (never more) in a power cut. `progress(what, done)` is called while the history is read, with
+    the part of it that is done, 0 to 1.
 
     Raises ActionError for wrong arguments, DatabaseLockedError, DatabaseCorruptError, SaveError,
     DatabaseError for the file of another app, and NetworkUnavailableError when no socket can be

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -18,7 +18,7 @@ from cytosol.errors import DatabaseError
 from cytosol.limits import PAIRINGS_MAX
 from cytosol.model.ids import PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
-from cytosol.protocol.seams import PairedPeer
+from cytosol.protocol.seams import PairedPeer, Refusal
 
 __all__ = ["PairingStore"]
 
@@ -32,7 +32,7 @@ class _Known:
     """All that is stored; replaced as a whole."""
 
     paired: Mapping[PeerId, PairedPeer]
-    refused: Mapping[PeerId, tuple[bytes, float]]
+    refused: Mapping[PeerId, Refusal]
     addresses: Mapping[PeerId, tuple[Address, ...]]
     wrong: tuple[int, float]
 
@@ -59,7 +59,12 @@ class PairingStore:
     def listed(self) -> list[JsonValue]:
         """Return `$.pairings` of the metadata."""
         return [
-            {"id": format_id(peer.peer_id), "name": peer.name, "publicKey": _text(peer.public_key)}
+            {
+                "id": format_id(peer.peer_id),
+                "name": peer.name,
+                "publicKey": _text(peer.public_key),
+                "sharedBy": _id_text(peer.shared_by),
+            }
             for peer in self._known.paired.values()
         ]
 
@@ -67,13 +72,9 @@ class PairingStore:
         """Return the paired devices by id."""
         return self._known.paired
 
-    def refused(self) -> Mapping[PeerId, bytes]:
-        """Return the devices that were unpaired by hand, with their keys."""
-        return {peer: key for peer, (key, _) in self._known.refused.items()}
-
-    def refused_since(self) -> Mapping[PeerId, float]:
-        """Return the wall-clock second of each refusal, 0 if nobody knows."""
-        return {peer: since for peer, (_, since) in self._known.refused.items()}
+    def refused(self) -> Mapping[PeerId, Refusal]:
+        """Return the devices that must stay out: a person unpaired them, here or elsewhere."""
+        return self._known.refused
 
     def add(self, peer: PairedPeer, by_hand: bool) -> None:
         """Pair; by hand lifts a refusal, otherwise a refused device stays out."""
@@ -87,39 +88,36 @@ class PairingStore:
                 replace(
                     known,
                     paired={**known.paired, peer.peer_id: peer},
-                    refused=_without(known.refused, peer.peer_id),
+                    refused=_without(known.refused, (peer.peer_id,)),
                 )
             )
         self._on_change()
 
-    def remove(self, peer_id: PeerId, since_s: float = 0.0) -> None:
-        """Unpair and refuse from now on."""
-        peer = self._known.paired.get(peer_id)
-        if peer is not None:
-            self._drop(peer_id, (peer.public_key, since_s))
+    def refuse(
+        self, refusals: Mapping[PeerId, Refusal], forgotten: Collection[PeerId] = ()
+    ) -> None:
+        """Refuse devices, which are not paired any more, and forget other refusals, at once."""
+        with self._lock:
+            known = self._known
+            self._save(
+                replace(
+                    known,
+                    paired=_without(known.paired, refusals),
+                    refused=_without({**known.refused, **refusals}, forgotten),
+                    addresses=_without(known.addresses, refusals),
+                )
+            )
+        self._on_change()
 
     def forget(self, peer_id: PeerId) -> None:
         """Drop a pairing that the other side has ended, without refusing it."""
-        self._drop(peer_id, None)
-
-    def refuse(self, peer_id: PeerId, public_key: bytes, since_s: float = 0.0) -> None:
-        """Refuse a device that another device of ours has unpaired."""
-        known = self._known
-        # Refusals that others bring are bounded; one that replaces a pairing adds nothing.
-        is_known = peer_id in known.refused or peer_id in known.paired
-        fits = is_known or len(known.refused) < PAIRINGS_MAX
-        self._drop(peer_id, (public_key, since_s) if fits else None)
-
-    def _drop(self, peer_id: PeerId, refusal: tuple[bytes, float] | None) -> None:
         with self._lock:
             known = self._known
-            refused = known.refused if refusal is None else {**known.refused, peer_id: refusal}
             self._save(
-                _Known(
-                    _without(known.paired, peer_id),
-                    refused,
-                    _without(known.addresses, peer_id),
-                    known.wrong,
+                replace(
+                    known,
+                    paired=_without(known.paired, (peer_id,)),
+                    addresses=_without(known.addresses, (peer_id,)),
                 )
             )
         self._on_change()
@@ -167,12 +165,20 @@ def _record(known: _Known) -> JsonValue:
                 "name": peer.name,
                 "publicKey": _text(peer.public_key),
                 "since": peer.since_s,
+                "lifted": peer.lifted_ms,
+                "sharedBy": _id_text(peer.shared_by),
             }
             for peer in known.paired.values()
         ],
         "refused": [
-            {"id": format_id(peer_id), "publicKey": _text(key), "since": since}
-            for peer_id, (key, since) in known.refused.items()
+            {
+                "id": format_id(peer_id),
+                "publicKey": _text(refusal.public_key),
+                "since": refusal.since_s,
+                "stamp": refusal.stamp_ms,
+                "toldBy": _id_text(refusal.told_by),
+            }
+            for peer_id, refusal in known.refused.items()
         ],
         "addresses": {
             format_id(peer_id): [list(row) for row in rows]
@@ -189,13 +195,20 @@ def _parse(record: Any) -> _Known:
             str(item["name"]),
             _key(item["publicKey"]),
             float(item["since"]),
+            int(item.get("lifted", 0)),
+            _optional_id(item.get("sharedBy")),
         )
         for item in record["paired"]
     ]
     return _Known(
         {peer.peer_id: peer for peer in paired},
         {
-            parse_id(item["id"]): (_key(item["publicKey"]), float(item["since"]))
+            parse_id(item["id"]): Refusal(
+                _key(item["publicKey"]),
+                float(item["since"]),
+                int(item.get("stamp", 0)),
+                _optional_id(item.get("toldBy")),
+            )
             for item in record["refused"]
         },
         {
@@ -206,8 +219,16 @@ def _parse(record: Any) -> _Known:
     )
 
 
-def _without(mapping: Mapping[PeerId, Any], peer_id: PeerId) -> dict[PeerId, Any]:
-    return {each: value for each, value in mapping.items() if each != peer_id}
+def _without(mapping: Mapping[PeerId, Any], left_out: Collection[PeerId]) -> dict[PeerId, Any]:
+    return {each: value for each, value in mapping.items() if each not in left_out}
+
+
+def _id_text(peer_id: PeerId | None) -> str | None:
+    return None if peer_id is None else format_id(peer_id)
+
+
+def _optional_id(text: str | None) -> PeerId | None:
+    return None if text is None else parse_id(text)
 
 
 def _key(text: str) -> bytes:

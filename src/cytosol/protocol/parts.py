@@ -119,7 +119,7 @@ class Parts:
             own_id=own_id,
             own_secret=self._keys.secret,
             candidates=self.candidates,
-            share_for=self.sharing.params_for,
+            share_for=lambda peer_id: self.sharing.params_for(peer_id, self.lockout.wall(self.now)),
             make_sync=lambda peer_id: sync_factory(replica, own_id, peer_id, snapshots),
             snapshots=snapshots,
             is_listening=lambda: self.is_graph_listening,
@@ -149,7 +149,8 @@ class Parts:
         heard = self.discovery.get(peer_id, self.now)
         if heard is None or not (self.visible or peer_id in self.attempts):
             # Refused devices may hear that they are; hidden, we show ourselves to nobody else.
-            return self._pairings.refused().get(peer_id)
+            refusal = self._pairings.refused().get(peer_id)
+            return None if refusal is None else refusal.public_key
         return heard.public_key
 
     def candidates(self, peer_id: PeerId) -> list[Candidate]:

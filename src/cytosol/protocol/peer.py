@@ -161,7 +161,7 @@ class PeerMachine(Machine[Effect]):
         paired = self._pairings.paired().get(peer_id)
         if paired is None:
             raise PairingError(f"{peer} is not paired with this device")
-        self._sharing.unpair(peer_id, self._lockout.wall(now))
+        self._sharing.unpair(paired, self._lockout.wall(now))
         self._links.unpair(peer_id, now)
         self._no_longer_paired(paired, now)
         self._work(now)
@@ -472,13 +472,14 @@ class PeerMachine(Machine[Effect]):
         """Let paired devices connect; say to all others why not."""
         request_id, peer_id = request.request_id, request.peer_id
         paired = self._pairings.paired().get(peer_id)
+        refusal = self._pairings.refused().get(peer_id)
         if paired is not None and paired.public_key == request.public_key:
             if self._sync_enabled and self._is_running:
                 self._links.add(paired, now)
                 self._links.receive_connect(request, now)
             else:
                 self._refuse(request_id, ErrorCode.NOT_NOW, "syncing is switched off", now)
-        elif self._pairings.refused().get(peer_id) == request.public_key:
+        elif refusal is not None and refusal.public_key == request.public_key:
             self._refuse(request_id, ErrorCode.UNPAIRED, "this device was unpaired", now)
         elif self._discovery.get(peer_id, now) is None:
             self._refuse(request_id, ErrorCode.NO_HEARTBEAT, "no heartbeat was heard", now)

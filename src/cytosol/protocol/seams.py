@@ -14,7 +14,7 @@ from typing import Protocol
 from cytosol.model.ids import OpId, PeerId
 from cytosol.model.version import News, StateSummary
 
-__all__ = ["PairedPeer", "PairingsSeam", "Relation", "ReplicaSeam"]
+__all__ = ["PairedPeer", "PairingsSeam", "Refusal", "Relation", "ReplicaSeam"]
 
 
 class Relation(enum.Enum):
@@ -105,14 +105,31 @@ class ReplicaSeam(Protocol):
 class PairedPeer:
     """A paired device: its id, its name when paired, and its pinned public key (32 bytes).
 
-    `since_s` is the wall-clock second at which it was paired by hand, here or as told by the
-    device that brought it; 0 if nobody knows. It tells older refusals from newer ones.
+    `since_s` is the second of our clock at which a person paired it here, and `lifted_ms` names
+    the refusal that this lifted; both are 0 if `shared_by` another device.
     """
 
     peer_id: PeerId
     name: str
     public_key: bytes
     since_s: float = 0.0
+    lifted_ms: int = 0
+    shared_by: PeerId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A device that must stay out: its key, and the second of our clock at which it was unpaired.
+
+    `stamp_ms` is the time on the clock where that was done; it names the refusal, also where
+    others tell of it, and is compared for being equal only. 0: nobody knows. `told_by` is the
+    device that told us, None if a person unpaired it here.
+    """
+
+    public_key: bytes
+    since_s: float = 0.0
+    stamp_ms: int = 0
+    told_by: PeerId | None = None
 
 
 class PairingsSeam(Protocol):
@@ -121,23 +138,19 @@ class PairingsSeam(Protocol):
     def paired(self) -> Mapping[PeerId, PairedPeer]:
         """Return the paired devices by id."""
 
-    def refused(self) -> Mapping[PeerId, bytes]:
-        """Return the devices that were unpaired by hand, with their keys."""
+    def refused(self) -> Mapping[PeerId, Refusal]:
+        """Return the devices that must stay out."""
 
     def add(self, peer: PairedPeer, by_hand: bool) -> None:
         """Pair; by hand lifts a refusal, otherwise a refused device stays out."""
 
-    def refused_since(self) -> Mapping[PeerId, float]:
-        """Return the wall-clock second of each refusal in `refused`, 0 if nobody knows."""
-
-    def remove(self, peer_id: PeerId, since_s: float = 0.0) -> None:
-        """Unpair and refuse from now on."""
+    def refuse(
+        self, refusals: Mapping[PeerId, Refusal], forgotten: Collection[PeerId] = ()
+    ) -> None:
+        """Refuse devices, which are not paired any more, and forget other refusals, at once."""
 
     def forget(self, peer_id: PeerId) -> None:
         """Drop a pairing that the other side has ended, without refusing it."""
-
-    def refuse(self, peer_id: PeerId, public_key: bytes, since_s: float = 0.0) -> None:
-        """Refuse a device that another device of ours has unpaired; it is not paired any more."""
 
     def addresses(self, peer_id: PeerId) -> Sequence[tuple[str, int]]:
         """Return the last known gateway addresses of a paired device, newest first."""

@@ -1,36 +1,38 @@
 """What paired devices tell each other about further devices: who belongs, and who must stay out.
 
 Pairings travel, so that devices need not be paired each with each; refusals travel, so that
-nobody brings a lost device back (spec: network, Pairing). A refusal gives way only to a pairing by
-hand that is newer, and pairings by hand count only where they were made. Times order the two;
-a clock that is behind is made up for by going past every time already seen for the same device.
+nobody brings a lost device back (spec: network, Pairing). A refusal gives way to nothing but a
+pairing by hand, made here, after it. No clock is compared with another one: a refusal tells how
+long ago it was made, so it is never later than when it was heard, and a clock that is wrong by
+always the same does no harm. In doubt a refusal counts, but each one only once: what a pairing by
+hand has lifted stays lifted, however old the refusal is said to be (decision 40).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
-from cytosol.limits import PAIRINGS_MAX
+from cytosol.limits import LAMPORT_MAX, PAIRINGS_MAX, PAIRINGS_OF_ONE_MAX
 from cytosol.model.ids import PeerId
-from cytosol.protocol.seams import PairedPeer, PairingsSeam
+from cytosol.protocol.seams import PairedPeer, PairingsSeam, Refusal
 from cytosol.wire.messages import RefusedPeer, SharedPeer, SharePeersParams
 
 __all__ = ["Sharing"]
 
-CLOCK_AHEAD_MAX_S: Final = 86_400.0  # a peer's clock may be wrong, but must not win for ever
-TICK_S: Final = 0.001  # times travel in milliseconds
+LATER_S: Final = 60.0  # ages grow on the way; less than that is no later refusal
 
 
 class Sharing:
     """Change the pairings, by hand or as a paired device says, and tell others about them."""
 
-    __slots__ = ("_ended_by_peer", "_own_id", "_pairings", "_seen_s", "_trust")
+    __slots__ = ("_ended_by_peer", "_own_id", "_pairings", "_trust")
 
     def __init__(self, own_id: PeerId, pairings: PairingsSeam, *, trust: bool) -> None:
         self._own_id = own_id
         self._pairings = pairings
         self._trust = trust
-        self._seen_s: dict[PeerId, float] = {}
         self._ended_by_peer: set[PeerId] = set()
 
     # --- By hand -----------------------------------------------------------------------
@@ -38,101 +40,138 @@ class Sharing:
     def pair(self, peer_id: PeerId, name: str, public_key: bytes, wall_s: float) -> None:
         """Pair by hand, which lifts a refusal here."""
         self._ended_by_peer.discard(peer_id)
-        since_s = self._next_s(peer_id, wall_s)
-        self._pairings.add(PairedPeer(peer_id, name, public_key, since_s), True)
+        lifted = self._pairings.refused().get(peer_id)
+        lifted_ms = 0 if lifted is None else lifted.stamp_ms
+        self._pairings.add(PairedPeer(peer_id, name, public_key, wall_s, lifted_ms), True)
 
-    def unpair(self, peer_id: PeerId, wall_s: float) -> None:
+    def unpair(self, peer: PairedPeer, wall_s: float) -> None:
         """Unpair by hand and refuse from now on."""
-        self._pairings.remove(peer_id, self._next_s(peer_id, wall_s))
+        refusal = Refusal(peer.public_key, wall_s, _milliseconds(wall_s))
+        self._pairings.refuse({peer.peer_id: refusal})
 
     def ended_by_peer(self, peer_id: PeerId) -> None:
         """Take note that a device has unpaired us; others must not pair us with it again."""
         self._pairings.forget(peer_id)
         self._ended_by_peer.add(peer_id)
 
-    # --- From and to others ------------------------------------------------------------
+    # --- To others ---------------------------------------------------------------------
 
-    def params_for(self, receiver: PeerId) -> SharePeersParams:
-        """Return what a paired device should know; refusals first, should it be too much."""
-        since = self._pairings.refused_since()
+    def params_for(self, receiver: PeerId, wall_s: float) -> SharePeersParams:
+        """Return what a paired device should know: what people did here first, then the rest."""
+        refusals = self._pairings.refused()
         refused = [
-            RefusedPeer(peer_id, key, _milliseconds(since.get(peer_id, 0.0)))
-            for peer_id, key in self._pairings.refused().items()
+            RefusedPeer(
+                peer_id,
+                refusals[peer_id].public_key,
+                refusals[peer_id].stamp_ms,
+                _age_ms(refusals[peer_id], wall_s),
+            )
+            for peer_id in self._by_weight(refusals)
             if peer_id != receiver
-        ][:PAIRINGS_MAX]
+        ][:PAIRINGS_OF_ONE_MAX]
+        by_hand_first = sorted(
+            self._pairings.paired().values(), key=lambda peer: peer.shared_by is not None
+        )
         paired = [
-            SharedPeer(peer.peer_id, peer.name, peer.public_key, _milliseconds(peer.since_s))
-            for peer in self._pairings.paired().values()
+            SharedPeer(peer.peer_id, peer.name, peer.public_key)
+            for peer in by_hand_first
             if peer.peer_id != receiver
         ][: PAIRINGS_MAX - len(refused)]
         return SharePeersParams(tuple(paired), tuple(refused))
+
+    # --- From others -------------------------------------------------------------------
 
     def apply(
         self, sender: PeerId, params: SharePeersParams, wall_s: float
     ) -> tuple[list[PairedPeer], list[PairedPeer]]:
         """Do as a paired device says; return who was paired and who was dropped."""
-        dropped = [
-            peer
-            for entry in params.refused
-            if entry.peer_id not in (self._own_id, sender)
-            and (peer := self._refuse(entry, wall_s)) is not None
-        ]
-        added = [
-            peer
-            for entry in params.paired
-            if entry.peer_id not in (self._own_id, sender)
-            and (peer := self._add(entry, wall_s)) is not None
-        ]
+        paired = self._pairings.paired()
+        told: dict[PeerId, Refusal] = {}
+        named = params.refused[:PAIRINGS_OF_ONE_MAX]
+        for entry in named:
+            if entry.peer_id not in (self._own_id, sender):
+                refusal = self._believed(entry, sender, wall_s)
+                if refusal is not None:
+                    told[entry.peer_id] = refusal
+        dropped = [paired[peer_id] for peer_id in told if peer_id in paired]
+        if told:
+            surplus = self._surplus(sender, told, {entry.peer_id for entry in named})
+            self._pairings.refuse(told, surplus)
+        added: list[PairedPeer] = []
+        room = self._room_for(sender)
+        for each in params.paired:
+            if len(added) < room and self._is_new(each.peer_id, sender):
+                added.append(
+                    PairedPeer(each.peer_id, each.peer_name, each.public_key, shared_by=sender)
+                )
+                self._pairings.add(added[-1], False)
         return added, dropped
 
-    def _refuse(self, entry: RefusedPeer, wall_s: float) -> PairedPeer | None:
-        """Refuse a device; return it if it was paired until now."""
-        since_s = self._seen(entry.peer_id, entry.since_ms, wall_s)
+    def _believed(self, entry: RefusedPeer, sender: PeerId, wall_s: float) -> Refusal | None:
+        """Return the refusal that is to be kept for what a device says, None for none."""
+        since_s = max(0.0, wall_s - entry.age_ms / 1000)
+        told = Refusal(entry.public_key, since_s, entry.since_ms, sender)
         paired = self._pairings.paired().get(entry.peer_id)
-        if paired is None:
-            if entry.peer_id not in self._pairings.refused() and not self._is_full():
-                self._pairings.refuse(entry.peer_id, entry.public_key, since_s)
-            return None
-        # A refusal names a key, and is void for who has paired by hand after it.
-        if paired.public_key != entry.public_key or since_s < paired.since_s:
-            return None
-        self._pairings.refuse(entry.peer_id, entry.public_key, since_s)
-        return paired
+        if paired is not None:
+            # A refusal names a key, and is void for who has paired by hand after it.
+            is_of_another = paired.public_key != entry.public_key
+            was_lifted = bool(entry.since_ms) and paired.lifted_ms == entry.since_ms
+            # A pairing in the future was made while our clock was wrong: nobody knows when.
+            is_earlier = since_s < paired.since_s <= wall_s
+            return None if is_of_another or was_lifted or is_earlier else told
+        known = self._pairings.refused().get(entry.peer_id)
+        if known is None:
+            return told
+        is_later = known.public_key == entry.public_key and since_s > known.since_s + LATER_S
+        if is_later and known.stamp_ms != entry.since_ms:
+            return replace(told, told_by=known.told_by)
+        return None
 
-    def _add(self, entry: SharedPeer, wall_s: float) -> PairedPeer | None:
-        """Pair with a device of a device; return it if it was not known until now."""
-        since_s = self._seen(entry.peer_id, entry.since_ms, wall_s)
-        if (
-            not self._trust
-            or entry.peer_id in self._pairings.paired()
-            or entry.peer_id in self._pairings.refused()
-            or entry.peer_id in self._ended_by_peer
-            or self._is_full()
-        ):
-            return None
-        peer = PairedPeer(entry.peer_id, entry.peer_name, entry.public_key, since_s)
-        self._pairings.add(peer, False)
-        return peer
+    def _surplus(
+        self, sender: PeerId, told: Mapping[PeerId, Refusal], named: Collection[PeerId]
+    ) -> set[PeerId]:
+        """Return the refusals that are too many, of one device or in all, with these new ones.
 
-    def _is_full(self) -> bool:
-        return len(self._pairings.paired()) + len(self._pairings.refused()) >= PAIRINGS_MAX
+        Those that a person made here are never too many.
+        """
+        refusals = {**self._pairings.refused(), **told}
+        kept = [each for each in self._by_weight(refusals) if refusals[each].told_by is not None]
+        of_sender = [each for each in kept if refusals[each].told_by == sender]
+        of_sender.sort(key=lambda each: each not in named)  # it says no more what is not named
+        surplus = set(of_sender[PAIRINGS_OF_ONE_MAX:])
+        return surplus.union([each for each in kept if each not in surplus][PAIRINGS_MAX:])
 
-    def _seen(self, peer_id: PeerId, since_ms: int, wall_s: float) -> float:
-        """Note a time that travelled, so that what we do next counts as later."""
-        since_s = min(since_ms / 1000, wall_s + CLOCK_AHEAD_MAX_S)
-        if peer_id in self._seen_s or len(self._seen_s) < 2 * PAIRINGS_MAX:
-            self._seen_s[peer_id] = max(since_s, self._seen_s.get(peer_id, 0.0))
-        return since_s
+    def _by_weight(self, refusals: Mapping[PeerId, Refusal]) -> list[PeerId]:
+        """Return refused devices: by hand, told by paired devices, told by others; newest first."""
+        paired = self._pairings.paired()
 
-    def _next_s(self, peer_id: PeerId, wall_s: float) -> float:
-        """Return the time of something done by hand: now, and after all that was seen."""
-        paired = self._pairings.paired().get(peer_id)
-        seen_s = max(
-            self._seen_s.get(peer_id, 0.0),
-            self._pairings.refused_since().get(peer_id, 0.0),
-            0.0 if paired is None else paired.since_s,
+        def weight(peer_id: PeerId) -> tuple[bool, bool, float]:
+            refusal = refusals[peer_id]
+            return refusal.told_by is None, refusal.told_by in paired, refusal.since_s
+
+        return sorted(refusals, key=weight, reverse=True)
+
+    def _room_for(self, sender: PeerId) -> int:
+        """Return how many more devices a device may bring."""
+        paired = self._pairings.paired().values()
+        of_sender = sum(peer.shared_by == sender for peer in paired)
+        room = min(PAIRINGS_MAX - len(paired), PAIRINGS_OF_ONE_MAX - of_sender)
+        return room if self._trust else 0
+
+    def _is_new(self, peer_id: PeerId, sender: PeerId) -> bool:
+        """Tell whether a device of a device is to be paired: nobody knows anything against it."""
+        return not (
+            peer_id in (self._own_id, sender)
+            or peer_id in self._pairings.paired()
+            or peer_id in self._pairings.refused()
+            or peer_id in self._ended_by_peer
         )
-        return max(wall_s, seen_s + TICK_S)
+
+
+def _age_ms(refusal: Refusal, wall_s: float) -> int:
+    """Return how old a refusal is; 0 if it was made while our clock was ahead."""
+    age_ms = _milliseconds(wall_s - refusal.since_s) if refusal.since_s else LAMPORT_MAX
+    return min(age_ms, LAMPORT_MAX)
 
 
 def _milliseconds(seconds: float) -> int:

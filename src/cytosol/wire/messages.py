@@ -182,21 +182,25 @@ class ConnectResult:
 
 @dataclass(frozen=True, slots=True)
 class SharedPeer:
-    """A device that the sender is paired with, by hand since `since_ms` (0: not known)."""
+    """A device that the sender is paired with."""
 
     peer_id: PeerId
     peer_name: str
     public_key: bytes
-    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedPeer:
-    """A device that was unpaired by hand, at `since_ms` (0: not known), and must stay out."""
+    """A device that was unpaired by hand `age_ms` ago, and must stay out.
+
+    `since_ms` is the time on the clock where that was done. It names the refusal and is compared
+    with no other clock; 0: not known.
+    """
 
     peer_id: PeerId
     public_key: bytes
     since_ms: int = 0
+    age_ms: int = LAMPORT_MAX  # not known, so very long ago
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,6 @@ class SharePeersParams:
                 "peerId": format_id(peer.peer_id),
                 "peerName": peer.peer_name,
                 "publicKey": encode_base64(peer.public_key),
-                "sinceMs": peer.since_ms,
             }
             for peer in self.paired
         ]
@@ -226,6 +229,7 @@ class SharePeersParams:
                 "publicKey": encode_base64(peer.public_key),
                 "refused": True,
                 "sinceMs": peer.since_ms,
+                "ageMs": peer.age_ms,
             }
             for peer in self.refused
         )
@@ -247,11 +251,13 @@ class SharePeersParams:
                 raise fields.refusal("peerId", "named once only")
             seen.add(peer_id)
             public_key = fields.public_key("publicKey")
-            since_ms = fields.number("sinceMs", 0, LAMPORT_MAX) if fields.has("sinceMs") else 0
             if fields.has("refused") and fields.flag("refused"):
-                refused.append(RefusedPeer(peer_id, public_key, since_ms))
+                since_ms = fields.number("sinceMs", 0, LAMPORT_MAX) if fields.has("sinceMs") else 0
+                has_age = fields.has("ageMs")
+                age_ms = fields.number("ageMs", 0, LAMPORT_MAX) if has_age else LAMPORT_MAX
+                refused.append(RefusedPeer(peer_id, public_key, since_ms, age_ms))
             else:
-                paired.append(SharedPeer(peer_id, fields.name("peerName"), public_key, since_ms))
+                paired.append(SharedPeer(peer_id, fields.name("peerName"), public_key))
         return cls(tuple(paired), tuple(refused))
 
 

@@ -16,7 +16,7 @@ import cytosol
 from cytosol import CheckOutcome, CheckReport, DatabaseCorruptError, Set
 from cytosol.crypto.keys import make_key_pair, peer_id_for_key
 from cytosol.document import checking
-from cytosol.protocol.seams import PairedPeer
+from cytosol.protocol.seams import PairedPeer, Refusal
 from tests.contract.savestate_kinds import CHEAP
 from tests.unit.database.databases import open_alone
 
@@ -202,7 +202,7 @@ def pair_with_itself(db: cytosol.Database) -> None:
 
 
 def pair_and_refuse(db: cytosol.Database) -> None:
-    refused = {PEER.peer_id: (PEER.public_key, 0.0)}
+    refused = {PEER.peer_id: Refusal(PEER.public_key)}
     db._pairings._known = dataclasses.replace(db._pairings._known, refused=refused)
 
 

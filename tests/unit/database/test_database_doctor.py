@@ -15,7 +15,7 @@ from cytosol.database.causes import Cause
 from cytosol.database.doctor import examine_without_file, file_faults
 from cytosol.net.evidence import InterfaceSeen, NetworkSeen
 from cytosol.net.probes import Subject
-from cytosol.protocol.seams import PairedPeer
+from cytosol.protocol.seams import PairedPeer, Refusal
 from tests.unit.database.databases import APP_ID, new_app_id, open_alone
 
 Usage = namedtuple("Usage", "total used free")
@@ -50,7 +50,7 @@ def test_the_probes_are_told_who_we_are_and_whom_we_know(probes: Probes) -> None
     with open_alone(peer_name="laptop", loopback=True) as db:
         db._pairings.add(PairedPeer(b"p" * 16, "phone", b"k" * 32, 1.0), True)
         db._pairings.add(PairedPeer(b"r" * 16, "refused", b"q" * 32, 1.0), True)
-        db._pairings.remove(b"r" * 16)
+        db._pairings.refuse({b"r" * 16: Refusal(b"q" * 32)})
         db._pairings.remember_address(b"p" * 16, "10.0.0.2", 4000)
         db.doctor(wait_s=3, addresses=["10.0.0.3"])
         subject = probes.subject

@@ -21,11 +21,16 @@ import psutil
 import pytest
 
 import cytosol
-from cytosol.protocol.seams import PairedPeer
+from cytosol.protocol.seams import PairedPeer, Refusal
 from tests.unit.database.databases import APP_ID, open_alone
 
 OTHER_APP = "11111111-2222-4333-8444-555555555555"
-PEER = PairedPeer(b"\x07" * 16, "Phone", b"\x01" * 32, 12.5)
+PEER = PairedPeer(b"\x07" * 16, "Phone", b"\x01" * 32, 12.5, 12_000)
+BROUGHT = PairedPeer(b"\x09" * 16, "Tablet", b"\x03" * 32, shared_by=PEER.peer_id)
+REFUSED = {
+    b"\x08" * 16: Refusal(b"\x02" * 32, 3.5, 3_400, PEER.peer_id),
+    b"\x0a" * 16: Refusal(b"\x04" * 32, 4.5, 4_500),
+}
 
 
 # --- Arguments ------------------------------------------------------------------------------
@@ -155,17 +160,17 @@ def test_a_reopened_database_is_the_same(tmp_path: Path, name: str) -> None:
     with open_alone(state()) as db:
         db.dispatch(cytosol.Set("$.a", [1, {"b": None}]))
         db._pairings.add(PEER, True)
+        db._pairings.add(BROUGHT, False)
         db._pairings.remember_address(PEER.peer_id, "192.168.0.7", 5000)
-        db._pairings.refuse(b"\x08" * 16, b"\x02" * 32, 3.5)
+        db._pairings.refuse(REFUSED)
         db._pairings.set_wrong_codes(2, 99.5)
         before = (db.peer_id, db.query_once_meta("$"), db.query_once("$"), db.state_hash())
     for _ in range(2):
         with open_alone(state()) as db:
             after = (db.peer_id, db.query_once_meta("$"), db.query_once("$"), db.state_hash())
             assert before == after
-            assert {PEER.peer_id: PEER} == db._pairings.paired()
-            assert {b"\x08" * 16: b"\x02" * 32} == db._pairings.refused()
-            assert {b"\x08" * 16: 3.5} == db._pairings.refused_since()
+            assert [PEER, BROUGHT] == [*db._pairings.paired().values()]
+            assert REFUSED == db._pairings.refused()
             assert (("192.168.0.7", 5000),) == db._pairings.addresses(PEER.peer_id)
             assert (2, 99.5) == db._pairings.wrong_codes()
             db.check()
@@ -362,6 +367,20 @@ def test_the_code_is_not_in_an_error() -> None:
                 with pytest.raises((cytosol.ActionError, cytosol.NetworkError)) as caught:
                     db.dispatch({"action": "RequestPair", "payload": payload, **extra})
                 assert "987654" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "action",
+    ["RequestPair", "AcceptPair", "RejectPair", "Unpair", "SetVisibleToPeers", "SetSyncEnabled"],
+)
+@pytest.mark.parametrize("payload", ["987654", ["987654"], {"id": "987654", "secret": 987654}])
+def test_a_payload_in_the_wrong_place_is_not_in_an_error(action: str, payload: Any) -> None:
+    """It may be a code."""
+    with open_alone() as db:
+        with pytest.raises(cytosol.ActionError) as caught:
+            db.dispatch({"action": action, "payload": payload})
+        assert action in str(caught.value)
+        assert "987654" not in str(caught.value)
 
 
 # --- Closing --------------------------------------------------------------------------------

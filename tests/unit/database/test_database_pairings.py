@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -15,8 +16,9 @@ from cytosol.database import pairings
 from cytosol.database.pairings import ADDRESSES_MAX, PairingStore
 from cytosol.document.journal import Journal
 from cytosol.limits import PAIRINGS_MAX
+from cytosol.model.ids import format_id
 from cytosol.net.service import NetworkService
-from cytosol.protocol.seams import PairedPeer
+from cytosol.protocol.seams import PairedPeer, Refusal
 from tests.unit.database.databases import APP_ID, open_alone
 from tests.unit.document.faulty_state import FaultyState
 
@@ -48,20 +50,51 @@ class Store:
         return store
 
 
-def test_unpairing_by_hand_refuses_until_paired_by_hand() -> None:
+def refusal(since_s: float, told_by: int | None = None) -> Refusal:
+    """Return a refusal, made here or told by a peer."""
+    return Refusal(KEY, since_s, 5, None if told_by is None else peer(told_by).peer_id)
+
+
+def test_a_refusal_stays_until_paired_by_hand() -> None:
     """What others bring does not lift it."""
     made = Store()
     store = made.store
     store.add(peer(1, 5.0), True)
-    store.remove(peer(1).peer_id, 7.0)
+    store.refuse({peer(1).peer_id: refusal(7.0)})
     assert {} == store.paired()
-    assert {peer(1).peer_id: 7.0} == store.refused_since()
+    assert {peer(1).peer_id: refusal(7.0)} == store.refused()
     store.add(peer(1), False)
     assert {} == made.read_again().paired()
     store.add(peer(1, 9.0), True)
     assert {peer(1).peer_id: peer(1, 9.0)} == made.read_again().paired()
     assert {} == made.read_again().refused()
     assert 3 == made.changes
+
+
+def test_who_brought_a_device_and_who_refused_it_is_kept() -> None:
+    """The metadata tell the one."""
+    made = Store()
+    brought = dataclasses.replace(peer(1), shared_by=peer(2).peer_id)
+    made.store.add(brought, False)
+    made.store.add(dataclasses.replace(peer(2, 3.0), lifted_ms=17), True)
+    made.store.refuse({peer(3).peer_id: refusal(7.0, 2)})
+    again = made.read_again()
+    assert made.store._known == again._known
+    rows: list[Any] = again.listed()
+    assert [format_id(peer(2).peer_id), None] == [row["sharedBy"] for row in rows]
+
+
+def test_pairings_of_older_files_are_read() -> None:
+    """They do not say who brought a device, nor which refusal is meant."""
+    made = Store()
+    made.store.add(peer(1, 5.0), True)
+    made.store.refuse({peer(2).peer_id: Refusal(KEY, 7.0)})
+    record: Any = made.journal.get_meta("pairings")
+    for list_name, names in (("paired", ("lifted", "sharedBy")), ("refused", ("stamp", "toldBy"))):
+        for name in names:
+            del record[list_name][0][name]
+    made.journal.put_meta(pairings=record)
+    assert made.store._known == made.read_again()._known
 
 
 def test_a_pairing_that_was_forgotten_is_not_refused() -> None:
@@ -74,30 +107,32 @@ def test_a_pairing_that_was_forgotten_is_not_refused() -> None:
     assert ({}, {}, ()) == (again.paired(), again.refused(), again.addresses(peer(1).peer_id))
 
 
-def test_removing_who_is_not_paired_does_nothing() -> None:
-    """No record is written."""
+def test_many_refusals_are_one_write() -> None:
+    """And others are forgotten with it; addresses of who is refused, too."""
     made = Store()
-    made.store.remove(peer(1).peer_id)
-    assert 0 == made.changes
+    store = made.store
+    store.add(peer(1), True)
+    store.remember_address(peer(1).peer_id, "10.0.0.1", 2000)
+    store.refuse({peer(number).peer_id: refusal(1.0, 9) for number in range(2, 5)})
+    store.refuse({peer(1).peer_id: refusal(2.0, 9)}, [peer(2).peer_id, peer(3).peer_id])
+    again = made.read_again()
+    assert {peer(4).peer_id, peer(1).peer_id} == set(again.refused())
+    assert ({}, ()) == (again.paired(), again.addresses(peer(1).peer_id))
+    assert 3 == made.changes
 
 
-def test_what_others_bring_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pairings and refusals; what the user does by hand always counts."""
+def test_pairings_that_others_bring_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user does by hand always counts."""
     assert 1_024 == PAIRINGS_MAX
     most = 8  # of which each would be written a thousand times
     monkeypatch.setattr(pairings, "PAIRINGS_MAX", most)
     made = Store()
     store = made.store
-    for number in range(most):
+    for number in range(most + 1):
         store.add(peer(number), False)
-        store.refuse(peer(10_000 + number).peer_id, KEY)
-    store.add(peer(5_000), False)
-    store.refuse(peer(30_000).peer_id, KEY)
-    assert (most, most) == (len(store.paired()), len(store.refused()))
+    assert most == len(store.paired())
     store.add(peer(5_000), True)
-    store.remove(peer(0).peer_id)
     assert peer(5_000).peer_id in store.paired()
-    assert peer(0).peer_id in store.refused()
 
 
 def test_the_latest_addresses_are_kept_newest_first() -> None:
@@ -113,9 +148,8 @@ def test_the_latest_addresses_are_kept_newest_first() -> None:
     "change",
     [
         lambda store: store.add(peer(2), True),
-        lambda store: store.remove(peer(1).peer_id),
         lambda store: store.forget(peer(1).peer_id),
-        lambda store: store.refuse(peer(1).peer_id, KEY),
+        lambda store: store.refuse({peer(1).peer_id: refusal(1.0)}),
         lambda store: store.set_wrong_codes(0, 0.0),
     ],
 )

@@ -43,20 +43,20 @@ PARAMS: list[tuple[Any, Any]] = [
     ),
     (
         net.SharePeersParams(
-            (net.SharedPeer(ONE, "Phone", KEY, 5),), (net.RefusedPeer(TWO, b"r" * 32, 7),)
+            (net.SharedPeer(ONE, "Phone", KEY),), (net.RefusedPeer(TWO, b"r" * 32, 7, 9),)
         ),
         [
             {
                 "peerId": ONE_UUID,
                 "peerName": "Phone",
                 "publicKey": KEY_TEXT,
-                "sinceMs": 5,
             },
             {
                 "peerId": TWO_UUID,
                 "publicKey": "cnJycnJycnJycnJycnJycnJycnJycnJycnJycnJycnI=",
                 "refused": True,
                 "sinceMs": 7,
+                "ageMs": 9,
             },
         ],
     ),

@@ -149,7 +149,7 @@ def fields_of(text: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-OPTIONAL = {"sinceMs", "trim", "batch", "ops", "refused", "a"}
+OPTIONAL = {"sinceMs", "ageMs", "trim", "batch", "ops", "refused", "a"}
 REQUIRED = [
     (params.METHOD, path)
     for params, text in PARAMS
@@ -245,15 +245,16 @@ def test_share_peers_names_nobody_twice() -> None:
         parse_params(method, [{**entry, "refused": 1}], Place.CONNECTION)
 
 
-def test_when_a_peer_was_paired_or_refused_may_be_unknown() -> None:
-    """`sinceMs` is not in the seed, so it may be absent; it then counts as 0."""
-    entry = {"peerId": ONE_UUID, "peerName": "P", "publicKey": KEY_TEXT}
+def test_when_a_peer_was_refused_may_be_unknown() -> None:
+    """`sinceMs` and `ageMs` are not in the seed, so they may be absent: it was very long ago."""
+    entry = {"peerId": ONE_UUID, "peerName": "P", "publicKey": KEY_TEXT, "refused": True}
     method = "osmosis.net.sharePeers"
-    paired = parse_params(method, [entry], Place.CONNECTION)
-    assert net.SharePeersParams((net.SharedPeer(ONE, "P", KEY, 0),)) == paired
-    refused = parse_params(method, [{**entry, "refused": True, "sinceMs": 9}], Place.CONNECTION)
-    assert net.SharePeersParams((), (net.RefusedPeer(ONE, KEY, 9),)) == refused
-    assert "'sinceMs'" in refusal_of_params(method, [{**entry, "sinceMs": -1}])
+    refused = parse_params(method, [entry], Place.CONNECTION)
+    assert net.SharePeersParams((), (net.RefusedPeer(ONE, KEY, 0, LAMPORT_MAX),)) == refused
+    refused = parse_params(method, [{**entry, "sinceMs": 9, "ageMs": 0}], Place.CONNECTION)
+    assert net.SharePeersParams((), (net.RefusedPeer(ONE, KEY, 9, 0),)) == refused
+    for name in ("sinceMs", "ageMs"):
+        assert f"'{name}'" in refusal_of_params(method, [{**entry, name: -1}])
 
 
 def test_a_peer_that_is_not_refused_is_paired() -> None:
