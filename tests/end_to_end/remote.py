@@ -7,6 +7,7 @@ that passes tells what the device knew at that time.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -269,9 +270,10 @@ def wait_trimmed(device: Remote, deadline: float = DEADLINE_S) -> None:
         time.sleep(0.02)
 
 
-def pair(first: Remote, second: Remote, code: str = "123456") -> None:
+def pair(first: Remote, second: Remote, code: str | None = None) -> None:
     """Pair two devices that may not even have heard of each other yet, and wait for both."""
     first.wait_visible(second)
+    code = code or os.urandom(4).hex()  # each is good for one attempt
     first.dispatch("RequestPair", {"id": second.peer_id, "secret": code})
     second.event("pair_request", peer_id=first.peer_id)
     second.dispatch("AcceptPair", {"id": first.peer_id, "secret": code})

@@ -233,9 +233,30 @@ BUGS = (
     Bug(
         "another device brings a refused one back",
         "protocol/sharing.py",
-        "            or entry.peer_id in self._pairings.refused()\n            or entry.peer_id in",
-        "            or entry.peer_id in",
+        "            or peer_id in self._pairings.refused()\n",
+        "",
         "tests/simulation/test_peers_corner_cases.py tests/simulation/test_peers_meet.py",
+    ),
+    Bug(
+        "a refusal that a pairing by hand has lifted counts again",
+        "protocol/sharing.py",
+        "bool(entry.since_ms) and paired.lifted_ms == entry.since_ms",
+        "False",
+        "tests/unit/protocol/test_sharing.py",
+    ),
+    Bug(
+        "a device that another one has brought counts as paired by hand when it was heard of",
+        "protocol/sharing.py",
+        "each.public_key, shared_by=sender)",
+        "each.public_key, wall_s, shared_by=sender)",
+        "tests/unit/protocol/test_sharing.py",
+    ),
+    Bug(
+        "a pairing code is accepted a second time",
+        "protocol/used_codes.py",
+        "        if name in self._hashes:\n",
+        '        if name == b"":\n',
+        "tests/unit/protocol/test_used_codes.py",
     ),
     Bug(
         "the challenge of a request is not looked at",

@@ -201,6 +201,7 @@ class PeerWorld:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._ports = itertools.count(20_000)
+        self._codes = itertools.count(100_000)
 
     def random_bytes(self, count: int) -> bytes:
         return self.random.randbytes(count)
@@ -242,8 +243,10 @@ class PeerWorld:
             if not self._step(end):
                 raise AssertionError(f"this did not happen within {seconds} simulated seconds")
 
-    def pair(self, requester: SimPeer, responder: SimPeer, code: str = "123456") -> None:
+    def pair(self, requester: SimPeer, responder: SimPeer, code: str | None = None) -> None:
         """Pair two peers by hand, as their users would."""
+        if code is None:
+            code = f"{next(self._codes):06d}"  # each is good for one attempt
         self.run_until(lambda: requester.sees(responder))
         before = len(responder.told(PairRequest, peer_id=requester.id))
         answers = len(requester.told(PairResponse))

@@ -15,10 +15,14 @@ from cytosol.protocol.gateway_call import GatewayCall, Ping
 from cytosol.protocol.machine import Machine, earliest
 from cytosol.protocol.pairing import AttemptEnd, AttemptOver, PairAttempt
 from cytosol.protocol.session import RandomBytes
+from cytosol.protocol.used_codes import UsedCodes
 
 __all__ = ["ATTEMPTS_MAX", "AttemptEnded", "Attempts"]
 
 ATTEMPTS_MAX: Final = 16
+
+# Refused before anybody there was asked for the code.
+_NOBODY_ASKED: Final = (AttemptEnd.OVERLAPPING, AttemptEnd.ALREADY_PAIRED, AttemptEnd.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Attempts(Machine[AttemptsEffect]):
         self._own_name = own_name
         self._visit = visit
         self._random_bytes = random_bytes
+        self._codes = UsedCodes(random_bytes)
+        self._code_of: dict[PeerId, bytes] = {}  # its name among the used ones
         self._attempts: dict[PeerId, PairAttempt] = {}
         self._by_connection: dict[int, PairAttempt] = {}
 
@@ -70,8 +76,12 @@ class Attempts(Machine[AttemptsEffect]):
             raise PairingError(f"{ATTEMPTS_MAX} pair requests are under way; wait for one to end")
 
     def begin(self, peer: VisiblePeer, code: str, now: float) -> None:
-        """Ask a visible device to pair; PairingError for a code that is too short or too long."""
+        """Ask a visible device to pair.
+
+        Raises PairingError for a code that is too short or too long, or was used before.
+        """
         peer_id, peer_key = peer.peer_id, peer.public_key
+        self._code_of[peer_id] = self._codes.use(code)
         attempt = PairAttempt(
             app_id=self._app_id,
             own_id=self._own_id,
@@ -148,6 +158,9 @@ class Attempts(Machine[AttemptsEffect]):
             match effect:
                 case AttemptOver():
                     del self._attempts[attempt.peer_id]
+                    code = self._code_of.pop(attempt.peer_id)
+                    if not attempt.was_asked or effect.end in _NOBODY_ASKED:
+                        self._codes.give_back(code)
                     name, key = attempt.peer_name, attempt.peer_key
                     self._do(AttemptEnded(attempt.peer_id, name, key, effect.end))
                 case Connect():

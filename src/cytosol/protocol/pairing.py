@@ -123,6 +123,7 @@ class PairAttempt(Machine[AttemptEffect]):
         self.peer_id = peer_id
         self.peer_name = peer_name
         self.peer_key = peer_key
+        self.was_asked = False  # whether the other device has got our request
         self._own_key = own_key
         self._own_name = own_name
         self._pake = Pake.start(
@@ -212,6 +213,7 @@ class PairAttempt(Machine[AttemptEffect]):
             self._confirm(now)
             return
         self._step(_Step.ASK)
+        self.was_asked = True
         params = PairParams(challenge, self._own_name, self._own_key, self._pake.message)
         self._visit.call(PairParams.METHOD, params.to_json(), PAIRING_TIMEOUT_S, now)
 

@@ -176,11 +176,12 @@ class World:
         one.dispatch(RequestPair(other.peer_id, code))
 
         def is_asked() -> bool:
-            nonlocal called
+            nonlocal called, code
             heard = one.address_of(other)
             if refused and heard not in (called, None):
                 called = heard
                 refused.clear()
+                code = str(next(self._codes))  # each is good for one attempt
                 one.dispatch(RequestPair(other.peer_id, code))
             return any(request.peer_id == one.peer_id for request in asked)
 

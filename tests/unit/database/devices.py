@@ -69,10 +69,11 @@ class Devices:
 def pair(asks: Device, answers: Device) -> None:
     """Pair two devices by hand and wait until they are connected."""
     asks.until_meta(f"$.peers[?@.id == '{answers.db.peer_id}'].paired", [False])
-    asks.db.dispatch(cytosol.RequestPair(answers.db.peer_id, CODE))
+    code = cytosol.new_pairing_code()  # each is good for one attempt
+    asks.db.dispatch(cytosol.RequestPair(answers.db.peer_id, code))
     request = answers.heard["pair_request"].wait_for_one()
     assert asks.db.peer_id == request.peer_id
-    answers.db.dispatch(cytosol.AcceptPair(request.peer_id, CODE))
+    answers.db.dispatch(cytosol.AcceptPair(request.peer_id, code))
     for device, other in ((asks, answers), (answers, asks)):
         response = device.heard["pair_response"].wait_for_one()
         assert (other.db.peer_id, True, None) == (

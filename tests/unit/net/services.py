@@ -83,8 +83,9 @@ class TestDevice:
     def row(self, other: TestDevice) -> dict[str, Any] | None:
         return next((row for row in self.service.peers() if row["id"] == other.id), None)
 
-    def pair_with(self, other: TestDevice, code: str = "123456") -> None:
+    def pair_with(self, other: TestDevice, code: str | None = None) -> None:
         """Pair by hand and wait for the connection."""
+        code = code or os.urandom(4).hex()  # each is good for one attempt
         self.wait_for(lambda: self.row(other) is not None)
         self.service.command("request_pair", other.id, code)
         other.wait_told(PairRequest, peer_id=self.id)
