@@ -136,7 +136,7 @@ def network_command(action: object) -> tuple[str, tuple[Any, ...]] | None:
     payload = message["payload"]
     if command in ("set_visible", "set_sync_enabled"):
         if type(payload) is not bool:
-            raise ActionError(f"the payload of {name} is true or false, not {payload!r}")
+            raise ActionError(f"the payload of {name} is true or false, and nothing else")
         return command, (payload,)
     if command in ("reject_pair", "unpair"):
         return command, (_peer_id(name, payload),)
