@@ -7,6 +7,7 @@ written whole and at once. In a terminal what happens meanwhile is written above
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
@@ -39,9 +40,13 @@ class Screen(Protocol):
         """Show what happened meanwhile."""
 
 
+_writing = threading.Lock()
+
+
 def _write(text: str) -> None:
-    # One call for the whole line, so that lines of two threads do not mix.
-    with suppress(BrokenPipeError, ValueError):  # nobody reads any more: the end of input is near
+    # Whole lines: what is longer than a pipe holds is written in pieces, and the other thread's
+    # line must not come between them. Nobody reads any more if it is broken: the end is near.
+    with _writing, suppress(BrokenPipeError, ValueError):
         sys.stdout.write(text)
         sys.stdout.flush()
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cytosol.cli.exits import CommandError
+from cytosol.cli.screen import JsonScreen
 from cytosol.cli.text import count_of, json_text, parse_json, printable, size_text
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -75,3 +80,31 @@ def test_counts_and_sizes_are_for_people() -> None:
     assert ["1 op", "0 ops", "12,345 ops"] == [count_of(n, "op") for n in (1, 0, 12_345)]
     sizes = [size_text(n) for n in (0, 999, 1_024, 1_000_000, 5 * 2**20)]
     assert ["0 B", "999 B", "1.0 KiB", "976.6 KiB", "5.0 MiB"] == sizes
+
+
+def test_lines_of_two_threads_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that are longer than a pipe holds, under `PYTHONUNBUFFERED`."""
+    reading, writing = os.pipe()
+    stdout = io.TextIOWrapper(io.FileIO(writing, "w"), "utf-8", write_through=True)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    screen, long, is_over = JsonScreen(), "x" * 300_000, threading.Event()
+
+    def tell() -> None:
+        while not is_over.is_set():
+            screen.event("changed", "", {})
+        stdout.close()
+
+    def answer() -> None:
+        for _ in range(30):
+            screen.answer([], long)
+        is_over.set()
+
+    threads = [threading.Thread(target=work) for work in (tell, answer)]
+    for thread in threads:
+        thread.start()
+    with open(reading, encoding="utf-8") as pipe:
+        lines = [json.loads(line) for line in pipe]
+    for thread in threads:
+        thread.join()
+    assert 30 == lines.count({"reply": long})
+    assert len(lines) - 30 == lines.count({"event": "changed"}) > 0
