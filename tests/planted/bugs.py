@@ -129,6 +129,13 @@ BUGS = (
         "tests/simulation/test_documents_adopt.py",
     ),
     Bug(
+        "what a twin says is taken for the op itself",
+        "crdt/twins.py",
+        "        return there is not None and there != said\n",
+        "        return False\n",
+        "tests/unit/crdt/test_reissuing_on_another_history.py",
+    ),
+    Bug(
         "a base forgets where its ops came from",
         "crdt/snapshot.py",
         "        for origin, first in base.origins:\n",

@@ -10,7 +10,7 @@ that follows from what they say: whoever holds them calls them alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Set
 
 from cytosol.crdt.contents import digest_of
 from cytosol.crdt.inner import InnerEffects
@@ -19,14 +19,13 @@ from cytosol.crdt.replica import Replica
 from cytosol.crdt.retarget import Retarget
 from cytosol.crdt.retention import Vector, lacks, vectors
 from cytosol.crdt.tree import MISSING, Found, Place, Step
+from cytosol.crdt.twins import Known, content
 from cytosol.limits import LAMPORT_LEAP_MAX
 from cytosol.model.ids import OpId, PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Body, Kind, Link, Name, Op, Side, Spot, map_names
 
 __all__ = ["reissue"]
-
-MARKERS_IN_256 = 4
 
 Piece = tuple[Body, Name | None]
 """What makes a part of a base, and its origin."""
@@ -46,7 +45,7 @@ def reissue(
     """
     # Dates must lie before the ids of the ops that carry them, and leaps are limited.
     new.clock = max(new.clock, min(old.clock, new.clock + LAMPORT_LEAP_MAX // 2))
-    rest, tainted = _keep_what_fits(old, new, unknown_since, hidden)
+    known, rest, tainted = _keep_what_fits(old, new, unknown_since, hidden)
     issuer = _Issuer(old, new)
     count = 0
     if old.trim is not None and lacks(new.latest, old.trimmed):
@@ -57,18 +56,19 @@ def reissue(
             count += 1
         if rows:
             old.reinsert(rows)
-    return count + _reissue_ops(rest, tainted, issuer)
+    return count + _reissue_ops(rest, tainted, known, issuer)
 
 
 def _keep_what_fits(
     old: Replica, new: Replica, unknown_since: int | None, hidden: Set[PeerId]
-) -> tuple[list[Op], set[OpId]]:
+) -> tuple[Known, list[Op], set[OpId]]:
     """Merge into the new history what can stand there as it is; return the rest, in order.
 
-    Also returns the ids of those that can nowhere stand beside the new history: they build on an
-    op, or are one, that has another one in its place there.
+    Also returns what the new history calls ops of ours, and the ids of those that can nowhere stand
+    beside it: they build on an op, or are one, that has another one in its place there.
     """
-    known = dict(new.latest)
+    news, differing = _news(old, new, unknown_since)
+    known = Known(new, news.values())
     latest = dict(new.latest)
     forks = dict.fromkeys(hidden, 0)
     """Of each author the first op that differs; what has seen it is tainted."""
@@ -76,20 +76,41 @@ def _keep_what_fits(
     rest: list[Op] = []
     tainted: set[OpId] = set()
     for row, author, vector in vectors(old):
-        op = old.log.op(row)
-        if op.index <= known.get(author, 0):
-            if not _is_fork(op, old, new, unknown_since):
-                continue
+        op = news.get(row)
+        if op is None:
+            continue
+        if op.id in differing or known.has_twin(op):
             forks.setdefault(author, op.index)
         if any(vector.get(who, 0) >= index for who, index in forks.items()):
             tainted.add(op.id)
-        elif _fits(op, vector, latest, new):
+        elif _fits(op, vector, latest, new) and known.calls_alike(op):
             latest[author] = op.index
             kept.append(op)
             continue
         rest.append(op)
     new.merge(kept)
-    return rest, tainted
+    return known, rest, tainted
+
+
+def _news(old: Replica, new: Replica, unknown_since: int | None) -> tuple[dict[int, Op], set[OpId]]:
+    """Return our ops, by their rows, that the new history does not have.
+
+    Also returns the ids of those that have another op in their place there.
+    """
+    known = dict(new.latest)
+    news: dict[int, Op] = {}
+    differing: set[OpId] = set()
+    parted: set[PeerId] = set()
+    for row in range(len(old.log)):
+        op = old.log.op(row)
+        if op.index <= known.get(op.author, 0):
+            # Twins may say the same on top of what is not the same.
+            if op.author not in parted and not _is_fork(op, old, new, unknown_since):
+                continue
+            parted.add(op.author)
+            differing.add(op.id)
+        news[row] = op
+    return news, differing
 
 
 def _fits(op: Op, vector: Vector, latest: Vector, new: Replica) -> bool:
@@ -108,71 +129,41 @@ def _is_fork(op: Op, old: Replica, new: Replica, unknown_since: int | None) -> b
     return theirs is None or digest_of(theirs) != digest_of(op)
 
 
-def _reissue_ops(rest: list[Op], tainted: set[OpId], issuer: _Issuer) -> int:
-    old, new = issuer.old, issuer.replica
-    calls = _Calls(old)
-    pseudonyms = _Pseudonyms()
-    originals = _originals(rest, old, new)
+def _reissue_ops(rest: list[Op], tainted: set[OpId], known: Known, issuer: _Issuer) -> int:
+    new, calls = issuer.replica, _Calls(issuer.old)
     count = 0
     for op in rest:
-        origin = op.origin
-        if origin is None:
-            author = pseudonyms.of(op)[-1] if op.id in tainted else op.author
-            origin = Name(author, op.index)
-        original = originals.get((origin.author, origin.index))
-        if original is not None:
-            calls.add(op.author, op.index, origin._replace(author=original))
-            continue
-        if origin.author != op.author:
+        origin, is_known = _origin_of(op, op.id in tainted, known, calls)
+        if (origin.author, origin.index) != (op.author, op.index):
             calls.add(op.author, op.index, origin)
-        if op.id not in tainted and _was_copied(origin, new):
+        if is_known or (op.id not in tainted and _was_copied(origin, new)):
             continue
         issuer.issue(map_names(op.body, calls.name), op.timestamp, origin)
         count += 1
     return count
 
 
+def _origin_of(op: Op, is_tainted: bool, known: Known, calls: _Calls) -> tuple[Name, bool]:
+    """Return the name under which an op is issued again, or else known, and whether it is known."""
+    name = op.origin or Name(op.author, op.index)
+    said = content(op)
+    if said is None:
+        return name, False
+    written = None if op.origin is None else calls.replica.op_at(name.index, name.author)
+    is_repeated = written is not None and content(written) == said
+    there = calls.name(name) if is_repeated else known.name(op, said)
+    if there is not None:
+        return there, True
+    needs_pseudonym = (is_tainted and op.origin is None) or written is not None
+    if needs_pseudonym or known.has_another(name, said):
+        return known.pseudonym(said), False
+    return name, False
+
+
 def _was_copied(origin: Name, new: Replica) -> bool:
     """Tell whether a history knows a copy, and what was copied: then also that it is gone since."""
     links = [(origin.author, origin.index), *(link[:2] for link in origin.of)]
     return bool(origin.of) and all(new.latest.get(who, 0) >= index for who, index in links)
-
-
-class _Pseudonyms:
-    """Authors for the origins of ops whose own ids mean something else in another history.
-
-    They must be the same whoever issues an op again, whatever he knows of other branches, and tell
-    apart all branches. So an op has its digest for a name, or that of a *marker* before it in
-    the branch, since a document cannot know many authors; whether an op is one, its digest says.
-    """
-
-    def __init__(self) -> None:
-        self._markers: dict[PeerId, PeerId] = {}
-
-    def of(self, op: Op) -> tuple[PeerId, PeerId]:
-        """Return the op's own digest, and its pseudonym."""
-        digest = digest_of(op)[:16]
-        if digest[0] < MARKERS_IN_256:
-            self._markers[op.author] = digest
-        return digest, self._markers.get(op.author, digest)
-
-
-def _originals(rest: Sequence[Op], old: Replica, new: Replica) -> dict[tuple[PeerId, int], PeerId]:
-    """Return the authors of those ops of the new history that have pseudonyms in the old one.
-
-    That is so if we gave way to one branch, and now its winner gives way to the other.
-    """
-    pseudonyms = {op.origin.author for op in rest if op.origin is not None and not op.origin.of}
-    if pseudonyms <= old.latest.keys() | new.latest.keys():
-        return {}
-    names = _Pseudonyms()
-    originals = {}
-    for row in range(len(new.log)):
-        op = new.log.op(row)
-        for pseudonym in names.of(op):
-            if pseudonym in pseudonyms:
-                originals[pseudonym, op.index] = op.author
-    return originals
 
 
 class _Issuer:
@@ -274,6 +265,7 @@ class _Calls:
     """What other histories call the places of this one: by origins, wherever there is one."""
 
     def __init__(self, replica: Replica) -> None:
+        self.replica = replica
         self._origins: dict[tuple[PeerId, int], Name] = {}
         names = replica.names
         for origin, first in replica.tree.origins.items():

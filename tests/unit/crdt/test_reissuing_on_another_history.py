@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 
+import pytest
+
+from cytosol.crdt import twins
 from cytosol.crdt.actions import (
     Copy,
     DataAction,
@@ -213,14 +216,15 @@ def test_what_builds_on_a_fork_is_called_alike_wherever_the_branches_part() -> N
     assert names <= {op.origin for op in ops(early)}
 
 
-def test_a_long_branch_has_few_names() -> None:
+def test_a_long_branch_has_few_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """A document cannot know many authors, and every pseudonym is one."""
-    ours = written(Set("$.l", []), *(InsertBefore("$.l[0]", str(at)) for at in range(2_000)))
+    monkeypatch.setattr(twins, "PSEUDONYMS_MAX", 40)
+    ours = written(Set("$.l", []), *(InsertBefore("$.l[0]", str(at)) for at in range(500)))
     there = on_top_of(written(Set("$.l", "theirs")), NEW)
     reissue(ours, there)
     there.check_invariants()
     pseudonyms = {op.origin.author for op in ops(there) if op.origin is not None}
-    assert 1 < len(pseudonyms) < 400
+    assert 40 == len(pseudonyms)
 
 
 def test_a_branch_that_wins_after_all_is_not_issued_again() -> None:
@@ -275,3 +279,154 @@ def test_a_part_of_a_copy_that_is_known_to_be_deleted_stays_away() -> None:
         expected = {"l": ["x"], "m": []}
         assert (expected if is_known else {**expected, "part": "x"}) == history.document
         assert {} == history.failures
+
+
+# --- who calls an op what ---------------------------------------------------------------------
+
+
+SAID = Body(Kind.SET, key="x", payload="said")
+BEGIN = Set("$.l", [])
+
+
+def on_our_branch() -> Replica:
+    """Return a history where another author has built on what a twin never wrote."""
+    ours = written(BEGIN, Set("$.ours", 1))
+    ours.merge([Op(9, ELSE, 0, 7, SAID, ((US, 2),))])
+    return ours
+
+
+def where_it_stands(origin: Name, body: Body = SAID, timestamp: int = 7) -> Replica:
+    """Return the twin's history, where somebody has issued an op again."""
+    there = on_top_of(written(BEGIN, Set("$.twin", 1)), NEW)
+    there.merge([Op(12, THEM, 0, timestamp, body, ((US, 1),), origin)])
+    return there
+
+
+def test_who_knew_of_no_fork_called_an_op_by_its_id() -> None:
+    """Who knows of it would use a pseudonym, and then the op would be there twice."""
+    there = where_it_stands(Name(ELSE, 9))
+    assert 1 == reissue(on_our_branch(), there), "the op of ours below it"
+    there.check_invariants()
+    assert {"l": [], "twin": 1, "ours": 1, "x": "said"} == there.document
+
+
+def test_what_follows_an_op_that_was_issued_again_acts_on_it() -> None:
+    """By whatever name it is known."""
+    ours = on_our_branch()
+    ours.merge([Op(10, ELSE, 9, 8, Body(Kind.SET, Name(ELSE, 9), payload="later"))])
+    there = where_it_stands(Name(ELSE, 9))
+    assert 2 == reissue(ours, there)
+    assert "later" == there.document["x"]
+    assert {} == there.failures
+
+
+def test_what_a_twin_said_under_the_id_is_another_op() -> None:
+    """Whatever stands there and says something else, or cannot be told any more."""
+    unlike = SAID._replace(key="y")
+    trimmed = where_it_stands(Name(ELSE, 9), unlike)
+    trimmed.trim_to(len(trimmed.log))
+    for there, hidden in (
+        (where_it_stands(Name(ELSE, 9), unlike._replace(payload="other")), set()),
+        (where_it_stands(Name(ELSE, 9), unlike, timestamp=6), set()),
+        (trimmed, {US}),
+    ):
+        reissue(on_our_branch(), there, hidden=hidden)
+        there.check_invariants()
+        assert "said" == there.document["x"]
+        assert "y" in there.document
+
+
+def test_what_repeats_an_op_of_a_branch_stays_silent() -> None:
+    """Somebody had issued it again, and the op itself was there."""
+    for timestamp, key, expected in ((7, "x", {"x"}), (0, "x", {"x"}), (8, "z", {"x", "z"})):
+        for seen in ((), ((US, 2),)):
+            ours = on_our_branch()
+            said = SAID._replace(key=key)
+            ours.merge([Op(12, THEM, 0, timestamp, said, seen, Name(ELSE, 9))])
+            assert "z" not in ours.document
+            later = Body(Kind.SET, Name(THEM, 12), payload="later")
+            ours.merge([Op(14, THEM, 12, 9, later)])
+            there = on_top_of(written(BEGIN, Set("$.twin", 1)), NEW)
+            reissue(ours, there)
+            there.check_invariants()
+            assert {"l", "twin", "ours"} | expected == set(there.document)
+            assert "later" in there.document.values()
+            if seen:
+                assert len(expected) == [op.body.payload for op in ops(there)].count("said")
+
+
+OTHER = SAID._replace(key="y", payload="other")
+
+
+def with_twin(body: Body = OTHER) -> Replica:
+    """Return a history that has another op under the id of what was issued again."""
+    twin = on_top_of(written(BEGIN), NEXT)
+    twin.merge([Op(9, ELSE, 0, 6, body, ((US, 1),))])
+    return twin
+
+
+def test_what_a_twin_had_silenced_is_issued_again() -> None:
+    """By its id at first, by a pseudonym once the twin is there."""
+    for merges_first in (False, True):
+        there, twin = where_it_stands(Name(ELSE, 9)), with_twin()
+        if merges_first:
+            there.merge([op for op in ops(twin) if op.author == ELSE])
+            assert "x" not in there.document
+        reissue(there, twin)
+        twin.check_invariants()
+        assert ("said", "other") == (twin.document.get("x"), twin.document.get("y"))
+
+
+def test_an_op_is_not_merged_over_what_its_twin_is_known_by() -> None:
+    """It would silence that, and all that builds on it."""
+    there = where_it_stands(Name(ELSE, 9))
+    there.merge([Op(13, THEM, 12, 7, SAID._replace(key="z"), (), Name(LOST, 3))])
+    assert 1 == reissue(with_twin(), there)
+    there.check_invariants()
+    assert ("said", "other") == (there.document.get("x"), there.document.get("y"))
+    assert there.latest.get(ELSE) is None
+
+
+def test_an_op_is_not_merged_beside_itself_under_a_pseudonym() -> None:
+    """Whoever has it under its id learns its other name, and calls it so from then on."""
+    for body in (OTHER, SAID):
+        history = where_it_stands(Name(ELSE, 9))
+        reissue(with_twin(), history)
+        history.renew_author(LOST)
+        ours = with_twin(body)
+        if body is SAID:
+            ours = on_top_of(written(BEGIN), NEXT)
+            ours.merge([Op(9, ELSE, 0, 7, SAID, ((US, 1),))])
+        ours.merge([Op(11, ELSE, 9, 8, Body(Kind.SET, Name(ELSE, 9), payload="later"))])
+        reissue(ours, history)
+        history.check_invariants()
+        assert "later" == history.document[body.key or ""]
+
+
+def test_what_has_a_pseudonym_meets_the_op_itself_and_what_it_was_called_before() -> None:
+    """All of them are one, in whatever order they come."""
+    one = where_it_stands(Name(ELSE, 9))
+    renamed = with_twin()
+    reissue(one, renamed)
+    later = Body(Kind.SET, there_names(renamed, "said"), payload="later")
+    renamed.merge([Op(40, NEXT, renamed.latest[NEXT], 8, later)])
+    again = on_top_of(written(BEGIN, Set("$.twin", 1)), b"a" * 16)
+    again.merge([Op(15, b"b" * 16, 0, 7, SAID, ((US, 1),), Name(ELSE, 9))])
+    itself = on_top_of(written(BEGIN, Set("$.twin", 1)), b"c" * 16)
+    itself.merge([Op(9, ELSE, 0, 7, SAID, ((US, 1),))])
+    for history in (again, itself):
+        reissue(renamed, history)
+        history.check_invariants()
+        assert {"l": [], "twin": 1, "x": "later", "y": "other"} == history.document
+        assert 1 == [op.body.payload for op in ops(history)].count("said")
+
+
+def test_pseudonyms_that_are_taken_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are few; with none left the op has its first one after all, and is silent."""
+    for most in (1, 2, 3):
+        monkeypatch.setattr(twins, "PSEUDONYMS_MAX", most)
+        there = on_top_of(written(BEGIN, Set("$.twin", 1)), NEW)
+        for at in range(3):
+            reissue(written(BEGIN, Set(f"$.branch{at}", at)), there)
+            there.check_invariants()
+        assert most == sum(key.startswith("branch") for key in there.document)
