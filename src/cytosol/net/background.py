@@ -46,6 +46,11 @@ class BackgroundLoop:
         """Tell whether the caller is this very thread."""
         return threading.get_ident() == self._thread.ident
 
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the thread runs: not in a forked child, where there is none."""
+        return self._thread.is_alive()
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop and wait for its result; not from the loop's thread."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

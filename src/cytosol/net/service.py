@@ -117,7 +117,7 @@ class NetworkService:
         with self._lock:
             loop, self._loop = self._loop, None
         driver = self._driver
-        if loop is None or driver is None:
+        if loop is None or driver is None or not loop.is_alive:
             return
         self.gateway_port = 0
         if loop.is_current:

@@ -8,10 +8,13 @@ import stat
 import sys
 from pathlib import Path
 
+from cytosol.errors import ActionError
+from cytosol.model.json import brief
 from cytosol.savestates.faults import foreign_error, os_fault, symlink_error
 
 __all__ = [
     "NOFOLLOW",
+    "absolute",
     "beside",
     "check_plain",
     "file_id",
@@ -24,6 +27,14 @@ __all__ = [
 ]
 
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return a path that stays the same wherever the program goes; ActionError for what is none."""
+    try:
+        return Path(os.path.abspath(os.fspath(path)))
+    except (TypeError, ValueError):
+        raise ActionError(f"{brief(path)} is no name of a file") from None
 
 
 def beside(path: Path, suffix: str) -> Path:

@@ -22,7 +22,14 @@ from typing import Any, TypeAlias
 from cytosol.errors import DatabaseCorruptError
 from cytosol.savestates.base import Batch, SaveState, closed_error, make_batch
 from cytosol.savestates.faults import broken_error, changed_error, gone_error, os_fault
-from cytosol.savestates.files import NOFOLLOW, beside, check_plain, file_size, sync_folder
+from cytosol.savestates.files import (
+    NOFOLLOW,
+    absolute,
+    beside,
+    check_plain,
+    file_size,
+    sync_folder,
+)
 from cytosol.savestates.groupcommit import CommitQueue
 from cytosol.savestates.jsonlayout import encode_file, encode_value, parse_records
 from cytosol.savestates.lock import FileLock
@@ -45,7 +52,7 @@ class JsonFileSaveState(SaveState):
     is_one_file = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path: Path = Path(os.path.abspath(path))
+        self.path: Path = absolute(path)
         self._temporary = beside(self.path, "-new")
         self._file_lock = FileLock(self.path)
         self._lock = threading.RLock()

@@ -21,9 +21,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal
+from weakref import WeakSet
 from zlib import crc32
 
-from cytosol.errors import DatabaseCorruptError, DatabaseError, SaveError
+from cytosol.errors import ActionError, DatabaseCorruptError, DatabaseError, SaveError
+from cytosol.model.json import brief
 from cytosol.savestates.base import Batch, SaveState, closed_error, make_batch
 from cytosol.savestates.faults import (
     SQLITE_ERRORS,
@@ -36,7 +38,7 @@ from cytosol.savestates.faults import (
     sqlite_fault,
     unsettled_error,
 )
-from cytosol.savestates.files import beside, file_id, file_size, id_of, look, make_room
+from cytosol.savestates.files import absolute, beside, file_id, file_size, id_of, look, make_room
 from cytosol.savestates.groupcommit import CommitQueue
 from cytosol.savestates.lock import FileLock
 from cytosol.savestates.sqlitefile import check_tree, open_file, roll_back
@@ -64,6 +66,8 @@ _ROOM_BYTES_MAX: Final = 512 * 1024
 
 _Row = tuple[str, bytes, int]
 
+_open_states: WeakSet[SqliteSaveState] = WeakSet()
+
 
 class SqliteSaveState(SaveState):
     """Keep records in the SQLite file `path`, made with mode 0600 if there is none."""
@@ -74,8 +78,8 @@ class SqliteSaveState(SaveState):
         self, path: str | os.PathLike[str], durability: Literal["full", "relaxed"] = "full"
     ) -> None:
         if durability not in ("full", "relaxed"):
-            raise ValueError(f"durability is 'full' or 'relaxed', not {durability!r}")
-        self.path: Path = Path(os.path.abspath(path))
+            raise ActionError(f"durability is 'full' or 'relaxed', not {brief(durability)}")
+        self.path: Path = absolute(path)
         self._is_relaxed = durability == "relaxed"
         self._file_lock = FileLock(self.path)
         self._lock = threading.RLock()  # guards the connection, for a transaction or a page
@@ -113,6 +117,7 @@ class SqliteSaveState(SaveState):
             self._is_log_new = True
             self._file_ids = file_ids
             self._connection = connection
+        _open_states.add(self)
 
     def get(self, key: str) -> bytes | None:
         """Return the bytes under `key`, None if there is no such record."""
@@ -156,12 +161,9 @@ class SqliteSaveState(SaveState):
             if connection is None:
                 return
             try:
-                if self._file_lock.is_ours():  # a forked child leaves it to its parent
-                    self._settle_all(connection)
+                if self._file_lock.is_ours():  # a forked child leaves all to its parent
+                    self._close_file(connection)
             finally:
-                with suppress(*SQLITE_ERRORS):  # what was acknowledged is in the log anyway
-                    connection.close()
-                self._remove_stray_log()
                 self._file_lock.release()
 
     def size_bytes(self) -> int:
@@ -174,6 +176,17 @@ class SqliteSaveState(SaveState):
         with self._lock:
             check_tree(self._opened(), self.path, "integrity_check")
         super().check()
+
+    def leave_to_parent(self) -> None:
+        """Let the connection live as long as this process, which is a forked child.
+
+        SQLite would take itself for the only owner, and remove the log in which its parent writes.
+        """
+        if self._connection is not None:
+            with suppress(ImportError, AttributeError):  # where Python counts no references
+                import ctypes
+
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -286,6 +299,14 @@ class SqliteSaveState(SaveState):
         else:
             self._unsettled_bytes = 0
 
+    def _close_file(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._settle_all(connection)
+        finally:
+            with suppress(*SQLITE_ERRORS):  # what was acknowledged is in the log anyway
+                connection.close()
+            self._remove_stray_log()
+
     def _settle_all(self, connection: sqlite3.Connection) -> None:
         """Copy the log into the file, also where SQLite would leave it: in a file that was moved.
 
@@ -302,7 +323,7 @@ class SqliteSaveState(SaveState):
     def _remove_stray_log(self) -> None:
         """Remove our empty log, which SQLite leaves where the file was moved away."""
         with suppress(OSError, SaveError):
-            is_ours = self._file_lock.is_ours() and file_id(self._log_path) == self._file_ids[1]
+            is_ours = file_id(self._log_path) == self._file_ids[1]
             if is_ours and file_size(self._log_path) == 0:
                 self._log_path.unlink(missing_ok=True)
 
@@ -314,3 +335,12 @@ def _end_of(prefix: str) -> str | bytes:
 
 def _checksum(key: str, value: bytes) -> int:
     return crc32(value, crc32(key.encode()))
+
+
+def _leave_to_parent() -> None:
+    for state in list(_open_states):
+        state.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,44 @@ def test_a_forked_child_may_not_write(tmp_path: Path) -> None:
         db.dispatch(cytosol.Set("$.after", 1))
     with alone(tmp_path / "a.cytosol") as db:
         assert {"parent": 1, "after": 1} == db.get()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("kind", ["SqliteSaveState", "JsonFileSaveState"])
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_forked_child_that_ends_leaves_the_file_to_its_parent(
+    tmp_path: Path, kind: str, closes: bool
+) -> None:
+    """Neither `close` nor the end of the interpreter takes the log away, or waits for a thread."""
+    script = f"""
+import os, sys, warnings
+sys.modules["uvloop"] = None  # its own end in a forked child is not ours to mend
+import cytosol
+warnings.simplefilter("ignore", DeprecationWarning)
+state = cytosol.{kind}({str(tmp_path / "a.cytosol")!r})
+db = cytosol.open(state, app_id={APP_ID!r}, loopback=True)
+db.dispatch(cytosol.Set("$.before", 1))
+child = os.fork()
+if child == 0:
+    if {closes}:
+        db.close()
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+db.dispatch(cytosol.Set("$.after", 1))
+db.close()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    state = getattr(cytosol, kind)(tmp_path / "a.cytosol")
+    with alone(state) as db:
+        assert {"before": 1, "after": 1} == db.get()
+
+
+@pytest.mark.parametrize("kind", [cytosol.SqliteSaveState, cytosol.JsonFileSaveState])
+@pytest.mark.parametrize("path", [5, None, ["a"]])
+def test_a_save_state_needs_the_name_of_a_file(kind: Any, path: Any) -> None:
+    """As `open` does."""
+    with pytest.raises(cytosol.ActionError, match="no name of a file"):
+        kind(path)
 
 
 @pytest.mark.parametrize("wrong", [{"peer_name": "\ud800"}, {"max_history": 10**30}])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cytosol.errors import DatabaseCorruptError, DatabaseLockedError, SaveError
+from cytosol.errors import ActionError, DatabaseCorruptError, DatabaseLockedError, SaveError
 from cytosol.savestates import SqliteSaveState, sqlitefile
 from cytosol.savestates.files import look, make_room
 from cytosol.savestates.sqlitelog import survey
@@ -563,5 +563,5 @@ def test_another_program_that_reads_the_file_is_named(path: Path) -> None:
 
 def test_an_unknown_durability_is_refused(path: Path) -> None:
     """Before anything is opened."""
-    with pytest.raises(ValueError, match="'full' or 'relaxed', not 'fast'"):
+    with pytest.raises(ActionError, match="'full' or 'relaxed', not 'fast'"):
         SqliteSaveState(path, durability="fast")  # type: ignore[arg-type]  # wrong on purpose
