@@ -22,13 +22,13 @@ class Deliveries:
     `queue` is to be looked at only, to tell whether `run` has anything to do.
     """
 
-    __slots__ = ("_gate", "_held", "_turn", "queue")
+    __slots__ = ("_gate", "_held", "_runner", "queue")
 
     def __init__(self) -> None:
         self.queue: deque[_Call] = deque()
         self._held: dict[Hashable, list[_Call]] = {}
-        self._gate = Lock()  # over taking from the queue and what is held; never while calling
-        self._turn = Lock()  # held by the one who delivers; nobody waits for it
+        self._gate = Lock()  # over whose turn it is, taking, and what is held; never while calling
+        self._runner: object = None  # a mark of the one who delivers; nobody waits for it
 
     def put(self, receiver: Hashable, call: Callable[[], None]) -> None:
         """Queue a call for `receiver`; callers agree on the order among themselves."""
@@ -52,13 +52,17 @@ class Deliveries:
         """
         # Calls that came while we gave the turn back found it taken, hence the outer loop.
         while self.queue:
-            if not self._turn.acquire(blocking=False):
-                return
+            mark = object()
             try:
+                with self._gate:
+                    if self._runner is not None:
+                        return
+                    self._runner = mark
                 while (call := self._take()) is not None:
                     call()
             finally:
-                self._turn.release()
+                if self._runner is mark:  # without a call: Ctrl-C must not come before it
+                    self._runner = None
 
     def _take(self) -> Callable[[], None] | None:
         """Take the first call whose receiver is not on hold out of the queue."""

@@ -75,11 +75,11 @@ class Journal:
         self._state = state
         self._document_lock = lock
         self._on_refusal = take_back
-        self._turn = threading.Condition()  # taken after the document's lock, never before it
+        self._pen = threading.Lock()  # of the leader; nobody takes the document's lock with it
+        self._gate = threading.Lock()  # over the queue, while it is handed over
         self._queue: list[Ticket] = []
         self._group: list[Ticket] = []  # what is being written, or was refused just now
         self._refusal: DatabaseError | None = None
-        self._is_writing = False
         self._number = 0  # of the last record of ops that is durable
         self._small_batches = 0
         self.is_kept: Final = state is not None
@@ -254,7 +254,7 @@ class Journal:
 
     def _enqueue(self, ids: Collection[OpKey], value: Any) -> Ticket:
         ticket = Ticket(ids, value)
-        with self._turn:
+        with self._gate:
             self._queue.append(ticket)
         return ticket
 
@@ -276,78 +276,81 @@ class Journal:
         raised: beside SaveError that is DatabaseClosedError and DatabaseLockedError.
         """
         while not ticket.is_done:
-            with self._turn:
-                while self._is_writing and not ticket.is_done:
-                    self._turn.wait()
-                leads = not ticket.is_done and self._refusal is None
-                if leads:
-                    self._is_writing = True
-                    self._group, self._queue = self._queue, []
-            if leads:
-                self._write()
-            elif not ticket.is_done:
-                # The leader does it as well, unless it waits for the lock that we hold.
-                self._take_back()
+            try:
+                with self._pen:  # a plain lock: Ctrl-C cannot leave it taken
+                    if not ticket.is_done and self._refusal is None:
+                        self._write()
+            finally:
+                if self._refusal is not None:
+                    # The leader does it as well, unless it waits for the lock that we hold.
+                    self._take_back()
         if ticket.error is not None:
             # A fresh exception for each thread: a traceback belongs to one.
             raise type(ticket.error)(*ticket.error.args) from ticket.error.__cause__
 
     def _write(self) -> None:
-        """Write the group as one commit, or take it back."""
-        assert self._state is not None, "without a save state nothing is queued"
-        error: DatabaseError | None = SaveError(
-            "saving was interrupted, so the change was taken back; try again"
-        )
+        """Write all that waits as one commit, or note that the disk refused it.
+
+        A group that is there already was left by a leader whom Ctrl-C stopped after all that is
+        done here against it: it is in the file, or is written now.
+        """
+        state = self._state
+        assert state is not None, "without a save state nothing is queued"
+        is_left = bool(self._group)
+        if not is_left:
+            with self._gate:
+                self._group, self._queue = self._queue, []
         try:
-            puts = self._numbered([ticket.value for ticket in self._group])
-            self._state.commit(puts)
-            self._number += len(puts)
-            error = None
+            if not (is_left and self._is_saved(state)):
+                state.commit(self._numbered([ticket.value for ticket in self._group]))
         except DatabaseError as refusal:
-            error = refusal
-        finally:
-            with self._turn:
-                self._is_writing = False
-                if error is None:
-                    self._finish(self._group, None)
-                else:
-                    self._refusal = error
-                    self._turn.notify_all()
-            if error is not None:
-                self._take_back()
+            self._refusal = refusal
+        except BaseException:  # Ctrl-C: the save state itself is whole, whatever it has saved
+            with suppress(DatabaseError):
+                if self._is_saved(state):
+                    self._finish(self._group, None, self._number + len(self._group))
+            if self._group:
+                self._refusal = SaveError(
+                    "saving was interrupted, so the change was taken back; try again"
+                )
+            raise
+        else:
+            self._finish(self._group, None, self._number + len(self._group))
+
+    def _is_saved(self, state: SaveState) -> bool:
+        """Tell whether the group is in the file: all of it is, or nothing."""
+        return state.get(_op_key(self._number + len(self._group))) is not None
 
     def _numbered(self, values: Iterable[Any], after: int | None = None) -> list[tuple[str, Any]]:
         start = (self._number if after is None else after) + 1
         return [(_op_key(number), value) for number, value in enumerate(values, start)]
 
-    def _finish(self, tickets: Iterable[Ticket], error: DatabaseError | None) -> None:
-        self._group = []
+    def _finish(self, tickets: Iterable[Ticket], error: DatabaseError | None, number: int) -> None:
+        """Let go of the group; `number` is that of the last record then."""
         for ticket in tickets:
             ticket.error = error
             ticket.is_done = True
-        self._turn.notify_all()
+        # Without a call in between Ctrl-C comes before all of this, or after it.
+        self._group, self._number = [], number
 
     def _take_back(self) -> None:
         """Have the document forget what was refused; does nothing if another thread has."""
         with self._document_lock:
-            with self._turn:
-                error = self._refusal
-                if error is None:
-                    return
+            error = self._refusal
+            if error is None:
+                return
+            with self._gate:
                 tickets = [*self._group, *self._queue]
-            try:
-                self._on_refusal([key for ticket in tickets for key in ticket.ids])
-            finally:
-                with self._turn:
-                    self._refusal = None
-                    self._queue = []
-                    self._finish(tickets, error)
+            # What Ctrl-C stops here is done again by whoever comes next.
+            self._on_refusal([key for ticket in tickets for key in ticket.ids])
+            self._finish(tickets, error, self._number)
+            self._queue, self._refusal = [], None
 
     def first_unsaved(self) -> tuple[int, bytes] | None:
         """Return the least id among the ops that are not durable; call with the lock held."""
         if not self.is_kept:
             return None
-        with self._turn:
+        with self._gate:
             tickets = [*self._group, *self._queue]
         return min((min(ticket.ids) for ticket in tickets), default=None)
 
@@ -357,11 +360,19 @@ class Journal:
         Call it with the document's lock held, so that nothing new comes. Only what replaces the
         whole history does this.
         """
-        with self._turn:
-            waiting = [*self._group, *self._queue]
-        for ticket in waiting:
-            with suppress(DatabaseError):  # whoever waits for this ticket hears of it
-                self.flush(ticket)
+        while True:
+            with self._gate:
+                waiting = [*self._group, *self._queue]
+            if not waiting:
+                return
+            for ticket in waiting:
+                with suppress(DatabaseError):  # whoever waits for this ticket hears of it
+                    self.flush(ticket)
+            with self._pen:
+                if self._group and self._refusal is None:  # left behind by Ctrl-C, with all told
+                    self._write()
+            if self._refusal is not None:
+                self._take_back()
 
     def rewrite(
         self,

@@ -121,6 +121,7 @@ class SaveState(ABC):
         Deletions come first, so that a batch can replace all records below a prefix; of two
         puts of one key the later counts. Raises SaveError if the disk refuses: then nothing
         of the batch is visible, and once the error says "reopen" every further commit raises.
+        A KeyboardInterrupt may come before the batch is there or after it: then `get` tells.
         """
 
     @abstractmethod

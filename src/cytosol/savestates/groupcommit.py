@@ -26,9 +26,11 @@ class CommitQueue:
 
     def __init__(self, write: Callable[[list[Batch]], None]) -> None:
         self._write = write
-        self._turn = threading.Condition()
+        # Plain locks, and no condition: whatever Ctrl-C stops, `with` gives them back.
+        self._pen = threading.Lock()  # of the leader
+        self._gate = threading.Lock()  # over what waits, while it is handed over
         self._waiting: list[Batch] = []
-        self._writing = False
+        self._group: list[Batch] = []  # what is being written, or was when Ctrl-C came
         self.transactions = 0
 
     @property
@@ -38,38 +40,43 @@ class CommitQueue:
 
     def commit(self, batch: Batch) -> None:
         """Return when `batch` is written; raises the DatabaseError that befell its group."""
-        with self._turn:
-            self._waiting.append(batch)
-            try:
-                while self._writing and not batch.done:
-                    self._turn.wait()
-            except BaseException:  # Ctrl-C: a batch that its caller gave up must not come later
+        try:
+            with self._gate:
+                self._waiting.append(batch)
+            with self._pen:
+                if not batch.done:
+                    self._lead()
+        except BaseException:  # Ctrl-C: a batch that its caller gave up must not come later
+            with self._gate:
                 if batch in self._waiting:
                     self._waiting.remove(batch)
-                raise
-            if not batch.done:
-                self._writing = True
-                group, self._waiting = self._waiting, []
-        if not batch.done:
-            self._lead(group)
+            raise
         if batch.error is not None:
             # A fresh exception for each thread: a traceback belongs to one.
             raise type(batch.error)(*batch.error.args) from batch.error.__cause__
 
-    def _lead(self, group: list[Batch]) -> None:
+    def _lead(self) -> None:
+        """Write what waits, with the pen held."""
         error: DatabaseError | None = SaveError(
             "the thread that was writing was interrupted; reopen the database to see what is saved"
         )
+        if self._group:
+            self._finish(error)  # the leader before us could not even say so
         try:
-            self._write(group)
-            self.transactions += 1
+            with self._gate:
+                self._group, self._waiting = self._waiting, []
+            if not self._group:
+                return
+            self._write(self._group)
             error = None
+            self.transactions += 1
         except DatabaseError as refusal:
             error = refusal
         finally:
-            with self._turn:
-                for batch in group:
-                    batch.error = error
-                    batch.done = True
-                self._writing = False
-                self._turn.notify_all()
+            self._finish(error)
+
+    def _finish(self, error: DatabaseError | None) -> None:
+        for batch in self._group:
+            batch.error = error
+            batch.done = True
+        self._group = []

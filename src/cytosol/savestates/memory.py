@@ -56,7 +56,12 @@ class InMemorySaveState(SaveState):
         batch = make_batch(puts, deletes, delete_prefixes, text=False)
         with self._lock:
             self._check_open()
-            batch.apply_to(self._records)
+            if not batch.deletes and not batch.delete_prefixes:
+                self._records.update(batch.puts)
+            else:  # in one step all the same, also if Ctrl-C comes
+                records = dict(self._records)
+                batch.apply_to(records)
+                self._records = records
             self.transactions += 1
 
     def close(self) -> None:

@@ -321,17 +321,17 @@ class SealedRecords(SaveState):
             puts.append(self._whole_record(opened.keys, opened.commits + 1, count, total))
             try:
                 self._inner.commit(puts, deletes)
+                for name, share in new_shares.items():
+                    if share is None:
+                        shares.pop(name, None)
+                    else:
+                        shares[name] = share
+                opened.total, opened.commits = total, opened.commits + 1
             except DatabaseError:
                 raise
             except BaseException:  # Ctrl-C: nobody knows which sum is in the file
                 self._is_broken = True
                 raise
-            opened.total, opened.commits = total, opened.commits + 1
-            for name, share in new_shares.items():
-                if share is None:
-                    shares.pop(name, None)
-                else:
-                    shares[name] = share
 
     def change_secret(self, secret: Secret, cost: SealCost | None = None) -> None:
         """Lock the data key with another secret from now on; the records stay as they are.

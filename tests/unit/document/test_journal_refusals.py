@@ -257,7 +257,7 @@ def test_a_trim_meets_a_refused_write() -> None:
     state.hold()
     others = Background()
     others.start(lambda: document.dispatch(Set("$.n", "refused")))
-    while not document.journal._is_writing:
+    while not document.journal._pen.locked():
         assert state.entered.acquire(timeout=30)
 
     def trim() -> None:

@@ -42,7 +42,7 @@ def run_while_the_first_waits(
         threads.append(threading.Thread(target=work, args=(key,)))
         threads[-1].start()
         if count == 0:
-            wait_until(lambda: queue._writing)
+            wait_until(lambda: bool(queue._group))
         else:
             wait_until(lambda count=count: queue.waiting == count)
     all_came.set()
@@ -117,19 +117,29 @@ def test_an_interrupted_leader_does_not_leave_the_others_waiting() -> None:
     queue.commit(batch("c"))
 
 
+class InterruptedLock:
+    """A lock that somebody has until Ctrl-C comes; `meanwhile` is what that one does."""
+
+    def __init__(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        self._meanwhile = meanwhile
+
+    def __enter__(self) -> None:
+        self._meanwhile()
+        raise KeyboardInterrupt
+
+    def __exit__(self, *error: object) -> None:
+        raise AssertionError("it was never taken")
+
+
 def test_a_batch_whose_caller_was_interrupted_while_waiting_never_comes() -> None:
     """Ctrl-C in a waiting thread takes its batch out of the queue."""
     written: list[str] = []
     queue = CommitQueue(lambda group: written.extend(item.puts[0][0] for item in group))
 
-    def interrupted_wait() -> None:
-        raise KeyboardInterrupt
-
-    queue._writing = True
-    queue._turn.wait = interrupted_wait  # type: ignore[assignment, method-assign]  # stands for Ctrl-C
+    pen, queue._pen = queue._pen, InterruptedLock()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
         queue.commit(batch("given up"))
-    queue._writing = False
+    queue._pen = pen
     queue.commit(batch("next"))
     assert ["next"] == written
 
@@ -139,12 +149,7 @@ def test_a_batch_that_is_being_written_is_not_taken_back() -> None:
     queue = CommitQueue(lambda group: None)
     taken = batch("taken")
 
-    def interrupted_wait() -> None:
-        queue._waiting.remove(taken)  # as the leader does
-        raise KeyboardInterrupt
-
-    queue._writing = True
-    queue._turn.wait = interrupted_wait  # type: ignore[assignment, method-assign]  # stands for Ctrl-C
+    queue._pen = InterruptedLock(lambda: queue._waiting.remove(taken))  # type: ignore[assignment]  # as the leader does
     with pytest.raises(KeyboardInterrupt):
         queue.commit(taken)
     assert 0 == queue.waiting
