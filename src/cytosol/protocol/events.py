@@ -27,6 +27,8 @@ __all__ = [
     "Unpaired",
 ]
 
+_REASON_MAX = 500
+
 
 @dataclass(frozen=True, slots=True)
 class PairRequest:
@@ -104,11 +106,16 @@ class SyncFailed:
     """Say that syncing with a peer does not get on, and why; it is tried again by itself.
 
     Comes at once where this device cannot save what it gets, otherwise if it goes on; once for
-    each reason, until a full sync ends well.
+    each reason, until a full sync ends well. The peer may have a part in `reason`, so that it is
+    one line of characters that can be shown, and at most 500 of them.
     """
 
     peer_id: str
     reason: str
+
+    def __post_init__(self) -> None:
+        shown = "".join(each if each.isprintable() else " " for each in self.reason[:_REASON_MAX])
+        object.__setattr__(self, "reason", " ".join(shown.split()))
 
 
 @dataclass(frozen=True, slots=True)
