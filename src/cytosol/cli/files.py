@@ -109,7 +109,13 @@ def find_app_id(file: Path) -> str | None:
         raise no_file(file)
     if not file.exists() and not file.is_symlink():
         return None
-    return stored_app_id(save_state_for(file))
+    return None if _is_empty(file) else stored_app_id(save_state_for(file))
+
+
+def _is_empty(file: Path) -> bool:
+    """Tell whether a file is there and holds nothing: opening would make a database of it."""
+    is_plain = file.is_file() and not file.is_symlink()
+    return is_plain and not (file_size(file) or file_size(beside(file, "-wal")))
 
 
 def open_offline(file: Path) -> cytosol.Database:
@@ -119,9 +125,7 @@ def open_offline(file: Path) -> cytosol.Database:
     """
     with advising(file):
         state = existing_save_state(file)
-        # Opening would make a database of an empty file, for somebody who only wants to look.
-        is_empty = file.is_file() and not (file_size(file) or file_size(beside(file, "-wal")))
-        app_id = None if is_empty else stored_app_id(state)
+        app_id = None if _is_empty(file) else stored_app_id(state)
     if app_id is None:
         raise CommandError(
             f"'{file}' holds no document yet; an app, or `cytosol run`, has to begin it"

@@ -411,3 +411,15 @@ def test_run_refuses_the_file_of_another_app(file: Path) -> None:
     result = cli("run", file, "--app-id", "11111111-2222-4333-8444-555555555555")
     assert 1 == result.exit_code
     assert "belongs to the app" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["empty.cytosol", "empty.json"])
+def test_run_leaves_an_empty_file_as_it_is_if_it_knows_no_app(tmp_path: Path, name: str) -> None:
+    """A command that is refused has written nothing, not even beside the file."""
+    path = tmp_path / name
+    path.touch()
+    result = cli("run", path)
+    assert 1 == result.exit_code
+    assert "knows no app yet; give --app-id" in result.stderr
+    assert b"" == path.read_bytes()
+    assert [name] == [each.name for each in tmp_path.iterdir()]
