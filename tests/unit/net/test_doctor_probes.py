@@ -20,7 +20,7 @@ from cytosol.net.evidence import Knock, NetworkSeen, PeerSeen, Reach, Reply
 from cytosol.net.interfaces import Interface
 from cytosol.net.probes import Subject, examine_network
 from cytosol.protocol.rpc import CallFailed
-from cytosol.protocol.seams import PairedPeer
+from cytosol.protocol.seams import PairedPeer, Refusal
 from cytosol.wire.framing import GATEWAY, Sealer
 from cytosol.wire.heartbeat import Heartbeat, encode_heartbeat, heartbeat_port
 from cytosol.wire.jsonrpc import ErrorCode
@@ -117,7 +117,7 @@ def test_a_peer_tells_that_it_has_unpaired_us(hasty: None) -> None:
     with devices("phone") as (phone,):
         examined = Examined(phone.app_id)
         known = examined.pair_with(phone)
-        phone.pairings.remove(examined.peer_id)
+        phone.pairings.refuse({examined.peer_id: Refusal(examined.keys.public)})
         assert Reply.UNPAIRED is only_peer(examined.examine(known)).reply
 
 
