@@ -43,7 +43,7 @@ IMPURE_MODULES = {
 }  # fmt: skip
 IMPURE_BUILTINS = {"__import__", "breakpoint", "eval", "exec", "input", "open", "print"}
 LOCK_MODULES = {"_thread", "concurrent", "multiprocessing", "queue", "threading"}
-LOCK_PLACES = ("document", "savestates", "database", "net", "testing")
+LOCK_PLACES = ("document", "savestates", "database", "net", "cli.screen", "testing")
 CLOCK_MODULES = {"datetime", "random", "sched", "secrets", "time", "zoneinfo"}
 CLOCK_PLACES = ("database", "cli", "net", "graph.transports", "testing")
 RANDOM_NAMES = {
