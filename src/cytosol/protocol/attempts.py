@@ -58,7 +58,7 @@ class Attempts(Machine[AttemptsEffect]):
         self._own_name = own_name
         self._visit = visit
         self._random_bytes = random_bytes
-        self._codes = UsedCodes(random_bytes)
+        self._codes = UsedCodes(own_keys.secret)
         self._code_of: dict[PeerId, bytes] = {}  # its name among the used ones
         self._attempts: dict[PeerId, PairAttempt] = {}
         self._by_connection: dict[int, PairAttempt] = {}

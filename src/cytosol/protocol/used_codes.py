@@ -1,7 +1,7 @@
 """Pairing codes that were used: each is good for one attempt (spec: network, Pairing).
 
 Who could try a code a second time, or has seen it on the screen, would have more than one guess.
-Kept is a keyed hash and never the code, under a key made for this run, in memory only.
+Kept is a keyed hash and never the code, in memory only.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from cytosol.crypto.pake import normalise_code
 from cytosol.crypto.primitives import blake2b
 from cytosol.errors import PairingError
 from cytosol.limits import USED_CODES_MAX
-from cytosol.protocol.session import RandomBytes
 
 __all__ = ["UsedCodes"]
 
-KEY_BYTES: Final = 32
+LABEL: Final = b"used codes"
 
 
 class UsedCodes:
@@ -24,8 +23,8 @@ class UsedCodes:
 
     __slots__ = ("_hashes", "_key")
 
-    def __init__(self, random_bytes: RandomBytes) -> None:
-        self._key = random_bytes(KEY_BYTES)
+    def __init__(self, own_secret: bytes) -> None:
+        self._key = blake2b(own_secret, size=32, label=LABEL)
         self._hashes: dict[bytes, None] = {}
 
     def __repr__(self) -> str:
@@ -53,4 +52,4 @@ class UsedCodes:
 
     def _name(self, code: str) -> bytes:
         text = normalise_code(code).encode()
-        return blake2b(text, size=32, key=self._key, label=b"used code")
+        return blake2b(text, size=32, key=self._key, label=LABEL)

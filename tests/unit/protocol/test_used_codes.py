@@ -11,7 +11,7 @@ from tests.simulation.peer_machines import PeerWorld, SimPeer
 
 
 def used_codes() -> UsedCodes:
-    return UsedCodes(lambda count: b"k" * count)
+    return UsedCodes(b"k" * 32)
 
 
 def test_a_code_is_not_used_twice_however_it_is_written() -> None:
