@@ -82,13 +82,17 @@ def damaged(journal: Journal, what: str) -> DatabaseCorruptError:
 
 
 def _home(journal: Journal) -> JsonValue:
-    """Return what tells a file from a copy of it, None where it is written anew each time.
+    """Return what tells a file from a copy of it, None where there is no file.
 
-    Only the inode: numbers of devices change when a machine starts anew.
+    Its inode, without the number of the device, which changes when a machine starts anew. A text
+    has another inode with each change: of that it is the inode of its folder, and its name.
     """
-    if journal.path is None or journal.is_text:
+    if journal.path is None:
         return None
+    folder, name = os.path.split(journal.path)
     try:
+        if journal.is_text:
+            return f"{os.stat(folder).st_ino}/{name}"
         return os.stat(journal.path).st_ino
     except OSError:
         return None

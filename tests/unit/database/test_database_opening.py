@@ -289,16 +289,21 @@ def test_in_memory_the_identity_is_new_each_time() -> None:
 # --- Copies ---------------------------------------------------------------------------------
 
 
-def test_a_copied_file_writes_under_a_fresh_author_id(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [cytosol.SqliteSaveState, cytosol.JsonFileSaveState])
+@pytest.mark.parametrize("place", ["b", "folder/a"])
+def test_a_copied_file_writes_under_a_fresh_author_id(
+    tmp_path: Path, kind: Any, place: str
+) -> None:
     """Key, peer id and pairings stay; the event waits for the first listener."""
-    path, copy = tmp_path / "a", tmp_path / "b"
-    with open_alone(path) as db:
+    path, copy = tmp_path / "a", tmp_path / place
+    copy.parent.mkdir(exist_ok=True)
+    with open_alone(kind(path)) as db:
         db.dispatch(cytosol.Set("$.a", 1))
         db._pairings.add(PEER, True)
         peer_id, author = db.peer_id, db.query_once_meta("$.config.author")
     shutil.copyfile(path, copy)
     heard: list[Any] = []
-    with open_alone(copy) as db:
+    with open_alone(kind(copy)) as db:
         listener = db.on("identity_renewed", heard.append)
         assert [cytosol.IdentityRenewed] == [type(event) for event in heard]
         assert "copy" in heard[0].reason
@@ -312,11 +317,25 @@ def test_a_copied_file_writes_under_a_fresh_author_id(tmp_path: Path) -> None:
         db.dispatch(cytosol.Set("$.b", 2))
         assert fresh == [db.query_once_meta("$.actions[*].id.author")[-1]]
     for each, expected in ((copy, fresh), (path, author)):
-        with open_alone(each) as db:
+        with open_alone(kind(each)) as db:
             db.on("identity_renewed", heard.append)
             assert expected == db.query_once_meta("$.config.author")
             db.check()
     assert 1 == len(heard)
+
+
+def test_a_json_file_that_is_put_back_under_its_name_is_no_copy(tmp_path: Path) -> None:
+    """It is written anew with each change, and its folder may be moved."""
+    (tmp_path / "folder").mkdir()
+    for folder in ("folder", "moved"):
+        heard: list[Any] = []
+        for number in range(3):
+            with open_alone(cytosol.JsonFileSaveState(tmp_path / folder / "a.json")) as db:
+                db.on("identity_renewed", heard.append)
+                db.dispatch(cytosol.Set("$.a", number))
+        assert [] == heard
+        if folder == "folder":
+            (tmp_path / "folder").rename(tmp_path / "moved")
 
 
 def test_a_file_that_was_only_renamed_is_no_copy(tmp_path: Path) -> None:
