@@ -15,6 +15,8 @@ def main() -> None:
     try:
         import click  # noqa: F401  # only whether it is there
         import rich  # noqa: F401  # only whether it is there
+    except KeyboardInterrupt:  # as below
+        sys.exit(130)
     except ModuleNotFoundError as error:
         print(
             f"cytosol: the command line needs the package {error.name!r}, which is not installed; "
@@ -22,6 +24,8 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
-    from cytosol.cli.commands import program
-
+    try:
+        from cytosol.cli.commands import program
+    except KeyboardInterrupt:  # loading takes a moment; afterwards the program sees to it
+        sys.exit(130)
     program.main(prog_name="cytosol")

@@ -108,7 +108,8 @@ class _Demo:
 
     async def _meet(self) -> None:
         laptop, phone = self._peers
-        with self._show.step("They find each other by broadcast, knowing no address"):
+        with self._show.step("They find each other by broadcast, knowing no address") as step:
+            step.detail = "asked when both are ready; they have listened since each of them started"
 
             async def see_each_other() -> bool:
                 there = [peer["id"] for peer in await laptop.ask("peers")]

@@ -1,4 +1,4 @@
-"""Without the extra `cli` the command says what to install."""
+"""Before the program runs: without the extra `cli` it says what to install; Ctrl-C ends it."""
 
 from __future__ import annotations
 
@@ -25,3 +25,20 @@ def test_the_library_needs_neither() -> None:
     code = "import cytosol, sys; print('click' in sys.modules, 'rich' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "False False\n" == done.stdout
+
+
+@pytest.mark.parametrize("package", ["click", "rich", "cytosol.cli.commands"])
+def test_ctrl_c_while_the_command_is_loaded_ends_it_quietly(package: str) -> None:
+    """No traceback, and the exit code of every other Ctrl-C."""
+    code = f"""
+import sys
+class Stop:
+    def find_spec(self, name, *rest):
+        if name == {package!r}:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Stop())
+from cytosol.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (130, "", "") == (done.returncode, done.stdout, done.stderr)
