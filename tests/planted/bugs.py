@@ -161,15 +161,15 @@ BUGS = (
     Bug(
         "a write is acknowledged before it is on the disk",
         "document/journal.py",
-        "            self._state.commit(puts)\n            self._number += len(puts)\n",
-        "            self._number += len(puts)\n",
+        "state.commit(self._numbered([ticket.value for ticket in self._group]))",
+        "self._numbered([ticket.value for ticket in self._group])",
         "tests/unit/document/test_journal_refusals.py",
     ),
     Bug(
         "what the disk refused stays in memory",
         "document/journal.py",
-        "                self._on_refusal([key for ticket in tickets for key in ticket.ids])",
-        "                pass",
+        "            self._on_refusal([key for ticket in tickets for key in ticket.ids])",
+        "            pass",
         "tests/unit/document/test_journal_refusals.py",
     ),
     Bug(
