@@ -235,7 +235,8 @@ def other_version(clinic: Clinic) -> None:
 def peer_unpaired_us(clinic: Clinic) -> None:
     """The phone has unpaired the laptop."""
     with offline(clinic.phone_file) as database:
-        database._pairings.remove(clinic.identities["laptop"][0], 1_770_000_000.0)
+        refused = Refusal(clinic.paired("laptop").public_key, 1_770_000_000.0)
+        database._pairings.refuse({clinic.identities["laptop"][0]: refused})
 
 
 def peer_silent(clinic: Clinic) -> None:
