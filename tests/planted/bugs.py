@@ -182,8 +182,8 @@ BUGS = (
     Bug(
         "a new name is not made durable",
         "savestates/jsonfile.py",
-        "        self._is_broken = True\n        sync_folder(self.path)\n",
-        "        self._is_broken = True\n",
+        "        self._flush(lambda: sync_folder(self.path))\n",
+        "",
         "tests/unit/savestates/test_json_savestate.py",
     ),
     Bug(

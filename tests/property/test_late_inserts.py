@@ -106,7 +106,9 @@ class Writer:
             expected[index:index] = [item, item]
         else:
             as_it_would_be = [*expected[:index], item, *expected[index:]]
-            assert as_it_would_be == db._document.preview_get([insert], ("list",), None)
+            assert as_it_would_be == db._document.preview(
+                [insert], lambda document: document["list"]
+            )
         self.waited += bool(db._document._late)
 
     def look(self) -> None:

@@ -17,6 +17,7 @@ from cytosol.document.document import Document
 from cytosol.document.interest import Location
 from cytosol.errors import ActionError, FailureError
 from cytosol.model.opcodec import decode_ops
+from cytosol.path import parse_path
 from tests.property.test_fast_paths import any_quick_action, plain_set, quick_transaction
 from tests.unit.document.making import AUTHOR, OTHER, open_document
 
@@ -90,7 +91,9 @@ def look(chance: random.Random) -> Callable[[Written], Any]:
         lambda one: one.document.replica.clock,
         lambda one: one.document.history.export_missing({}, 1 << 20),
         lambda one: one.document.history.latest(),
-        lambda one: one.document.preview_query([{"action": "Delete", "path": "$.a"}], query, ()),
+        lambda one: one.document.preview(
+            [{"action": "Delete", "path": "$.a"}], parse_path(query).bind(()).values
+        ),
         lambda one: one.document.history.set_paired(set()),
         lambda one: one.document.reserve_id(),
         lambda one: one.document.subscriptions.quiet.clear(),
@@ -262,8 +265,10 @@ def test_ctrl_c_while_waiting_for_the_lock_is_told_as_it_is() -> None:
     class Interrupted:
         """A lock for which nobody can wait long enough, and which nobody has."""
 
-        def acquire(self) -> bool:
-            raise KeyboardInterrupt
+        def acquire(self, blocking: bool = True) -> bool:
+            if blocking:
+                raise KeyboardInterrupt
+            return False
 
         def release(self) -> None:
             raise RuntimeError("cannot release un-acquired lock")

@@ -397,9 +397,7 @@ class Database:
 
     def state_hash(self) -> str:
         """Return the state hash in hex: peers that hold the same history have the same one."""
-        with self._document.lock:
-            self._document.check_open()
-            return self._document.replica.state_hash().hex()
+        return self._document.state_hash().hex()
 
     # --- the file -----------------------------------------------------------------------
 
@@ -435,8 +433,11 @@ class Database:
 
         Callbacks that are due are called before, with the database still open. Called from inside
         of a callback that came from a peer, it does not wait for the others. Raises SaveError, and
-        is closed, if the file was moved meanwhile and some changes could not be brought into it.
+        is closed, if the file was moved meanwhile and some changes could not be brought into it;
+        ActionError, and is open, in the middle of another call of the same thread, as in a handler
+        of a signal: end the program from there with `sys.exit`, and close it in `finally`.
         """
+        self._document.check_idle()
         self._closing.close()
         self._connections.close()
         network, self._network = self._network, None

@@ -9,6 +9,7 @@ from typing import Any
 from cytosol.crdt.actions import DataAction, parse_action
 from cytosol.database.network_actions import network_command
 from cytosol.document.document import Document
+from cytosol.document.picking import NOTHING, check_steps, pick
 from cytosol.errors import ActionError
 from cytosol.model.json import JsonValue, copy_json
 from cytosol.path import Variables, parse_path
@@ -48,7 +49,10 @@ class TransactionContext:
         Raises FailureError if they cannot be applied.
         """
         self._check_open()
-        return self._document.preview_query(self._actions, path, variables)
+        found: list[JsonValue] = self._document.preview(
+            self._actions, parse_path(path).bind(variables).values
+        )
+        return found
 
     def get(self, *steps: str | int, default: Any = None) -> JsonValue:
         """Read one place as it would be after the actions so far.
@@ -56,7 +60,9 @@ class TransactionContext:
         Raises FailureError if they cannot be applied.
         """
         self._check_open()
-        return self._document.preview_get(self._actions, steps, default)
+        check_steps(steps)
+        found = self._document.preview(self._actions, lambda document: pick(document, steps))
+        return default if found is NOTHING else found
 
     def __enter__(self) -> TransactionContext:
         self._document.check_open()

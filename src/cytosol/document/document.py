@@ -7,22 +7,15 @@ file (trimming, adoption), when nobody may write. What a method returns is the c
 
 from __future__ import annotations
 
-import threading
-from collections.abc import (
-    Callable,
-    Collection,
-    Hashable,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from threading import get_ident
+from typing import Any
 
 from cytosol.crdt.actions import DataAction
-from cytosol.crdt.bulk import merge_bulk
+from cytosol.crdt.bulk import Idents, merge_bulk
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.single import merge_single
@@ -30,14 +23,16 @@ from cytosol.crdt.tree import Place, Step
 from cytosol.document.assigning import Assignment, assign, pass_by, reserve
 from cytosol.document.checking import Progress, check_document
 from cytosol.document.checkreport import CheckOutcome, CheckSection
-from cytosol.document.frozen import freeze, thaw
+from cytosol.document.frozen import copied, freeze, thaw
+from cytosol.document.guard import Guard, refuse
 from cytosol.document.history import History
-from cytosol.document.interest import Location
+from cytosol.document.interest import Location, Observer
 from cytosol.document.journal import Journal, OpKey, Ticket
+from cytosol.document.mending import decline, give_back
 from cytosol.document.metadata import Metadata
 from cytosol.document.picking import NOTHING, check_steps, locations, pick, pick_late
 from cytosol.document.subscriptions import Subscription, Subscriptions
-from cytosol.errors import ActionError, DatabaseClosedError, DatabaseError
+from cytosol.errors import ActionError, DatabaseError
 from cytosol.model.ids import OpId, PeerId
 from cytosol.model.json import JsonValue
 from cytosol.model.op import Op
@@ -46,7 +41,7 @@ from cytosol.model.singlecodec import Single
 from cytosol.path import Query, Variables, parse_path
 from cytosol.savestates import SaveState
 
-__all__ = ["Document", "Observer"]
+__all__ = ["Document"]
 
 QUIET_NOTED_MAX = 16
 """Containers of one change that are looked at whether they are quiet: it costs some time."""
@@ -57,17 +52,7 @@ UNLOOKED_MIN = 4
 Sources = Mapping[str, Callable[[], JsonValue]]
 
 
-class Observer(Protocol):
-    """Hears where the document has changed, without reading it for each change."""
-
-    def touch(self, locations: Sequence[Location]) -> None:
-        """Note that something has changed at or below these places; the lock is held."""
-
-    def deliver(self) -> None:
-        """Tell what was noted: changes are durable; the lock is not held."""
-
-
-class Document:
+class Document(Guard):
     """One replicated JSON object on this device.
 
     `now_ms` is the wall clock in milliseconds, `random_bytes` the system's generator, `report`
@@ -86,16 +71,14 @@ class Document:
         min_history: int = 0,
         max_history: int = 32_768,
     ) -> None:
-        self.lock = threading.RLock()
+        super().__init__()
         self.journal = Journal(state, self.lock, self._take_back)
         self._now_ms = now_ms
-        self._random_bytes = random_bytes
+        self.random_bytes = random_bytes
         self.after_write = after_write
         self._replica = Replica(bytes(16))
         self.history = History(self, min_history, max_history)
         self._compiler = Compiler(self._replica)
-        self._alone: Callable[[Any, int], bool] | None = None
-        """`Quick.write`, while nobody looks at the log and nobody has to hear of changes."""
         self._unlooked = 0  # own writes since somebody looked
         self._quick = self._compiler.quick.dispatch
         self._late = self._compiler.quick.late
@@ -104,7 +87,7 @@ class Document:
         self.meta_subscriptions = Subscriptions(self._read_meta, report, self.lock)
         self._observers: tuple[Observer, ...] = ()
         self._shape = 0  # of the tree for which `subscriptions.quiet` was noted
-        self._closed = False
+        self._is_released = False
 
     @property
     def replica(self) -> Replica:
@@ -117,13 +100,33 @@ class Document:
     def settle(self) -> None:
         """Log what own writes have left to be logged, and have them log for themselves."""
         with self.lock:
-            self._log_alone()
-            self._late.settle()
+            if self._alone is refuse:
+                refuse(None, 0)
+            try:
+                if self._tear.is_open:
+                    self._mend()
+                else:
+                    self._log_alone()
+                    self._late.settle()
+            except BaseException as error:
+                self.torn_by(error)
+                raise
 
     def _log_alone(self) -> None:
         """Do the same with the lock held; inserts may still be late."""
         self._compiler.quick.settle()  # if Ctrl-C stops it, it is done the next time
         self._alone = None
+
+    def _mend(self) -> None:
+        """Read the history anew, as it was before what was stopped, or after it."""
+        self.journal.drain()
+        old = self._replica
+        if not self.journal.is_kept:
+            self._compiler.quick.settle()
+            self._tear.cut(old)
+        self.history.reload(old)
+        self._tear.is_open, self._is_barred, self._alone = False, self._closed, None
+        self.touch_everything()
 
     @property
     def observers(self) -> tuple[Observer, ...]:
@@ -157,27 +160,26 @@ class Document:
 
     def use(self, replica: Replica) -> None:
         """Go on with another replica; call with the lock held."""
-        self.settle()
-        self._replica = replica
-        self._compiler = Compiler(replica)
-        self._quick = self._compiler.quick.dispatch
-        self._late = self._compiler.quick.late
+        if not self._tear.is_open:
+            self.settle()
         self.subscriptions.quiet.clear()
+        compiler = Compiler(replica)
+        # Without a call in between Ctrl-C comes before all of this, or after it.
+        self._replica, self._compiler = replica, compiler
+        self._quick, self._late = compiler.quick.dispatch, compiler.quick.late
 
     def close(self) -> None:
         """Write what is queued and release the file; closing twice is harmless."""
+        self.check_idle()
         with self.lock:
-            if self._closed:
+            self._closed = self._is_barred = True
+            if self._is_released:
                 return
-            self._closed = True
-            self.settle()
+            if not self._tear.is_open:
+                self.settle()
             self.journal.drain()
             self.journal.close()
-
-    def check_open(self) -> None:
-        """Raise DatabaseClosedError after `close`."""
-        if self._closed:
-            raise DatabaseClosedError("the database is closed; open it again to use it")
+            self._is_released = True
 
     # --- writing ------------------------------------------------------------------------
 
@@ -201,10 +203,15 @@ class Document:
             # Inside, so that Ctrl-C right behind it gives it back; `with` takes twice as long.
             lock.acquire()
             alone = self._alone
-            is_done = alone is not None and alone(action, self._now_ms())
-        except BaseException:
-            with suppress(RuntimeError):  # it is not ours if Ctrl-C came while it was waited for
-                lock.release()
+            if alone is not None:
+                self._alone = refuse  # whoever comes in the middle of it, in this thread
+                is_done = alone(action, self._now_ms())
+                self._alone = alone
+            else:
+                is_done = False
+        except BaseException as error:
+            self._alone = decline  # nobody is alone any more; what was done is logged
+            give_back(lock, partial(self.torn_by, error))
             raise
         lock.release()
         if not is_done:
@@ -216,24 +223,37 @@ class Document:
     def _write_logged(self, action: Any) -> bool:
         """Do the same, and log it at once."""
         with self.lock:
+            if self._is_barred:
+                if self._closed:
+                    return False
+                self.check_open()
+            if self._saving:
+                self.check_idle()
             if self._alone is not None:
                 self._log_alone()
-            if self._closed or not self._quick(action, self._now_ms(), True):
-                return False
-            replica = self._replica
-            touched = replica.applier.mutator.touched
-            row = len(replica.log.indexes) - 1
-            is_simple = not self.journal.is_kept and (
-                not (self.subscriptions.live or self.meta_subscriptions.live or self._observers)
-                or self._is_unheard(touched)
-            )
-            if not is_simple:
-                ticket, is_watched = self._queue_own(row)
-            else:
-                touched.clear()
-                self._unlooked += 1
-                if self._unlooked > UNLOOKED_MIN and row < self.history.check_at:
-                    self._go_alone(self.history.check_at - row - 1)
+            try:
+                self._changer, self._is_barred = get_ident(), True
+                if not self._quick(action, self._now_ms(), True):
+                    return False
+                replica = self._replica
+                touched = replica.applier.mutator.touched
+                row = len(replica.log.indexes) - 1
+                is_simple = not self.journal.is_kept and (
+                    not (self.subscriptions.live or self.meta_subscriptions.live or self._observers)
+                    or self._is_unheard(touched)
+                )
+                if not is_simple:
+                    ticket, is_watched = self._queue_own(row)
+                else:
+                    touched.clear()
+                    self._unlooked += 1
+                    if self._unlooked > UNLOOKED_MIN and row < self.history.check_at:
+                        self._go_alone(self.history.check_at - row - 1)
+            except BaseException as error:
+                self.torn_by(error)
+                raise
+            finally:
+                self._changer, self._is_barred = 0, self._closed or self._tear.is_open
         if not is_simple:
             self._settle(row, ticket, is_watched)
             return True
@@ -254,19 +274,25 @@ class Document:
 
     def dispatch_any(self, action: DataAction | Mapping[str, Any]) -> int:
         """Do what `dispatch` does, the general way."""
-        with self.lock:
-            self.check_open()
+        return self._log(lambda: self._compiler.dispatch_any(action, self._now_ms()))
+
+    def _log(self, write: Callable[[], int]) -> int:
+        """Have own ops written and see to all that follows; return how many they are."""
+
+        def logged() -> tuple[int, int, Ticket | None, bool]:
             replica = self.replica
             length = len(replica.log)
             try:
-                count = self._compiler.dispatch_any(action, self._now_ms())
-            except BaseException:
+                count = write()
+                return (count, length, *(self._queue_own(length) if count else (None, False)))
+            except BaseException as error:
                 replica.applier.mutator.touched.clear()  # all of it was undone
+                self.torn_by(error, length)
                 raise
-            if not count:
-                return 0
-            ticket, is_watched = self._queue_own(length)
-        self._settle(length, ticket, is_watched)
+
+        count, length, ticket, is_watched = self.changing(logged)
+        if count:
+            self._settle(length, ticket, is_watched)
         return count
 
     def _is_unheard(self, touched: list[tuple[Place, Step | None]]) -> bool:
@@ -286,39 +312,23 @@ class Document:
         many ops it became. Raises ActionError, also for an id too far ahead of our clock,
         FailureError, SaveError (nothing has changed then), DatabaseClosedError.
         """
-        with self.lock:
-            self.check_open()
-            replica = self.replica
-            length = len(replica.log)
-            try:
-                count = assign(replica, self._compiler, assignments, self._now_ms())
-            except BaseException:
-                replica.applier.mutator.touched.clear()  # all of it was undone
-                raise
-            if not count:
-                return 0
-            ticket, is_watched = self._queue_own(length)
-        self._settle(length, ticket, is_watched)
-        return count
+        return self._log(lambda: assign(self._replica, self._compiler, assignments, self._now_ms()))
 
     def reserve_id(self) -> OpId:
         """Return an id of our own for an assignment that is to come; each is given once."""
-        with self.lock:
-            return reserve(self.replica)
+        return self.changing(lambda: reserve(self.replica))
 
     def pass_by(self, index: int) -> None:
         """Let our ids be above `index` from now on. Raises ActionError if that is too far ahead."""
-        with self.lock:
-            pass_by(self.replica, index)
+        self.changing(lambda: pass_by(self.replica, index))
 
     def _settle(self, length: int, ticket: Ticket | None, is_watched: bool) -> None:
         """Wait until own ops are durable, then tell of them; call without the lock."""
-        if ticket is not None:
-            try:
-                self.journal.flush(ticket)
-            except DatabaseError:
-                self.deliver()  # others may have been told of what was taken back
-                raise
+        try:
+            self.flush(ticket)
+        except DatabaseError:
+            self.deliver()  # others may have been told of what was taken back
+            raise
         if self.after_write is not None:
             self.after_write()
         if length >= self.history.check_at:
@@ -334,11 +344,7 @@ class Document:
         replica = self._replica
         ticket = None
         if self.journal.is_kept:
-            try:
-                ticket = self.journal.add_rows(replica.log, start)
-            except BaseException:  # Ctrl-C: what is not queued must not be there, either
-                self.replica.take_back(start)
-                raise
+            ticket = self.journal.add_rows(replica.log, start)
         is_watched = self._is_watched
         if is_watched:
             self.changed()
@@ -355,14 +361,20 @@ class Document:
         if self.history.is_due():
             # What asked for it is durable already. A history that the disk does not let us
             # shorten there is only longer, and it is tried again later.
-            with self.lock, suppress(DatabaseError):
-                self.history.trim()
+            with suppress(DatabaseError):
+                self.changing(self.history.trim)
 
     def _take_back(self, ids: list[OpKey]) -> None:
         """Forget ops that the disk refused; called with the lock held."""
-        self.replica.drop_ops(set(ids))
-        self.history.took_back()
-        self.changed()
+        if self._tear.is_open:
+            return  # what is read anew does not hold them
+        try:
+            self.replica.drop_ops(set(ids))
+            self.history.took_back()
+            self.changed()
+        except BaseException as error:
+            self.torn_by(error)
+            raise
 
     def changed(self) -> None:
         """Queue deliveries for what the replica has touched; call with the lock held."""
@@ -408,8 +420,8 @@ class Document:
         `deliver` afterwards, from a thread that may wait. Raises ActionError for damage,
         RemoteProtocolError, SaveError; nothing has changed then.
         """
-        with self.lock:
-            self.check_open()
+
+        def merged() -> tuple[Idents, Ticket | None]:
             # A batch of plain writes changes no container, so what is noted stays true.
             is_noted = not self._observers and self._shape == self.replica.tree.shape
             quiet: Collection[Hashable] = self.subscriptions.quiet if is_noted else ()
@@ -419,10 +431,12 @@ class Document:
                 if self.journal.is_kept:
                     ticket = self.journal.add_batch(ids, batch)
                 self.changed()
+            return ids, ticket
+
+        ids, ticket = self.changing(merged)
         if not ids:
             return [op.author for op in self.merge(decode_columns(columns))]
-        if ticket is not None:
-            self.journal.flush(ticket)
+        self.flush(ticket)
         self._trim_if_due()
         return ids.authors
 
@@ -431,16 +445,20 @@ class Document:
 
         As `merge_batch` does. False says that nothing has changed, and that it has to go that way.
         """
-        with self.lock:
-            self.check_open()
+
+        def merged() -> tuple[bool, Ticket | None]:
             if not merge_single(self.replica, single):
-                return False
+                return False, None
             ticket = None
             if self.journal.is_kept:
                 ticket = self.journal.add_batch([(single.index, single.author)], batch)
             self.changed()
-        if ticket is not None:
-            self.journal.flush(ticket)
+            return True, ticket
+
+        is_new, ticket = self.changing(merged)
+        if not is_new:
+            return False
+        self.flush(ticket)
         if len(self.replica.log.indexes) >= self.history.check_at:
             self._trim_if_due()
         return True
@@ -450,16 +468,18 @@ class Document:
 
         As `merge_batch` does.
         """
-        with self.lock:
-            self.check_open()
+
+        def merged() -> tuple[list[Op], Ticket | None]:
             new = self.replica.merge(ops)
-            if not new:
-                return []
-            ticket = self.journal.add(new) if self.journal.is_kept else None
-            self.changed()
-        if ticket is not None:
-            self.journal.flush(ticket)
-        self._trim_if_due()
+            ticket = self.journal.add(new) if new and self.journal.is_kept else None
+            if new:
+                self.changed()
+            return new, ticket
+
+        new, ticket = self.changing(merged)
+        self.flush(ticket)
+        if new:
+            self._trim_if_due()
         return new
 
     # --- reading ------------------------------------------------------------------------
@@ -472,10 +492,10 @@ class Document:
             if self._late:
                 self._late.settle()
             values = query.values(self._replica.document)
-            if len(values) == 1 and type(values[0]) not in _CONTAINERS:
+            if len(values) == 1 and type(values[0]) is not dict and type(values[0]) is not list:
                 return values
-            copied: list[JsonValue] = thaw(freeze(values))
-            return copied
+            own: list[JsonValue] = thaw(freeze(values))
+            return own
 
     def get(self, steps: tuple[Step, ...], default: Any) -> JsonValue:
         """Return a copy of the value at some keys and indexes, or `default`.
@@ -483,7 +503,7 @@ class Document:
         Raises ActionError for a step that is neither.
         """
         with self.lock:
-            if self._closed:
+            if self._is_barred:
                 check_steps(steps)
                 self.check_open()
             root = self._replica.tree.root.value
@@ -497,8 +517,8 @@ class Document:
         query = parse_path(path).bind(variables)
         with self.lock:
             self.check_open()
-            copied: list[JsonValue] = thaw(freeze(self.metadata.read(query)))
-            return copied
+            own: list[JsonValue] = thaw(freeze(self.metadata.read(query)))
+            return own
 
     def preview(
         self, actions: list[JsonValue], read: Callable[[dict[str, JsonValue]], JsonValue]
@@ -507,35 +527,25 @@ class Document:
 
         Nothing is logged. Raises ActionError and FailureError as a dispatch would.
         """
-        with self.lock:
-            self.check_open()
+
+        def look() -> JsonValue:
             replica = self.replica
             start = len(replica.log)
             try:
-                if actions:
-                    message = {"action": "Transaction", "payload": actions}
-                    self._compiler.dispatch(message, self._now_ms())
-                return _copy(read(replica.document))
-            finally:
-                if len(replica.log) > start:
-                    replica.take_back(start)
-                replica.applier.mutator.touched.clear()
+                try:
+                    if actions:
+                        message = {"action": "Transaction", "payload": actions}
+                        self._compiler.dispatch(message, self._now_ms())
+                    return copied(read(replica.document))
+                finally:
+                    if len(replica.log) > start:
+                        replica.take_back(start)
+                    replica.applier.mutator.touched.clear()
+            except BaseException as error:
+                self.torn_by(error, start)
+                raise
 
-    def preview_query(
-        self, actions: list[JsonValue], path: str, variables: Variables
-    ) -> list[JsonValue]:
-        """Query the document as it would be after some actions."""
-        query = parse_path(path).bind(variables)
-        found: list[JsonValue] = self.preview(actions, query.values)
-        return found
-
-    def preview_get(
-        self, actions: list[JsonValue], steps: tuple[Step, ...], default: Any
-    ) -> JsonValue:
-        """Read one place of the document as it would be after some actions."""
-        check_steps(steps)
-        found = self.preview(actions, lambda document: pick(document, steps))
-        return default if found is NOTHING else found
+        return self.changing(look)
 
     def _read(self, query: Query) -> list[JsonValue]:
         # Somebody listens from now on: the next write has to look whether it concerns them.
@@ -567,12 +577,9 @@ class Document:
 
     # --- for the layers above -----------------------------------------------------------
 
-    def random_id(self) -> bytes:
-        """Return 16 fresh random bytes with the version and variant of a random UUID."""
-        value = bytearray(self._random_bytes(16))
-        value[6] = value[6] & 0x0F | 0x40
-        value[8] = value[8] & 0x3F | 0x80
-        return bytes(value)
+    def state_hash(self) -> bytes:
+        """Return the state hash: peers that hold the same history have the same one."""
+        return self.changing(lambda: self.replica.state_hash())
 
     def check(self) -> None:
         """Check the document against itself and against its file; slow.
@@ -585,15 +592,9 @@ class Document:
 
     def check_sections(self, progress: Progress) -> list[CheckSection]:
         """Check the same, and return all that was found."""
-        with self.lock:
-            self.check_open()
+
+        def look() -> list[CheckSection]:
             self.journal.drain()
             return list(check_document(self.replica, self.journal, progress))
 
-
-_CONTAINERS = frozenset({dict, list})
-
-
-def _copy(value: Any) -> Any:
-    """Return a deep copy of plain JSON, in which no container stands twice."""
-    return thaw(freeze(value)) if type(value) in _CONTAINERS else value
+        return self.changing(look)

@@ -7,11 +7,13 @@ the garbage collector to walk. MessagePack carries every JSON value of the docum
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from cytosol.model.json import JsonValue, equal_json
 
-__all__ = ["freeze", "is_same", "thaw"]
+__all__ = ["copied", "freeze", "is_same", "thaw"]
 
 freeze = msgspec.msgpack.Encoder().encode
 """Return the bytes of a JSON value. Equal bytes mean equal values, but not the reverse."""
@@ -22,6 +24,11 @@ _decode = msgspec.msgpack.Decoder().decode
 def thaw(frozen: bytes) -> JsonValue:
     """Return a new value, which the caller may change, from what `freeze` returned."""
     return _decode(frozen)
+
+
+def copied(value: Any) -> Any:
+    """Return a deep copy of plain JSON, in which no container stands twice."""
+    return thaw(freeze(value)) if type(value) is dict or type(value) is list else value
 
 
 def is_same(left: JsonValue, right: JsonValue) -> bool:

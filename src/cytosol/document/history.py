@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import marshal
 import struct
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cytosol.crdt import retention
@@ -20,9 +20,11 @@ from cytosol.crdt.readopt import reissue
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.snapshot import Notes, export_base, load_base
 from cytosol.document.acknowledgements import Acknowledgements
-from cytosol.document.loading import Loading
+from cytosol.document.loading import Record
+from cytosol.document.mending import Kept, copied_log, records_of
 from cytosol.document.news import held_by_authors_of, news_since
-from cytosol.errors import ActionError, DatabaseCorruptError, RemoteProtocolError
+from cytosol.document.reading import read_history
+from cytosol.errors import ActionError, RemoteProtocolError
 from cytosol.limits import BATCH_OPS_MAX, DOCUMENT_PLACES_MAX, FAILURES_KEPT_MAX
 from cytosol.model.ids import OpId, PeerId, format_id, parse_id
 from cytosol.model.json import JsonValue
@@ -53,6 +55,7 @@ class History:
         self._dismissed: set[tuple[int, str]] = set()
         self.check_at = 0
         self._snapshot: bytes | None = None
+        self._before_trim: Kept | None = None  # while it goes on, and there is no file
         self._refused: dict[PeerId, tuple[bytes, dict[PeerId, int]]] = {}
         self._own_since = 0
         self.adoptions = 0
@@ -69,58 +72,56 @@ class History:
         `tell` is called with the part of the ops that is read.
         """
         journal = self._document.journal
-        base = journal.load_base()
-        if base is None:
-            replica = Replica(author)
-        else:
-            try:
-                replica, self._notes = load_base(base, author, DOCUMENT_PLACES_MAX)
-            except ActionError as error:
-                raise DatabaseCorruptError(
-                    f"{journal.path} is damaged: {error}; nothing was changed"
-                ) from None
-        own = journal.get_meta("failures") or []
-        if type(own) is not list or len(own) > FAILURES_KEPT_MAX:
-            raise DatabaseCorruptError(
-                f"{journal.path} is damaged: the list of kept failures cannot be read; "
-                "nothing was changed"
-            )
-        self._set_kept([*self._notes.failures, *own])
-        try:
-            loading = Loading(replica)
-            for record in journal.load_batches(tell):
-                loading.add(record)
-            loading.finish()
-        except (ActionError, RemoteProtocolError) as error:
-            raise journal.damaged(error) from None
-        if replica.waiting:
-            raise DatabaseCorruptError(
-                f"{journal.path} is damaged: {len(replica.waiting)} ops lack earlier ones; "
-                "nothing was changed. Restore a copy, or let another device sync a new file"
-            )
-        replica.renew_author(author)
+        self._take(author, journal.load_base(), journal.load_batches(tell))
+        replica = self._replica
         self._own_since = replica.latest.get(author, 0)
-        replica.applier.mutator.touched.clear()
-        self._snapshot = base
-        try:
-            self._dismissed = {(index, who) for index, who in journal.get_meta("dismissed") or []}
-        except (TypeError, ValueError):
-            raise DatabaseCorruptError(
-                f"{journal.path} is damaged: the ids of dismissed failures cannot be read; "
-                "nothing was changed"
-            ) from None
-        self._kept = [record for record in self._kept if not self._is_dismissed(record)]
-        self._document.use(replica)
         if journal.is_scattered:
             journal.compact(replica.log)
 
+    def _take(self, author: bytes, base: bytes | None, records: Iterable[Record]) -> Replica:
+        read = read_history(self._document.journal, author, base, records)
+        self._notes, self._snapshot = read.notes, base
+        self._dismissed = read.dismissed
+        self._set_kept(read.failures)
+        self._kept = [record for record in self._kept if not self._is_dismissed(record)]
+        self._document.use(read.replica)
+        return read.replica
+
+    def reload(self, old: Replica) -> None:
+        """Read the history anew, after `drain`, and forget what is in memory.
+
+        Without a save state that is read from the log of the old replica. Raises
+        DatabaseCorruptError.
+        """
+        journal, author, dismissed = self._document.journal, old.author, self._dismissed
+        if journal.is_kept:
+            told = journal.get_meta("author")
+            author = author if told is None else parse_id(told)
+            new = self._take(author, journal.load_base(), journal.load_batches())
+        else:
+            base, log = self._before_trim or Kept(self._snapshot, old.log)
+            new = self._take(author, base, records_of(log))
+            self._dismissed = dismissed
+            self._kept = [record for record in self._kept if not self._is_dismissed(record)]
+        self._before_trim = None
+        self.check_at = 0
+        new.clock = max(new.clock, old.clock)  # an id that was reserved is given once
+        new.waiting = dict(old.waiting)
+
     def renew_author(self) -> bytes:
         """Write under a fresh author id from now on, which is saved first."""
-        author = self._document.random_id()
+        author = self._random_id()
         self._document.journal.put_meta(author=format_id(author))
         self._replica.renew_author(author)
         self._own_since = 0
         return author
+
+    def _random_id(self) -> bytes:
+        """Return 16 fresh random bytes with the version and variant of a random UUID."""
+        value = bytearray(self._document.random_bytes(16))
+        value[6] = value[6] & 0x0F | 0x40
+        value[8] = value[8] & 0x3F | 0x80
+        return bytes(value)
 
     # --- metadata -----------------------------------------------------------------------
 
@@ -244,6 +245,8 @@ class History:
 
     def _trim_to(self, count: int) -> None:
         replica = self._replica
+        if not self._document.journal.is_kept:
+            self._before_trim = Kept(self._snapshot, copied_log(replica.log))
         touched = list(replica.applier.mutator.touched)
         rows = replica.rewind(count)
         self._notes.contents.advance(replica, count)
@@ -258,6 +261,7 @@ class History:
         replica.applier.mutator.touched[:] = touched
         self._snapshot = base
         journal.rewrite(base, replica.log, document, {"failures": []})  # the base has them all
+        self._before_trim = None
 
     # --- what peers need ----------------------------------------------------------------
 
@@ -488,7 +492,7 @@ class History:
         ops = decode_ops(snapshot[4 + length :])
         self._document.journal.drain()
         old = self._replica
-        author = self._document.random_id()
+        author = self._random_id()
         if base:
             replica, notes = load_base(base, author, DOCUMENT_PLACES_MAX)
         else:

@@ -6,16 +6,26 @@ the number of queries elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from cytosol.path import Query
 
-__all__ = ["Interest", "Location"]
+__all__ = ["Interest", "Location", "Observer"]
 
 Location: TypeAlias = tuple[str | int, ...]
 
 Listener = TypeVar("Listener", bound=Hashable)
+
+
+class Observer(Protocol):
+    """Hears where the document has changed, without reading it for each change."""
+
+    def touch(self, locations: Sequence[Location]) -> None:
+        """Note that something has changed at or below these places; the lock is held."""
+
+    def deliver(self) -> None:
+        """Tell what was noted: changes are durable; the lock is not held."""
 
 
 class _Node(Generic[Listener]):

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -186,16 +186,19 @@ class JsonFileSaveState(SaveState):
             with os.fdopen(os.open(self._temporary, flags, 0o600), "wb") as file:
                 file.write(data)
                 file.flush()
-                # While this is set a flush goes on; it stays if that fails.
-                self._is_broken = True
-                os.fsync(file.fileno())
-                self._is_broken = False
+                self._flush(lambda: os.fsync(file.fileno()))
                 self._marks = _marks_of(os.fstat(file.fileno()))
             os.replace(self._temporary, self.path)
         except BaseException:
             with suppress(OSError):
                 os.unlink(self._temporary)
             raise
-        self._is_broken = True
-        sync_folder(self.path)
-        self._is_broken = False
+        self._flush(lambda: sync_folder(self.path))
+
+    def _flush(self, flush: Callable[[], None]) -> None:
+        """Flush; after one that failed nobody knows what is on the disk."""
+        try:
+            flush()
+        except OSError:
+            self._is_broken = True
+            raise

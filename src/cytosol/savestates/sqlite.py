@@ -252,8 +252,8 @@ class SqliteSaveState(SaveState):
                 is_undone = roll_back(connection)
                 self._is_broken = not (is_undone and is_passing(error))
                 raise self._write_fault(error) from error
-            except BaseException:  # Ctrl-C: without a transaction to undo it may be saved
-                self._is_broken = not connection.in_transaction or not roll_back(connection)
+            except BaseException:  # Ctrl-C: without a transaction to undo it is saved, or not begun
+                self._is_broken = not roll_back(connection)
                 raise
             self._settle(connection)
 

@@ -6,6 +6,7 @@ It looks for signals when a function begins, after a call, and when a loop goes 
 from __future__ import annotations
 
 import dis
+import inspect
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -27,11 +28,13 @@ def stops_of(code: CodeType) -> frozenset[int]:
 
 
 class CtrlC:
-    """Raises KeyboardInterrupt at the place with a number, counted from 0."""
+    """Raises KeyboardInterrupt, or what another handler might, at the place with a number."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, raises: type[BaseException] = KeyboardInterrupt) -> None:
         self.places = 0
         self.where = ""
+        self.may_get_lost = False
+        self._raises = raises
         self._at = at
         self._last: dict[FrameType, int] = {}
 
@@ -41,7 +44,7 @@ class CtrlC:
         sys.settrace(self._begin)
         try:
             call()
-        except KeyboardInterrupt:
+        except self._raises:
             return True
         finally:
             sys.settrace(before)
@@ -67,5 +70,7 @@ class CtrlC:
     def _pass(self, frame: FrameType) -> None:
         self.places += 1
         if self.places == self._at + 1:
+            # Python only reports what is raised in a generator that it closes, and goes on.
+            self.may_get_lost = bool(frame.f_code.co_flags & inspect.CO_GENERATOR)
             self.where = f"{frame.f_code.co_qualname}, line {frame.f_lineno}"
-            raise KeyboardInterrupt
+            raise self._raises
