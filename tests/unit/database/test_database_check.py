@@ -109,7 +109,7 @@ def test_the_report_reads_well(tmp_path: Path) -> None:
     assert f"{tmp_path / 'notes'} is whole" == lines[0]
     assert "  fine     permissions    a plain file, for its owner only" == lines[1]
     assert lines[2].startswith("  NOTE     leftovers      notes-new; a write that a crash cut")
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines[1:])) <= 100  # the first one is as long as the name of the file
 
 
 def test_the_report_is_json_too() -> None:
