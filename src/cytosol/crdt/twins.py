@@ -8,7 +8,7 @@ the op says, so that whoever holds the op calls it alike, whether it was issued 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from functools import cache
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
@@ -51,7 +51,7 @@ def _content(name: Name, op: Op) -> Content:
     return _stem(name.author), name.index, blake2b(text, digest_size=16).digest()
 
 
-@cache
+@lru_cache(4_096)
 def _stem(author: PeerId) -> bytes:
     """Return how the pseudonyms of an author begin; all of them, and their author, have one."""
     if author.startswith(MARK):

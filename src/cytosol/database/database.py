@@ -36,7 +36,7 @@ from cytosol.errors import ActionError, FailureError, NetworkError
 from cytosol.graph.connection import ConnectionGroup
 from cytosol.graph.graph import Graph
 from cytosol.model.ids import PeerId, format_id, parse_id
-from cytosol.model.json import JsonValue
+from cytosol.model.json import JsonValue, brief
 from cytosol.path import Variables, parse_path
 from cytosol.protocol.events import GraphEvent, PeerConnected, PeerDisconnected, PeersChanged
 from cytosol.protocol.seams import ReplicaSeam
@@ -117,8 +117,7 @@ class Database:
     def _settle_in(self) -> None:
         """Write under another author id if the original of this file may be in use, too."""
         if self._identity.is_copied:
-            with self._document.lock:
-                author = self._document.history.renew_author()
+            author = self._document.changing(self._document.history.renew_author)
             reason = "this file is a copy of the one that it was made in"
             self._listeners.emit(IdentityRenewed(format_id(author), reason))
         note_home(self._document.journal)
@@ -388,11 +387,10 @@ class Database:
         """
         if isinstance(ids, (str, Mapping)) or not isinstance(ids, Iterable):
             raise ActionError(
-                f"the failures to dismiss are given as a list of their `id` members, not {ids!r}"
+                "the failures to dismiss are given as a list of their `id` members, "
+                f"not {brief(ids)}"
             )
-        with self._document.lock:
-            self._document.check_open()
-            self._document.history.dismiss(ids)
+        self._document.changing(lambda: self._document.history.dismiss(ids))
         self._touch("failures")
 
     def state_hash(self) -> str:

@@ -172,8 +172,7 @@ class PeerReplica:
 
     def _renew(self) -> None:
         """Stop using an author id under which somebody else writes, too."""
-        with self._document.lock:
-            fresh = self._document.history.renew_author()
+        fresh = self._document.changing(self._document.history.renew_author)
         self._tell(
             IdentityRenewed(
                 format_id(fresh),
@@ -199,13 +198,16 @@ class PeerReplica:
         self._tell(HistoryAdopted(format_id(self._peer_id), False, 0, 0))
         return data
 
+    def _adopted(self, snapshot: bytes) -> tuple[int, int]:
+        counts = self._document.history.adopt(snapshot)
+        self._document.touch_everything()
+        return counts
+
     def adopt(self, snapshot: bytes, sender: PeerId) -> None:
         """Adopt the peer's history and re-issue on top what it has not seen."""
         document = self._document
         try:
-            with document.lock:
-                reissued, failed = document.history.adopt(snapshot)
-                document.touch_everything()
+            reissued, failed = document.changing(lambda: self._adopted(snapshot))
         except ActionError as error:
             raise RemoteProtocolError(str(error)) from None
         self._tell(HistoryAdopted(format_id(sender), True, reissued, failed))

@@ -61,10 +61,11 @@ def section(name: str, look: Callable[[], str], advice: str = RESTORE) -> CheckS
 def check_document(
     replica: Replica, journal: Journal, progress: Progress
 ) -> Iterator[CheckSection]:
-    """Check a replica, and that the journal, which has been drained, makes the same one.
+    """Check a replica, and that the journal makes the same one.
 
     Slow: reads everything and folds the history once more. Call it with the document's lock held.
     """
+    journal.drain()
     progress("structures", 0.0)
     yield section("structures", lambda: _check_structures(replica))
     progress("save points", 0.1)

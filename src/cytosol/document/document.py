@@ -34,7 +34,7 @@ from cytosol.document.picking import NOTHING, check_steps, locations, pick, pick
 from cytosol.document.subscriptions import Subscription, Subscriptions
 from cytosol.errors import ActionError, DatabaseError
 from cytosol.model.ids import OpId, PeerId
-from cytosol.model.json import JsonValue
+from cytosol.model.json import JsonValue, brief
 from cytosol.model.op import Op
 from cytosol.model.opcodec import Columns, decode_columns
 from cytosol.model.singlecodec import Single
@@ -43,13 +43,8 @@ from cytosol.savestates import SaveState
 
 __all__ = ["Document"]
 
-QUIET_NOTED_MAX = 16
-"""Containers of one change that are looked at whether they are quiet: it costs some time."""
-
-UNLOOKED_MIN = 4
-"""Own writes between two looks that are always logged one by one: few together save nothing."""
-
-Sources = Mapping[str, Callable[[], JsonValue]]
+QUIET_NOTED_MAX = 16  # containers of one change that are looked at whether they are quiet
+UNLOOKED_MIN = 4  # own writes between two looks that are logged one by one: few save nothing
 
 
 class Document(Guard):
@@ -100,6 +95,8 @@ class Document(Guard):
     def settle(self) -> None:
         """Log what own writes have left to be logged, and have them log for themselves."""
         with self.lock:
+            if self._is_released:
+                return
             if self._alone is refuse:
                 refuse(None, 0)
             try:
@@ -114,8 +111,13 @@ class Document(Guard):
 
     def _log_alone(self) -> None:
         """Do the same with the lock held; inserts may still be late."""
-        self._compiler.quick.settle()  # if Ctrl-C stops it, it is done the next time
-        self._alone = None
+        try:
+            self._alone = refuse  # whoever comes in the middle of it, in this thread
+            self._compiler.quick.settle()
+            self._alone = None
+        except BaseException:  # Ctrl-C: it is done the next time
+            self._alone = decline
+            raise
 
     def _mend(self) -> None:
         """Read the history anew, as it was before what was stopped, or after it."""
@@ -153,7 +155,7 @@ class Document(Guard):
             self.history.load(author, partial(progress, "history"))
             progress("done", 1.0)
 
-    def set_sources(self, sources: Sources) -> None:
+    def set_sources(self, sources: Mapping[str, Callable[[], JsonValue]]) -> None:
         """Say where the metadata comes from, beside `actions` and `failures`."""
         own = {"actions": self.history.actions, "failures": self.history.failures}
         self.metadata = Metadata({**own, **sources})
@@ -179,7 +181,7 @@ class Document(Guard):
                 self.settle()
             self.journal.drain()
             self.journal.close()
-            self._is_released = True
+            self._is_released, self._alone = True, None
 
     # --- writing ------------------------------------------------------------------------
 
@@ -198,6 +200,8 @@ class Document(Guard):
         """
         if self._alone is None:
             return self._write_logged(action)
+        if self._alone is refuse:
+            self.check_idle()
         lock = self.lock
         try:
             # Inside, so that Ctrl-C right behind it gives it back; `with` takes twice as long.
@@ -206,7 +210,8 @@ class Document(Guard):
             if alone is not None:
                 self._alone = refuse  # whoever comes in the middle of it, in this thread
                 is_done = alone(action, self._now_ms())
-                self._alone = alone
+                if self._alone is refuse:
+                    self._alone = alone
             else:
                 is_done = False
         except BaseException as error:
@@ -227,7 +232,7 @@ class Document(Guard):
                 if self._closed:
                     return False
                 self.check_open()
-            if self._saving:
+            if self._saving or self._alone is refuse:
                 self.check_idle()
             if self._alone is not None:
                 self._log_alone()
@@ -572,7 +577,7 @@ class Document(Guard):
     def _query_for(self, path: str, callback: object, variables: Variables) -> Query:
         self.check_open()
         if not callable(callback):
-            raise ActionError(f"the callback of a subscription cannot be called: {callback!r}")
+            raise ActionError(f"the callback of a subscription cannot be called: {brief(callback)}")
         return parse_path(path).bind(variables)
 
     # --- for the layers above -----------------------------------------------------------
@@ -592,9 +597,4 @@ class Document(Guard):
 
     def check_sections(self, progress: Progress) -> list[CheckSection]:
         """Check the same, and return all that was found."""
-
-        def look() -> list[CheckSection]:
-            self.journal.drain()
-            return list(check_document(self.replica, self.journal, progress))
-
-        return self.changing(look)
+        return self.changing(lambda: [*check_document(self.replica, self.journal, progress)])

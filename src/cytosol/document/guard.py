@@ -79,8 +79,7 @@ class Guard(ABC):
         """
         with self.lock:
             self.check_open()
-            if self._saving:
-                self.check_idle()
+            self.check_idle()
             try:
                 self._changer, self._is_barred = get_ident(), True
                 return work()

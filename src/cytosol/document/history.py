@@ -192,6 +192,8 @@ class History:
         """Say which devices are paired: ops wait for all of them."""
         self._paired = set(peers)
         self._acks.keep(self._paired)
+        for gone in self._refused.keys() - self._paired:
+            del self._refused[gone]
         self.check_at = 0
         self._document.settle()  # what was to be logged together reaches no further than it was
 

@@ -120,7 +120,8 @@ class Subscriptions:
                 self._interest.add(subscription, query)
                 self.quiet.clear()
             finally:
-                self._stop_looking()
+                self._looking -= 1  # without a call: Ctrl-C must not come before it
+                self._forget_cancelled()
         try:
             try:
                 self._call(subscription, first, None)
@@ -162,7 +163,8 @@ class Subscriptions:
             if concerned:
                 self._refresh(sorted(concerned, key=self.live.__getitem__))
         finally:
-            self._stop_looking()
+            self._looking -= 1  # as above
+            self._forget_cancelled()
 
     def touch_all(self) -> None:
         """Queue deliveries to all whose list has changed, anywhere; call with the lock held."""
@@ -170,7 +172,8 @@ class Subscriptions:
         try:
             self._refresh(list(self.live))
         finally:
-            self._stop_looking()
+            self._looking -= 1  # as above
+            self._forget_cancelled()
 
     def deliver(self) -> None:
         """Call the callbacks that are due, in order; call it without the lock.
@@ -222,7 +225,6 @@ class Subscriptions:
                 self._interest.discard(subscription, subscription._query)
                 subscription._last = b""
 
-    def _stop_looking(self) -> None:
-        self._looking -= 1
+    def _forget_cancelled(self) -> None:
         while self._cancelled and not self._looking:
             self._remove(self._cancelled.pop())

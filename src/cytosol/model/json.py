@@ -93,10 +93,11 @@ def _checked_text(text: str) -> str:
 
 def brief(value: object) -> str:
     """Return any object as an error names it: on one short line, whatever its `repr` does."""
-    if isinstance(value, int) and value.bit_length() > 200:
-        return f"an integer of {value.bit_length()} bits"
     try:
+        if isinstance(value, int) and value.bit_length() > 200:
+            return f"an integer of {value.bit_length()} bits"
         text = repr(value[:BRIEF_MAX] if isinstance(value, str) else value)
+        text = " ".join(text.split())
     except Exception:  # its own, or Python's for an integer of very many digits
         return f"an object of type {type(value).__name__}"
     return text if len(text) <= BRIEF_MAX else text[: BRIEF_MAX - 3] + "..."

@@ -33,13 +33,13 @@ class Sharing:
         self._own_id = own_id
         self._pairings = pairings
         self._trust = trust
-        self._ended_by_peer: set[PeerId] = set()
+        self._ended_by_peer: dict[PeerId, None] = {}  # the one that came last is last
 
     # --- By hand -----------------------------------------------------------------------
 
     def pair(self, peer_id: PeerId, name: str, public_key: bytes, wall_s: float) -> None:
         """Pair by hand, which lifts a refusal here."""
-        self._ended_by_peer.discard(peer_id)
+        self._ended_by_peer.pop(peer_id, None)
         lifted = self._pairings.refused().get(peer_id)
         lifted_ms = 0 if lifted is None else lifted.stamp_ms
         self._pairings.add(PairedPeer(peer_id, name, public_key, wall_s, lifted_ms), True)
@@ -52,7 +52,9 @@ class Sharing:
     def ended_by_peer(self, peer_id: PeerId) -> None:
         """Take note that a device has unpaired us; others must not pair us with it again."""
         self._pairings.forget(peer_id)
-        self._ended_by_peer.add(peer_id)
+        self._ended_by_peer[peer_id] = None
+        if len(self._ended_by_peer) > PAIRINGS_MAX:
+            del self._ended_by_peer[next(iter(self._ended_by_peer))]
 
     # --- To others ---------------------------------------------------------------------
 

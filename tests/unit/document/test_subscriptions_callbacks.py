@@ -13,6 +13,7 @@ import pytest
 from cytosol.document.subscriptions import Subscription, Subscriptions
 from cytosol.errors import PathLimitError, PathSyntaxError
 from cytosol.path import Query, parse_path
+from tests.unit.document.interrupting import CtrlC
 
 
 class World:
@@ -326,6 +327,19 @@ def test_one_that_is_cancelled_while_lists_are_read_leaves_the_others(cancelled:
     assert 2 == len(world.subscriptions)
     world.subscriptions.touch_all()
     assert [(who, [2]) for who in range(3) if who != cancelled] == told
+
+
+def test_ctrl_c_while_lists_are_read_lets_later_ones_be_cancelled() -> None:
+    """Wherever it comes."""
+    for at in range(200):
+        world = World({"a": 1})
+        world.subscribe("$.a", lambda values: None)
+        if not CtrlC(at).during(lambda world=world: world.write("a", 2)):
+            break
+        world.write("a", 3)
+        world.subscribe("$.b", lambda values: None).cancel()
+        assert 1 == len(world.subscriptions)
+    assert at > 20
 
 
 def test_a_subscription_ends_with_its_with_block() -> None:
