@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from cytosol.crdt.actions import Copy, DataAction, Delete, InsertAfter, Set, Transaction
+from cytosol.crdt.actions import (
+    Copy,
+    DataAction,
+    Delete,
+    InsertAfter,
+    InsertBefore,
+    Set,
+    Transaction,
+)
 from cytosol.crdt.compile import Compiler
 from cytosol.crdt.replica import Replica
 from cytosol.crdt.retarget import Retarget
@@ -68,3 +76,17 @@ def test_it_fails_whole_where_what_it_copied_from_has_gone() -> None:
     )
     assert {"a": {}} == there.document
     assert [([], "path does not exist")] == list(there.failures.values())
+
+
+def test_it_inserts_beside_what_is_still_shown() -> None:
+    """Behind the last element before the one that it knew, or else before the next one."""
+    for before, after, expected in (([0], [], [0, 2]), ([], [9], [2, 9]), ([0], [9], [0, 2, 9])):
+        _, there = reissued(
+            InsertAfter("$.a.box.l[0]", 2),
+            meanwhile=(
+                *[InsertAfter("$.a.box.l[0]", value) for value in after],
+                *[InsertBefore("$.a.box.l[0]", value) for value in before],
+                Delete(f"$.a.box.l[{len(before)}]"),
+            ),
+        )
+        assert expected == there.document["a"]["box"]["l"]

@@ -6,6 +6,7 @@ import pytest
 
 from cytosol.limits import LAMPORT_MAX, PAIRINGS_MAX, PAIRINGS_OF_ONE_MAX
 from cytosol.model.ids import PeerId
+from cytosol.protocol import sharing
 from cytosol.protocol.seams import Refusal
 from cytosol.protocol.sharing import Sharing
 from cytosol.wire.messages import RefusedPeer, SharedPeer, SharePeersParams
@@ -324,3 +325,17 @@ def test_a_device_that_ended_the_pairing_is_not_brought_back() -> None:
     assert not a.is_paired("B")
     a.pair("B", T + 6)
     assert a.is_paired("B")
+
+
+def test_of_devices_that_ended_pairings_the_latest_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One device could bring ever more that do."""
+    monkeypatch.setattr(sharing, "PAIRINGS_MAX", 2)
+    a, _ = two_with_mallory()
+    for name in ("B", "C", "D"):
+        a.sharing.ended_by_peer(peer_id(name))
+    a.hear("M", shares("B", "C", "D"), T + 5)
+    assert a.is_paired("B")
+    assert not a.is_paired("C")
+    assert not a.is_paired("D")
