@@ -69,7 +69,7 @@ class Guard(ABC):
         if self._changer == this or this in self._saving:
             refuse()
         # Another thread's write makes it so, too: RLock knows whose it is, for Condition.
-        if self._alone is refuse and self.lock._is_owned():  # type: ignore[attr-defined]
+        if self._alone is refuse and self.lock._is_owned():  # type: ignore[attr-defined]  # as said
             refuse(None, 0)
 
     def changing(self, work: Callable[[], T]) -> T:

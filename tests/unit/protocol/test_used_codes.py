@@ -6,6 +6,7 @@ import pytest
 
 from cytosol.errors import PairingError
 from cytosol.limits import USED_CODES_MAX
+from cytosol.protocol.events import PairResponse
 from cytosol.protocol.used_codes import UsedCodes
 from tests.simulation.peer_machines import PeerWorld, SimPeer
 
@@ -28,7 +29,9 @@ def test_a_code_that_nobody_was_asked_for_may_be_used_again() -> None:
     """It was given back."""
     codes = used_codes()
     codes.give_back(codes.use("123456"))
+    assert "<UsedCodes 0>" == repr(codes)
     codes.use("123456")
+    assert "<UsedCodes 1>" == repr(codes)
 
 
 def test_the_code_itself_is_not_kept() -> None:
@@ -91,9 +94,10 @@ def test_a_code_for_a_device_that_was_not_reached_may_be_used_again() -> None:
     """Nobody was asked."""
     world, alice, bob = two_peers()
     bob.crash(silently=True)
-    for _ in range(2):
+    for attempt in range(2):
         alice.command("request_pair", bob.id, "123456")
         world.run(100.0)
+        assert attempt + 1 == len(alice.told(PairResponse))
 
 
 def test_a_code_for_a_device_that_was_busy_may_be_used_again() -> None:
@@ -103,6 +107,7 @@ def test_a_code_for_a_device_that_was_busy_may_be_used_again() -> None:
     world.run_until(lambda: carol.sees(bob))
     carol.command("request_pair", bob.id, "999999")
     world.run(1.0)
-    for _ in range(2):
+    for attempt in range(2):
         alice.command("request_pair", bob.id, "123456")
         world.run(1.0)
+        assert attempt + 1 == len(alice.told(PairResponse))
